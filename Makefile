@@ -1,0 +1,74 @@
+# make demo    track the shipped clip (installs the runtime alone, no PyTorch)
+# make test    install everything and run the suite
+# make help    all targets
+
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$p && break; done)
+VENV ?= .venv
+BIN := $(VENV)/bin
+# What pip shall add to find PyTorch. Linux without a GPU, to spare several GB of CUDA:
+#   make test TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
+TORCH_ARGS ?=
+PYTEST_ARGS ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+CODE := src tests benchmarks scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint typecheck bench dist bundle test-long clean
+.DELETE_ON_ERROR:
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+
+# Stamps: each says that a layer of the environment is installed as pyproject.toml now asks.
+$(VENV)/.made:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; install one, or say make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.runtime: pyproject.toml | $(VENV)/.made
+	$(PIP) --editable .
+	@touch $@
+
+# PyTorch first and pinned, so that the extras below take the build that TORCH_ARGS chose.
+$(VENV)/.torch: | $(VENV)/.made
+	$(PIP) torch==2.13.0 $(TORCH_ARGS)
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.torch
+	$(PIP) --editable '.[dev]'
+	@touch $@ $(VENV)/.runtime
+
+demo: $(VENV)/.runtime ## track the shipped clip; your own: make demo VIDEO=clip.mp4 BOX=x,y,w,h
+ifdef VIDEO
+	@mkdir -p out
+	@$(BIN)/mixformerv2 track "$(VIDEO)" $(if $(BOX),--box "$(BOX)",--select) --out "out/$(basename $(notdir $(VIDEO)))_tracked.mp4"
+else
+	@$(BIN)/mixformerv2 demo
+endif
+
+test: $(VENV)/.dev ## the suite, minutes
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-long: $(VENV)/.dev ## the tests that take minutes each; needs ../shared
+	@test -d ../shared || { echo "test-long needs the companion folder ../shared, which is not there" >&2; exit 1; }
+	$(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)
+
+lint: $(VENV)/.dev ## ruff: rules and format
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+
+typecheck: $(VENV)/.dev ## mypy --strict
+	$(BIN)/mypy
+
+bench: $(VENV)/.dev ## speed against the published way, in turns in one run
+	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+dist: $(VENV)/.dev ## wheel and source archive in dist/
+	$(BIN)/python -m build --outdir dist
+
+bundle: $(VENV)/.dev ## training weights to the shipped bundle: make bundle FROM=runs/NAME
+	$(BIN)/python scripts/make_bundle.py $(FROM) $(BUNDLE_ARGS)
+
+clean: ## caches and builds; keeps the environment and runs/
+	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis
