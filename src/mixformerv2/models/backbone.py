@@ -1,0 +1,138 @@
+"""The plain ViT over template, search and prediction tokens.
+
+Letters: B batch, N templates, Nt tokens of all templates, Ns search tokens, P prediction tokens,
+C width, L layers, h heads, d = 64.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from .attention import Layer
+from .config import ModelConfig
+
+__all__ = ["Backbone", "sincos_2d"]
+
+
+def sincos_2d(width: int, grid: int) -> Tensor:
+    """Fixed 2-D sine-cosine position embedding `[grid * grid, width]`, x first.
+
+    Half of the channels code the column, half the row; each half is sines, then cosines.
+    """
+    quarter = width // 4
+    omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
+    angle = torch.arange(grid, dtype=torch.float64)[:, None] * omega  # [grid, C/4]
+    line = torch.cat([angle.sin(), angle.cos()], dim=1)  # [grid, C/2]
+    columns = line[None, :, :].expand(grid, grid, -1)  # varies along x
+    rows = line[:, None, :].expand(grid, grid, -1)  # varies along y
+    return torch.cat([columns, rows], dim=2).reshape(grid * grid, width).float()
+
+
+class PatchStem(nn.Module):
+    """One strided projection of non-overlapping patches, as published."""
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(3, width, patch_size, patch_size)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[B, 3, H, W]` to tokens `[B, H/p * W/p, C]`."""
+        out: Tensor = self.proj(image).flatten(2).transpose(1, 2)
+        return out
+
+
+class ConvStem(nn.Module):
+    """3x3 convolutions of stride 2 and one projection, in place of the patch projection.
+
+    Early convolutions let a small transformer learn from little data; batch norms fold into the
+    convolutions at export.
+    """
+
+    def __init__(self, width: int, patch_size: int) -> None:
+        super().__init__()
+        steps = int(math.log2(patch_size))
+        layers: list[nn.Module] = []
+        before = 3
+        for step in range(steps):
+            after = max(24, width >> (steps - 1 - step))
+            layers += [
+                nn.Conv2d(before, after, 3, 2, 1, bias=False),
+                nn.BatchNorm2d(after),
+                nn.ReLU(inplace=True),
+            ]
+            before = after
+        self.convs = nn.Sequential(*layers)
+        self.proj = nn.Conv2d(before, width, 1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """`[B, 3, H, W]` to tokens `[B, H/p * W/p, C]`."""
+        out: Tensor = self.proj(self.convs(image)).flatten(2).transpose(1, 2)
+        return out
+
+
+class Backbone(nn.Module):
+    """Stem, position embeddings, prediction tokens and the layers."""
+
+    pos_template: Tensor
+    pos_search: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        c, tokens = config.width, config.prediction_tokens
+        stem = PatchStem if config.stem == "patch" else ConvStem
+        self.stem = stem(c, config.patch_size)
+        self.prediction_tokens = nn.Parameter(torch.zeros(1, tokens, c))
+        self.pos_prediction = nn.Parameter(torch.zeros(1, tokens, c))
+        pos_template = sincos_2d(c, config.template_grid)[None]
+        pos_search = sincos_2d(c, config.search_grid)[None]
+        self.register_buffer("pos_template", pos_template, persistent=False)
+        self.register_buffer("pos_search", pos_search, persistent=False)
+        last = max(1, config.depth - 1)
+        self.layers = nn.ModuleList(
+            Layer(
+                c,
+                config.hidden,
+                drop=config.drop_path * i / last,
+                gain=config.layer_gain.get(i, 1.0),
+            )
+            for i in range(config.depth)
+        )
+
+    def template_tokens(self, templates: tuple[Tensor, ...]) -> Tensor:
+        """Any number of templates, each `[B, 3, T, T]`, to tokens `[B, Nt, C]`."""
+        if not templates:
+            raise ConfigError("a tracker needs at least one template, got none")
+        n, b = len(templates), templates[0].shape[0]
+        tokens = self.stem(torch.cat(templates)) + self.pos_template  # [N*B, nt, C]
+        return torch.cat(tokens.split(b), dim=1) if n > 1 else tokens
+
+    def search_tokens(self, search: Tensor) -> Tensor:
+        """`[B, 3, S, S]` to search and prediction tokens `[B, Ns + P, C]`."""
+        tokens = self.stem(search) + self.pos_search
+        asking = (self.prediction_tokens + self.pos_prediction).expand(search.shape[0], -1, -1)
+        return torch.cat([tokens, asking], dim=1)
+
+    def encode(self, templates: tuple[Tensor, ...]) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Each layer's template keys, values `[B, h, Nt, d]` and output tokens `[B, Nt, C]`."""
+        t = self.template_tokens(templates)
+        out = []
+        for layer in self.layers:
+            assert isinstance(layer, Layer)
+            t, k, v = layer.templates(t)
+            out.append((k, v, t))
+        return out
+
+    def look(self, search: Tensor, memory: list[tuple[Tensor, Tensor]]) -> list[Tensor]:
+        """Each layer's search and prediction tokens `[B, Ns + P, C]`."""
+        x = self.search_tokens(search)
+        out = []
+        for layer, (k, v) in zip(self.layers, memory, strict=True):
+            assert isinstance(layer, Layer)
+            x = layer.search(x, k, v)
+            out.append(x)
+        return out
