@@ -1,0 +1,217 @@
+"""What can be evaluated: our bundles, OpenCV's trackers, a class of one's own, a box that is still.
+
+A `TrackerSpec` is the text of the command line as a value; called, it makes a fresh tracker.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import XYWH, Box
+from ..errors import ConfigError
+
+__all__ = ["Answer", "Factory", "Followable", "Followed", "TrackerSpec"]
+
+Frame = NDArray[np.uint8]
+
+
+class Followed(Protocol):
+    """What `update` answers: `TrackResult` is one."""
+
+    @property
+    def box(self) -> XYWH:
+        """x, y, w, h in pixels."""
+        ...
+
+    @property
+    def score(self) -> float:
+        """Confidence, 0 to 1."""
+        ...
+
+
+class Followable(Protocol):
+    """What can be evaluated: `mixformerv2.Tracker` is one."""
+
+    def init(self, frame: Frame, box: XYWH, /) -> object:
+        """Start on the first frame, BGR."""
+        ...
+
+    def update(self, frame: Frame, /) -> Followed:
+        """Find the target in the next frame, BGR."""
+        ...
+
+
+Factory = Callable[[], Followable]
+
+
+class Answer(NamedTuple):
+    """A box and its score, for trackers that have no result type of their own."""
+
+    box: XYWH
+    score: float
+
+
+@dataclass(frozen=True)
+class TrackerSpec:
+    """A tracker by name: call it to make one.
+
+    Attributes:
+        spec: A bundle's name or folder; `still`; `opencv:mil`; `opencv:nano:FOLDER`, a folder with
+            NanoTrack's backbone and head as ONNX files; `python:MODULE:CLASS`, a class whose
+            objects have `init(frame, box)` and `update(frame)`.
+        engine: Inference engine, for bundles.
+        threads: Threads of the engine or of OpenCV; None leaves it to them.
+
+    Example:
+        >>> tracker = TrackerSpec("still")()
+        >>> _ = tracker.init(np.zeros((9, 9, 3), np.uint8), (1, 2, 3, 4))
+        >>> tracker.update(np.zeros((9, 9, 3), np.uint8)).box
+        (1, 2, 3, 4)
+    """
+
+    spec: str
+    engine: str = "auto"
+    threads: int | None = None
+
+    @property
+    def label(self) -> str:
+        """A short name, fit for a folder and a table."""
+        kind, _, rest = self.spec.partition(":")
+        if kind == "opencv":
+            return f"opencv-{rest.partition(':')[0]}"
+        if kind == "python":
+            return rest.rpartition(":")[2]
+        return Path(self.spec).resolve().name if "/" in self.spec else self.spec
+
+    def __call__(self) -> Followable:
+        """Make a fresh tracker.
+
+        Raises:
+            ConfigError: the text names no tracker, or what it names cannot be had.
+        """
+        kind, _, rest = self.spec.partition(":")
+        if self.spec == "still":
+            return Still()
+        if kind == "opencv":
+            return OpenCVTracker(rest, self.threads)
+        if kind == "python":
+            return OwnClass(rest)
+        from ..tracking import Tracker
+
+        tracker: Followable = Tracker(self.spec, engine=self.engine, threads=self.threads)
+        return tracker
+
+    def identity(self) -> dict[str, Any]:
+        """What decides the boxes: results of equal identity may be mixed.
+
+        Raises:
+            ConfigError, WeightsError: there is no such tracker.
+        """
+        identity: dict[str, Any] = {"tracker": self.spec}
+        if self.spec == "still" or self.spec.startswith(("opencv:", "python:")):
+            self()
+            return identity | {"threads": self.threads}
+        from ..weights.bundle import find_bundle
+
+        folder = find_bundle(self.spec)
+        files = sorted([folder / "config.json", *folder.glob("*.onnx")])
+        content = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
+        return identity | {"engine": self.engine, "threads": self.threads, "files": content}
+
+
+class Still:
+    """A box that never moves: the floor under every figure."""
+
+    def init(self, frame: Frame, box: XYWH) -> None:
+        """Keep the box."""
+        self._box = box
+
+    def update(self, frame: Frame) -> Answer:
+        """Answer the given box."""
+        return Answer(self._box, 1.0)
+
+
+class OpenCVTracker:
+    """One of OpenCV's trackers, which take and answer whole pixels."""
+
+    def __init__(self, name: str, threads: int | None = None) -> None:
+        import cv2
+
+        kind, _, folder = name.partition(":")
+        if threads is not None:
+            cv2.setNumThreads(threads)
+        # OpenCV 5 warns at each creation that it cannot choose a target for these networks.
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
+        self._has_score = kind == "nano"
+        self._make: Callable[[], Any]
+        if kind == "mil" and hasattr(cv2, "TrackerMIL"):
+            self._make = cv2.TrackerMIL.create
+        elif kind == "nano" and hasattr(cv2, "TrackerNano"):
+            parameters = cv2.TrackerNano.Params()
+            parameters.backbone = str(_one_file(folder, "backbone"))
+            parameters.neckhead = str(_one_file(folder, "head"))
+            self._make = lambda: cv2.TrackerNano.create(parameters)
+        else:
+            raise ConfigError(
+                f"opencv:{name} is not known here (OpenCV {cv2.__version__}); "
+                "choose opencv:mil or opencv:nano:FOLDER"
+            )
+
+    def init(self, frame: Frame, box: XYWH) -> None:
+        """Start; the box is rounded, as OpenCV wants it."""
+        x, y, w, h = (round(v) for v in box)
+        self._box: XYWH = box
+        self._tracker = self._make()
+        self._tracker.init(frame, (x, y, max(w, 1), max(h, 1)))
+
+    def update(self, frame: Frame) -> Answer:
+        """Follow; where OpenCV says it failed the last box is repeated with score 0."""
+        found, box = self._tracker.update(frame)
+        if not found:
+            return Answer(self._box, 0.0)
+        self._box = Box(*(float(v) for v in box)).xywh
+        return Answer(
+            self._box, float(self._tracker.getTrackingScore()) if self._has_score else 1.0
+        )
+
+
+class OwnClass:
+    """A class of the user's own; `update` may answer a plain box or something with one."""
+
+    def __init__(self, path: str) -> None:
+        module_name, _, class_name = path.partition(":")
+        try:
+            make = getattr(importlib.import_module(module_name), class_name)
+        except (ImportError, AttributeError, ValueError) as error:
+            raise ConfigError(
+                f"python:{path} cannot be imported ({error}); write python:MODULE:CLASS of a class "
+                "that Python finds from here"
+            ) from error
+        self._tracker = make()
+
+    def init(self, frame: Frame, box: XYWH) -> None:
+        """Start the user's tracker."""
+        self._tracker.init(frame, box)
+
+    def update(self, frame: Frame) -> Answer:
+        """Follow; a plain box gets score 1."""
+        answer = self._tracker.update(frame)
+        box = Box(*(float(v) for v in getattr(answer, "box", answer)))
+        return Answer(box.xywh, float(getattr(answer, "score", 1.0)))
+
+
+def _one_file(folder: str, part: str) -> Path:
+    files = sorted(Path(folder).glob(f"*{part}*.onnx")) if folder else []
+    if len(files) != 1:
+        raise ConfigError(
+            f"opencv:nano:{folder} must name a folder with one *{part}*.onnx, found {len(files)}"
+        )
+    return files[0]
