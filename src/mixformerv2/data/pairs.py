@@ -1,0 +1,149 @@
+"""Samples of real pictures: two or three frames of a video, or one still warped against itself."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .bank import Bank, VideoFrame
+from .compose import add_look_alikes, add_occluder
+from .draft import Draft, Layout, Window, draw_layout, visible_share
+from .warp import Points, Pose, bend_field, bounds, box_outline, moved, place, render
+
+__all__ = ["Shot", "still", "video_pair"]
+
+Image = NDArray[np.uint8]
+TILT = 0.07  # a crop reaches four target sizes out: more perspective would fold the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A picture with a target in it."""
+
+    picture: Image
+    outline: Points
+
+    def view(
+        self, rng: np.random.Generator, pose: Pose, layout: Layout
+    ) -> tuple[Image, NDArray[np.float64], Window]:
+        """The crop, the target's box in it and the part that the frame covers."""
+        side = layout.side
+        matrix = place(self.outline, pose, layout.size, layout.centre)
+        field = bend_field(rng, pose.bend, layout.size, layout.centre, side)
+        # A turned frame never has black around it; an upright one does, as a tracker sees it.
+        turned = abs(pose.angle) > 0.02 or abs(pose.shear) > 0.02
+        border = cv2.BORDER_REPLICATE if turned else cv2.BORDER_CONSTANT
+        image = render(self.picture, matrix, side, field, border)
+        height, width = self.picture.shape[:2]
+        frame = moved(
+            np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32), matrix, None
+        )
+        x, y = np.sort(frame[:, 0]), np.sort(frame[:, 1])
+        # Turned frames have slanted edges: the middle two corners bound what is surely inside.
+        window = (
+            max(float(x[0] + x[1]) / 2, 0.0), max(float(y[0] + y[1]) / 2, 0.0),
+            min(float(x[2] + x[3]) / 2, side), min(float(y[2] + y[3]) / 2, side),
+        )  # fmt: skip
+        return image, bounds(moved(self.outline, matrix, field)), window
+
+
+def _draft(
+    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator,
+    shots: tuple[Shot, Shot, Shot], strength: float, source: str, stranger: Shot | None,
+    upright: float,
+) -> Draft:  # fmt: skip
+    """Three views of the shots; with a stranger, the search shows that instead."""
+    layout = draw_layout(rng, *sizes)
+    first = Pose.draw(rng, 0.6 * strength, TILT)
+    now = first.vary(rng, strength, TILT)
+    lately = now.vary(rng, 0.3 * strength, TILT)
+    if rng.random() < upright:
+        first, now, lately = first.upright(), now.upright(), lately.upright()
+    template = shots[0].view(rng, first, layout.template())[0]
+    online = shots[1].view(rng, lately, layout.online(rng))[0]
+    shot = shots[2] if stranger is None else stranger
+    search, box, window = shot.view(rng, now, layout.search)
+    if rng.random() < 0.25:
+        add_look_alikes(bank, rng, search, box, None, int(rng.integers(1, 3)))
+    if rng.random() < 0.12:
+        add_occluder(bank, rng, search, box)
+    return Draft(
+        template, online, search, box, window, stranger is None, source,
+        visible_share(box, window),
+    )  # fmt: skip
+
+
+def _labelled(bank: Bank, rng: np.random.Generator) -> tuple[Shot, str]:
+    """A still with a target: labelled, or the middle of a picture of one thing."""
+    kind = rng.random()
+    if kind < 0.4 and bank.stills:
+        number = bank.stills[int(rng.integers(len(bank.stills)))]
+        segment = bank.segments[number]
+        return Shot(bank.picture(segment.picture), bank.segment_outline(number)), segment.source
+    if kind < 0.65 and bank.boxed:
+        boxed = bank.boxed[int(rng.integers(len(bank.boxed)))]
+        return Shot(bank.picture(boxed.picture), boxed.outline), boxed.source
+    free = bank.unlabelled or range(len(bank.paths))
+    picture = bank.picture(free[int(rng.integers(len(free)))])
+    height, width = picture.shape[:2]
+    if rng.random() < 0.5:  # photographs of one thing show it large and in the middle
+        w, h = rng.uniform(0.3, 0.8, 2) * (width, height)
+        x = (width - w) * rng.uniform(0.3, 0.7)
+        y = (height - h) * rng.uniform(0.3, 0.7)
+    else:  # any part of a picture can be told from the others
+        size = math.exp(float(rng.uniform(math.log(14), math.log(110))))
+        stretch = math.exp(float(rng.normal(0, 0.3)))
+        w, h = min(size * stretch, 0.8 * width), min(size / stretch, 0.8 * height)
+        x, y = rng.uniform(0, width - w), rng.uniform(0, height - h)
+    return Shot(picture, box_outline(float(x), float(y), float(w), float(h))), "unlabelled"
+
+
+def still(
+    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator, absent: bool
+) -> Draft:
+    """One picture warped against itself."""
+    shot, source = _labelled(bank, rng)
+    stranger = _labelled(bank, rng)[0] if absent else None
+    strength = float(rng.uniform(0.2, 1.0))
+    return _draft(bank, sizes, rng, (shot, shot, shot), strength, f"still:{source}", stranger, 0.4)
+
+
+def video_pair(
+    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator, absent: bool
+) -> Draft:
+    """Frames of one video, any time apart, in either order; the online one near the search."""
+    names = bank.video_names
+    name = names[int(rng.integers(len(names)))]
+    frames = bank.videos[name]
+    last = len(frames) - 1
+    a = int(rng.integers(last + 1))
+    if rng.random() < 0.65:
+        b = int(rng.integers(last + 1))
+    else:
+        b = int(np.clip(a + rng.integers(-8, 9), 0, last))
+    c = a if rng.random() < 0.15 else int(np.clip(b + rng.integers(-5, 6), 0, last))
+    shots = tuple(_shot(bank, frames[i]) for i in (a, c, b))
+    stranger = None
+    if absent and len(names) > 1:
+        others = [other for other in names if other != name]
+        theirs = bank.videos[others[int(rng.integers(len(others)))]]
+        stranger = _shot(bank, theirs[int(rng.integers(len(theirs)))])
+    strength = float(rng.uniform(0.0, 0.5))
+    return _draft(
+        bank,
+        sizes,
+        rng,
+        (shots[0], shots[1], shots[2]),
+        strength,
+        f"video:{name}",
+        stranger,
+        0.75,
+    )
+
+
+def _shot(bank: Bank, frame: VideoFrame) -> Shot:
+    return Shot(bank.picture(frame.picture), frame.outline)

@@ -1,0 +1,199 @@
+"""Training samples made on the fly from a bank of pictures.
+
+Every sample is a pure function of the seed and its index: a run that resumes at sample 120,000
+sees what the run that never stopped would have seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ConfigError, DataError
+from .augment import Look, blur, shade
+from .bank import VALIDATION_VIDEOS, Bank
+from .compose import composite
+from .draft import Draft
+from .pairs import still, video_pair
+
+__all__ = ["Sample", "SampleGenerator", "SyntheticConfig"]
+
+Image = NDArray[np.uint8]
+TRIES = 6
+
+
+@dataclass(frozen=True, slots=True)
+class SyntheticConfig:
+    """What samples look like and how they are mixed.
+
+    Args:
+        template_size: Side of the template crops in pixels.
+        search_size: Side of the search crop in pixels.
+        template_factor: Template crop side over `sqrt(w h)` of the target.
+        search_factor: Search crop side over `sqrt(w h)` of the target.
+        composites: Weight of cut-outs that move over other pictures.
+        stills: Weight of pictures warped against themselves.
+        pairs: Weight of real pairs from videos.
+        absent: Share of samples whose search does not show the target.
+        grey: Share of samples in grey.
+        min_visible: Least share of the box inside crop and frame.
+
+    Raises:
+        ConfigError: a value that cannot work.
+    """
+
+    template_size: int = 64
+    search_size: int = 128
+    template_factor: float = 2.0
+    search_factor: float = 4.0
+    composites: float = 0.5
+    stills: float = 0.2
+    pairs: float = 0.3
+    absent: float = 0.15
+    grey: float = 0.15
+    min_visible: float = 0.35
+
+    def __post_init__(self) -> None:
+        for name in ("template_size", "search_size"):
+            if getattr(self, name) < 16:
+                raise ConfigError(f"{name} must be at least 16, got {getattr(self, name)}")
+        for name in ("template_factor", "search_factor"):
+            if not 1.0 <= getattr(self, name) <= 12.0:
+                raise ConfigError(f"{name} must lie in 1..12, got {getattr(self, name)}")
+        for name in ("absent", "grey", "min_visible"):
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise ConfigError(f"{name} is a share in 0..1, got {getattr(self, name)}")
+        if min(self.weights) < 0:
+            raise ConfigError(
+                f"composites, stills and pairs are weights, got {self.weights}; "
+                "none may be negative"
+            )
+
+    @property
+    def weights(self) -> tuple[float, ...]:
+        """The weights of the mixture, in the order of the fields."""
+        return (self.composites, self.stills, self.pairs)
+
+    @property
+    def sizes(self) -> tuple[int, int, float, float]:
+        """Template and search size, template and search factor."""
+        return (self.template_size, self.search_size, self.template_factor, self.search_factor)
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One training sample; pictures are BGR, as OpenCV gives them."""
+
+    template: Image  # [T, T, 3]
+    online: Image  # [T, T, 3]
+    search: Image  # [S, S, 3]
+    box: NDArray[np.float32]  # x1, y1, x2, y2 in the search crop, 0..1
+    present: bool  # False: the search does not show the target and the box means nothing
+    weight: float
+    source: str
+
+
+class SampleGenerator:
+    """Makes training samples from a bank of pictures.
+
+    Args:
+        bank: Folder with one sub-folder of pictures per source, or a bank already read.
+        config: Sizes and mixture.
+        seed: With an index, decides a sample.
+        hold_out: Videos of the bank to leave out.
+
+    Example:
+        >>> generator = SampleGenerator("pictures", SyntheticConfig(), seed=0)  # doctest: +SKIP
+        >>> generator.sample(7).search.shape  # doctest: +SKIP
+        (128, 128, 3)
+    """
+
+    def __init__(
+        self,
+        bank: str | Path | Bank,
+        config: SyntheticConfig | None = None,
+        seed: int = 0,
+        hold_out: tuple[str, ...] = VALIDATION_VIDEOS,
+    ) -> None:
+        self.bank = bank if isinstance(bank, Bank) else Bank(Path(bank), hold_out)
+        self.config = config or SyntheticConfig()
+        self.seed = seed
+        if self.config.pairs and not self.bank.videos:
+            raise DataError(
+                f"pairs has weight {self.config.pairs} but {self.bank.folder} holds no video; "
+                "set it to 0"
+            )
+        weights = np.asarray(self.config.weights)
+        self._edges = np.cumsum(weights / weights.sum())
+
+    def sample(self, index: int | np.random.Generator) -> Sample:
+        """The sample with this number (or the next one of a random generator)."""
+        if isinstance(index, np.random.Generator):
+            rng = index
+        else:
+            rng = np.random.default_rng((self.seed, index))
+        kind = int(np.searchsorted(self._edges, rng.random(), side="right"))
+        maker = (composite, still, video_pair)[min(kind, 2)]
+        absent = bool(rng.random() < self.config.absent)
+        draft = maker(self.bank, self.config.sizes, rng, absent)
+        for _ in range(TRIES - 1):
+            if draft.visible >= self.config.min_visible:
+                break
+            draft = maker(self.bank, self.config.sizes, rng, absent)
+        return self._finish(rng, draft)
+
+    def _finish(self, rng: np.random.Generator, draft: Draft) -> Sample:
+        look = Look.draw(rng, self.config.grey)
+        strength = float(rng.uniform(0.0, 1.2))
+        template = look.vary(rng, 0.5 * strength).apply(rng, draft.template)
+        online = look.vary(rng, 0.7 * strength).apply(rng, draft.online)
+        search = draft.search
+        if rng.random() < 0.12:
+            search = shade(rng, search)
+        if rng.random() < 0.12:
+            search = blur(rng, search, max(4, self.config.search_size // 14))
+        search = look.vary(rng, strength).apply(rng, search)
+        if rng.random() < 0.1:
+            online = template.copy()
+        side = self.config.search_size
+        x1, y1, x2, y2 = draft.window
+        low, high = np.array([x1, y1, x1, y1]), np.array([x2, y2, x2, y2])
+        box = np.clip(np.clip(draft.box, low, np.maximum(low, high)) / side, 0.0, 1.0)
+        return Sample(
+            template=template,
+            online=online,
+            search=search,
+            box=box.astype(np.float32),
+            present=draft.present and draft.visible >= self.config.min_visible,
+            weight=1.0,
+            source=draft.source,
+        )
+
+    def batch(self, first: int, size: int) -> dict[str, NDArray[np.generic]]:
+        """Samples `first` to `first + size - 1`, stacked.
+
+        Keys: template and online uint8 `[B, T, T, 3]`, search uint8 `[B, S, S, 3]`, box float32
+        `[B, 4]`, present bool `[B]`, weight float32 `[B]`.
+        """
+        samples = [self.sample(index) for index in range(first, first + size)]
+        return {
+            "template": np.stack([s.template for s in samples]),
+            "online": np.stack([s.online for s in samples]),
+            "search": np.stack([s.search for s in samples]),
+            "box": np.stack([s.box for s in samples]),
+            "present": np.array([s.present for s in samples]),
+            "weight": np.array([s.weight for s in samples], np.float32),
+        }
+
+    def batches(
+        self, batch_size: int, start: int = 0, step: int = 1
+    ) -> Iterator[dict[str, NDArray[np.generic]]]:
+        """Endless batches `start`, `start + step`, ...; worker k of n takes start=k, step=n."""
+        number = start
+        while True:
+            yield self.batch(number * batch_size, batch_size)
+            number += step
