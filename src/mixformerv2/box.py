@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from .errors import BoxError
 
-__all__ = ["Box", "XYWH", "iou", "pairwise_iou"]
+__all__ = ["XYWH", "Box", "iou", "pairwise_iou"]
 
 XYWH = tuple[float, float, float, float]
 
@@ -124,4 +124,6 @@ def pairwise_iou(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.f
     inside = np.prod(np.clip(right_bottom - left_top, 0.0, None), axis=1)
     areas = np.prod(np.clip(a[:, 2:], 0.0, None), axis=1)
     union = areas + np.prod(np.clip(b[:, 2:], 0.0, None), axis=1) - inside
-    return np.asarray(np.divide(inside, union, out=np.zeros_like(inside), where=union > 0))
+    ratio = np.divide(inside, union, out=np.zeros_like(inside), where=union > 0)
+    # (x + w) - x may round to more than w, and equal boxes to an IoU above 1.
+    return np.asarray(np.minimum(ratio, 1.0))

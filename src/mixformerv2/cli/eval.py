@@ -157,20 +157,24 @@ def _protocol(report: Report) -> str:
 def _presence(
     spec: TrackerSpec, root: Path, max_frames: int | None, names: list[str] | None
 ) -> dict[str, object]:
+    import numpy as np
     from rich.console import Console
 
+    from ..errors import ConfigError
     from ..evaluation import read_sequences
     from ..evaluation.presence import presence
     from ..runtime.select import load_engine
 
     engine, config = load_engine(spec.spec, engine=spec.engine, threads=spec.threads)
+    if not config.has_score:
+        raise ConfigError(f"{spec.spec} has no score head, so its score says nothing of presence")
     sequences = [one.first(max_frames) for one in read_sequences(root, names)]
     result = presence(engine, config.tracker, sequences)
     Console().print(
         f"{spec.label}: presence AUC {result.auc:.3f} "
         f"({len(result.present)} crops with the target, median score "
-        f"{result.median_present:.2f}; {len(result.absent)} of other sequences, "
-        f"median score {result.median_absent:.2f})",
+        f"{np.median(result.present):.2f}; {len(result.absent)} of other sequences, "
+        f"median score {np.median(result.absent):.2f})",
         highlight=False,
         soft_wrap=True,
     )

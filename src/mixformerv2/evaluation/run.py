@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import multiprocessing
 import os
 import time
 import traceback
@@ -148,7 +149,9 @@ def _results(
         for sequence in missing:
             yield sequence.name, _attempt(tracker, sequence, folder)
         return
-    with ProcessPoolExecutor(min(jobs, max(len(missing), 1))) as pool:
+    # Spawned, not forked: a fork of a process with an engine's threads can hang.
+    workers = min(jobs, max(len(missing), 1))
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
         futures = {
             pool.submit(_attempt, tracker, sequence, folder): sequence.name for sequence in missing
         }

@@ -1,0 +1,196 @@
+"""A run over sequences: files as they end, resumed, and a tracker that fails."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixformerv2.box import XYWH
+from mixformerv2.errors import ConfigError, OutputError
+from mixformerv2.evaluation import Report, TrackerSpec, evaluate
+from mixformerv2.evaluation.benchmarks import read_truth
+from mixformerv2.evaluation.run import results_folder
+from mixformerv2.evaluation.trackers import Answer, Frame
+
+
+class Finder:
+    """Finds the white square; counts how often it was started."""
+
+    started = 0
+
+    def init(self, frame: Frame, box: XYWH) -> None:
+        Finder.started += 1
+
+    def update(self, frame: Frame) -> Answer:
+        rows, columns = np.nonzero(frame[..., 0] == 255)
+        x, y = int(columns.min()), int(rows.min())
+        return Answer((x, y, int(columns.max()) - x + 1, int(rows.max()) - y + 1), 0.25)
+
+
+class Plain(Finder):
+    """Answers a plain box."""
+
+    def update(self, frame: Frame) -> XYWH:  # type: ignore[override]
+        return super().update(frame).box
+
+
+class Crash(Finder):
+    """Fails in the second sequence, whose square starts at 11."""
+
+    def init(self, frame: Frame, box: XYWH) -> None:
+        self.bad = box[0] == 11
+
+    def update(self, frame: Frame) -> Answer:
+        if self.bad:
+            raise ValueError("the sky fell")
+        return super().update(frame)
+
+
+def test_a_perfect_tracker_gets_the_best_figures(root: Path) -> None:
+    report = evaluate(Finder, root)
+    assert report.mean.auc == pytest.approx(20 / 21)
+    assert report.mean.precision == report.mean.normalized_precision == 1.0
+    assert report.mean.sequences == 3
+    assert report.families["fam"].sequences == 2
+    assert [one.updates for one in report.sequences] == [4, 4, 4]
+    assert report.mean.fps > 0
+
+
+def test_a_still_box_is_scored_by_hand(root: Path) -> None:
+    report = evaluate(TrackerSpec("still"), root, names=["fam_a"])
+    # The square moves 2, 4, 6, 8 of its 8 pixels: IoU 3/5, 1/3, 1/7, 0.
+    assert report.mean.auc == pytest.approx((12 + 7 + 3 + 0) / 21 / 4)
+    assert report.tracker == "still"
+
+
+def test_results_are_files_of_floats_and_are_not_run_again(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    Finder.started = 0
+    first = evaluate(Finder, root, out=out)
+    assert Finder.started == 3
+    np.testing.assert_array_equal(
+        read_truth(out / "fam_a.txt"), read_truth(root / "fam_a" / "groundtruth.txt")
+    )
+    assert (out / "fam_a_score.txt").read_text().split() == ["1.0", "0.25", "0.25", "0.25", "0.25"]
+    assert len((out / "fam_a_time.txt").read_text().split()) == 5
+
+    (out / "fam_b.txt").unlink()
+    second = evaluate(Finder, root, out=out)
+    assert Finder.started == 4
+    assert _figures(second) == _figures(first)
+
+    (out / "fam_a.txt").write_text("1,2,3,4\n")  # of another length
+    (out / "other_c_score.txt").write_text("not a number\n")
+    assert _figures(evaluate(Finder, root, out=out)) == _figures(first)
+    assert Finder.started == 6
+
+
+def test_a_crash_is_recorded_and_the_rest_goes_on(root: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    seen = []
+    report = evaluate(Crash, root, out=out, progress=lambda one: seen.append(one.name))
+    assert seen == ["fam_a", "fam_b", "other_c"]
+    assert [one.name for one in report.failed] == ["fam_b"]
+    assert "the sky fell" in str(report.failed[0].error)
+    assert report.mean.auc == pytest.approx(2 / 3 * 20 / 21)  # it counts with zeros
+    assert "the sky fell" in (out / "fam_b_error.txt").read_text()
+    assert not (out / "fam_b.txt").exists()
+
+    assert evaluate(Finder, root, out=out).failed == ()
+    assert not (out / "fam_b_error.txt").exists()
+
+
+def test_processes_answer_the_same(root: Path, tmp_path: Path) -> None:
+    spec = TrackerSpec("still")
+    alone = evaluate(spec, root)
+    assert _figures(evaluate(spec, root, jobs=2, out=tmp_path / "out")) == _figures(alone)
+    assert (tmp_path / "out" / "other_c.txt").is_file()
+
+
+def test_a_report_is_json_without_nan(root: Path) -> None:
+    (root / "fam_a" / "groundtruth.txt").write_text("10,12,8,8\n" + "nan,nan,nan,nan\n" * 4)
+    report = evaluate(Finder, root)
+    assert report.mean.sequences == 2
+    assert report.mean.auc == pytest.approx(20 / 21)
+    plain = json.loads(json.dumps(report.as_dict(), allow_nan=False))
+    assert plain["sequences"][0]["auc"] is None
+    assert plain["convention"] == "size"
+
+
+def test_the_first_frames_alone_can_be_used(root: Path) -> None:
+    report = evaluate(TrackerSpec("still"), root, max_frames=2)
+    assert [one.updates for one in report.sequences] == [1, 1, 1]
+    assert report.mean.auc == pytest.approx(12 / 21)
+
+
+@pytest.mark.parametrize(
+    ("spec", "label"),
+    [
+        ("t", "t"),
+        ("some/folder/mine", "mine"),
+        ("opencv:nano:some/where", "opencv-nano"),
+        ("python:tests.unit.evaluation.test_run:Plain", "Plain"),
+        ("still", "still"),
+    ],
+)
+def test_labels(spec: str, label: str) -> None:
+    assert TrackerSpec(spec).label == label
+
+
+def test_trackers_of_others(root: Path) -> None:
+    own = evaluate(TrackerSpec(f"python:{__name__}:Plain"), root)
+    assert own.mean.auc == pytest.approx(20 / 21)
+    mil = evaluate(TrackerSpec("opencv:mil", threads=1), root, names=["fam_a"], max_frames=3)
+    assert mil.failed == ()
+    assert mil.sequences[0].figures.frames == 2
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        ("opencv:kcf", "opencv:kcf is not known here"),
+        ("opencv:nano:", r"one \*backbone\*\.onnx, found 0"),
+        ("python:nowhere:Tracker", "cannot be imported"),
+        ("python:json:Nothing", "cannot be imported"),
+        ("python:", "cannot be imported"),
+    ],
+)
+def test_unknown_trackers_are_refused(spec: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        TrackerSpec(spec).identity()
+
+
+def test_another_protocol_gets_another_folder(root: Path, tmp_path: Path) -> None:
+    still = TrackerSpec("still")
+    folders = {
+        results_folder(tmp_path, spec, root, limit)
+        for spec in (still, TrackerSpec("still", threads=1))
+        for limit in (300, None)
+    }
+    assert len(folders) == 4
+    again = results_folder(tmp_path, still, root, 300)
+    assert again in folders
+    assert json.loads((again / "run.json").read_text())["max_frames"] == 300
+
+
+def test_bad_settings_are_refused(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="max_frames must be at least 2"):
+        evaluate(Finder, root, max_frames=1)
+    with pytest.raises(ConfigError, match="jobs must be at least 1"):
+        evaluate(Finder, root, jobs=0)
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be made"):
+        evaluate(Finder, root, out=tmp_path / "file" / "out")
+
+
+def test_the_reference_figure_of_a_still_box(shared: Path) -> None:
+    report = evaluate(TrackerSpec("still"), shared / "data" / "sequences")
+    assert report.mean.sequences == 20
+    assert report.mean.auc == pytest.approx(0.34, abs=0.005)  # ../shared/README.md, two digits
+
+
+def _figures(report: Report) -> list[object]:
+    return [(one.name, one.figures) for one in report.sequences]
