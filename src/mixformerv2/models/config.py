@@ -8,13 +8,19 @@ from typing import Any, Literal, get_args
 
 from ..errors import ConfigError
 
-__all__ = ["HEAD_WIDTH", "BoxHeadKind", "ModelConfig", "Stem"]
+__all__ = ["HEAD_WIDTH", "BoxHeadKind", "ModelConfig", "Stem", "stem_channels"]
 
 HEAD_WIDTH = 64
 """Width of one attention head, as in the published code."""
 
 Stem = Literal["patch", "conv"]
 BoxHeadKind = Literal["four_tokens_shared", "four_tokens_own", "one_token_four", "one_token_direct"]
+
+
+def stem_channels(width: int, patch_size: int) -> tuple[int, ...]:
+    """Channels after each convolution of a conv stem; each halves the resolution."""
+    steps = patch_size.bit_length() - 1
+    return tuple(max(16, (2 * width // 3) >> (steps - 1 - step)) for step in range(steps))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,45 @@
+"""A network around weights that already exist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from .backbone import sincos_2d
+from .config import ModelConfig
+from .mixformerv2 import MixFormerV2
+
+__all__ = ["assemble"]
+
+
+def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> MixFormerV2:
+    """The network with these weights, in eval mode.
+
+    Random weights are never drawn, which for B takes six seconds; the tensors become the
+    network's own, without a copy.
+
+    Args:
+        config: The architecture.
+        weights: Every entry of the network's `state_dict`.
+
+    Raises:
+        RuntimeError: a tensor that is missing, unknown or of another shape.
+
+    Example:
+        >>> small = MixFormerV2(ModelConfig(width=64, depth=1, template_size=32, search_size=64))
+        >>> assemble(small.config, small.state_dict()).config == small.config
+        True
+    """
+    with torch.device("meta"):
+        model = MixFormerV2(config)
+    model.load_state_dict(dict(weights), assign=True)
+    device = model.backbone.prediction_tokens.device
+    # The fixed embeddings are no part of a state dict, so they have no values yet.
+    for name, grid in (
+        ("pos_template", config.template_grid),
+        ("pos_search", config.search_grid),
+    ):
+        setattr(model.backbone, name, sincos_2d(config.width, grid)[None].to(device))
+    return model.requires_grad_(True).eval()

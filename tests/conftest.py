@@ -1,0 +1,57 @@
+"""What all tests share: where the companions lie, and what the run says about skipped tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of sequences, clips and reference numbers beside the project."""
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared, which is not beside this clone")
+    return SHARED
+
+
+def pytest_report_header() -> str:
+    """Say at the start whether the companions were found."""
+    return f"shared: {SHARED if SHARED.is_dir() else 'not found, tests that need it are skipped'}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Fail a golden test that skips where it could have run."""
+    report = yield
+    refuse_golden_skip(report, item.path)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report(collector: pytest.Collector) -> Iterator[None]:
+    """Fail a golden module that skips itself where it could have run."""
+    report = yield
+    refuse_golden_skip(report, collector.path)
+    return report
+
+
+def refuse_golden_skip(report: pytest.TestReport | pytest.CollectReport, path: Path) -> None:
+    """Turn a skip into a failure: parity that silently stops being tested is lost parity."""
+    golden = path.is_relative_to(GOLDEN)
+    if report.skipped and golden and SHARED.is_dir() and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"a golden test must not skip while ../shared is here: {report.longrepr}"
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Name every test that did not run; the short summary only counts them."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if skipped:
+        terminalreporter.section("not run")
+        for report in skipped:
+            terminalreporter.line(report.nodeid)
