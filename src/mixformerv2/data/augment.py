@@ -94,15 +94,13 @@ class Look:
             _, data = cv2.imencode(".jpg", view, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
             decoded = cv2.imdecode(data, cv2.IMREAD_COLOR)
             view = view if decoded is None else decoded
-        return view
+        return np.asarray(view, np.uint8)
 
     def _table(self) -> Image:
         curve = np.power(RAMP, self.gamma)
-        tint = (1.0, 1.0, 1.0) if self.grey else self.tint
-        columns = [
-            np.clip((curve - 0.5) * self.gain * t + 0.5 * t + self.offset, 0.0, 1.0) for t in tint
-        ]
-        return np.asarray(np.stack(columns, -1) * 255.0 + 0.5, np.uint8)[None]
+        tint = np.array((1.0, 1.0, 1.0) if self.grey else self.tint, np.float32)
+        table = ((curve - 0.5) * self.gain + 0.5)[:, None] * tint + self.offset
+        return np.asarray(table.clip(0.0, 1.0) * 255.0 + 0.5, np.uint8)[None]
 
 
 def _near_one(normal: float) -> float:
@@ -114,7 +112,7 @@ def _noise_table() -> NDArray[np.float32]:
     return np.random.default_rng(0).standard_normal(1 << 18).astype(np.float32)
 
 
-def _add_noise(rng: np.random.Generator, image: Image, sigma: float) -> Image:
+def _add_noise(rng: np.random.Generator, image: NDArray[Any], sigma: float) -> Image:
     table = _noise_table()
     start = int(rng.integers(0, len(table) - image.size))
     grain = (table[start : start + image.size] * sigma).astype(np.int16).reshape(image.shape)
@@ -168,8 +166,7 @@ def recolour(rng: np.random.Generator, bgra: Image) -> Image:
     gain = np.exp(rng.normal(0.0, 0.35, 3)).astype(np.float32)
     offset = rng.uniform(-50, 50)
     invert = rng.random() < 0.15
-    ramp = np.arange(256, dtype=np.float32)
-    columns = [np.clip((255 - ramp if invert else ramp) * g + offset, 0, 255) for g in gain]
-    table = np.stack(columns, -1).astype(np.uint8)[None]
+    ramp = RAMP[::-1] if invert else RAMP
+    table = (255.0 * ramp[:, None] * gain + offset).clip(0, 255).astype(np.uint8)[None]
     out[..., :3] = cv2.LUT(np.ascontiguousarray(bgra[..., order]), table)
     return out

@@ -100,6 +100,7 @@ class Bank:
     unlabelled: list[int] = field(default_factory=list, init=False)
     videos: dict[str, list[VideoFrame]] = field(default_factory=dict, init=False)
     _pictures: dict[int, Image] = field(default_factory=dict, init=False, repr=False)
+    _outlines: dict[int, Points] = field(default_factory=dict, init=False, repr=False)
     _cutouts: dict[int, Cutout] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -239,12 +240,12 @@ class Bank:
 
     def segment_outline(self, number: int) -> Points:
         """Outline of segment `number` in pixels of its picture."""
-        x, y, _, _ = self.segments[number].box
-        mask = self.segment_mask(self.segments[number])
-        outline = mask_outline(mask, largest=False)
-        if outline is None:
-            outline = box_outline(x, y, *self.segments[number].box[2:])
-        return outline
+        found = self._outlines.get(number)
+        if found is None:
+            found = mask_outline(self.segment_mask(self.segments[number]), largest=False)
+            assert found is not None  # segments have at least MIN_AREA pixels
+            self._outlines[number] = found
+        return found
 
 
 def _read_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:

@@ -28,27 +28,68 @@ class Shot:
     outline: Points
 
     def view(
-        self, rng: np.random.Generator, pose: Pose, layout: Layout
-    ) -> tuple[Image, NDArray[np.float64], Window]:
-        """The crop, the target's box in it and the part that the frame covers."""
+        self, rng: np.random.Generator, pose: Pose, layout: Layout, surroundings: Image | None
+    ) -> View:
+        """The crop of this picture with the target in the pose and place wanted.
+
+        Args:
+            rng: Its only source of chance.
+            pose: How the target is turned.
+            layout: Where it is in the crop.
+            surroundings: What lies around the picture; None for black, as a tracker sees it.
+        """
         side = layout.side
         matrix = place(self.outline, pose, layout.size, layout.centre)
         field = bend_field(rng, pose.bend, layout.size, layout.centre, side)
-        # A turned frame never has black around it; an upright one does, as a tracker sees it.
-        turned = abs(pose.angle) > 0.02 or abs(pose.shear) > 0.02
-        border = cv2.BORDER_REPLICATE if turned else cv2.BORDER_CONSTANT
-        image = render(self.picture, matrix, side, field, border)
+        image = render(self.picture, matrix, side, field)
         height, width = self.picture.shape[:2]
-        frame = moved(
-            np.array([[0, 0], [width, 0], [width, height], [0, height]], np.float32), matrix, None
-        )
-        x, y = np.sort(frame[:, 0]), np.sort(frame[:, 1])
+        # Bent edges leave the straight frame by a few pixels: draw it a little smaller.
+        inset = 0.0 if field is None else 2.0 * pose.bend * layout.size / side * min(height, width)
+        frame = np.array(
+            [[inset, inset], [width - inset, inset], [width - inset, height - inset],
+             [inset, height - inset]], np.float32,
+        )  # fmt: skip
+        corners = moved(frame, matrix, None)
+        outside = np.ones((side, side), np.uint8)
+        cv2.fillConvexPoly(outside, np.clip(corners * 16 - 8, -1e6, 1e6).astype(np.int32), 0, 8, 4)
+        x, y = np.sort(corners[:, 0]), np.sort(corners[:, 1])
         # Turned frames have slanted edges: the middle two corners bound what is surely inside.
         window = (
             max(float(x[0] + x[1]) / 2, 0.0), max(float(y[0] + y[1]) / 2, 0.0),
             min(float(x[2] + x[3]) / 2, side), min(float(y[2] + y[3]) / 2, side),
         )  # fmt: skip
-        return image, bounds(moved(self.outline, matrix, field)), window
+        view = View(
+            image, bounds(moved(self.outline, matrix, field)), window, outside, surroundings
+        )
+        view.surround()
+        return view
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A crop, the target's box in it, and where it shows the frame."""
+
+    image: Image
+    box: NDArray[np.float64]
+    window: Window
+    outside: Image  # 1 where the crop does not show the frame
+    surroundings: Image | None
+
+    def surround(self) -> None:
+        """Draw what is around the frame over everything outside it, in place."""
+        if self.surroundings is None:
+            self.image[self.outside != 0] = 0
+        else:
+            cv2.copyTo(self.surroundings, self.outside, self.image)
+
+
+def _surroundings(bank: Bank, rng: np.random.Generator, side: int) -> Image:
+    """A part of any picture, to lie around a frame that does not fill its crop."""
+    picture = bank.picture(int(rng.integers(len(bank.paths))))
+    height, width = picture.shape[:2]
+    part = min(int(rng.integers(64, 220)), height, width)
+    x, y = int(rng.integers(width - part + 1)), int(rng.integers(height - part + 1))
+    return np.asarray(cv2.resize(picture[y : y + part, x : x + part], (side, side)), np.uint8)
 
 
 def _draft(
@@ -63,17 +104,24 @@ def _draft(
     lately = now.vary(rng, 0.3 * strength, TILT)
     if rng.random() < upright:
         first, now, lately = first.upright(), now.upright(), lately.upright()
-    template = shots[0].view(rng, first, layout.template())[0]
-    online = shots[1].view(rng, lately, layout.online(rng))[0]
+    # A turned frame never has black around it; an upright one does, as a tracker sees it.
+    turned = abs(now.angle) > 0.02 or abs(now.shear) > 0.02
+    around: tuple[Image | None, Image | None] = (None, None)
+    if turned or rng.random() < 0.4:
+        around = (_surroundings(bank, rng, sizes[0]), _surroundings(bank, rng, sizes[1]))
+    template = shots[0].view(rng, first, layout.template(), around[0])
+    online = shots[1].view(rng, lately, layout.online(rng), around[0])
     shot = shots[2] if stranger is None else stranger
-    search, box, window = shot.view(rng, now, layout.search)
-    if rng.random() < 0.25:
-        add_look_alikes(bank, rng, search, box, None, int(rng.integers(1, 3)))
+    search = shot.view(rng, now, layout.search, around[1])
+    crowd = int(rng.integers(1, 3)) if rng.random() < 0.25 else 0
+    if crowd:
+        add_look_alikes(bank, rng, search.image, search.box, None, crowd)
     if rng.random() < 0.12:
-        add_occluder(bank, rng, search, box)
+        add_occluder(bank, rng, search.image, search.box)
+    search.surround()
     return Draft(
-        template, online, search, box, window, stranger is None, source,
-        visible_share(box, window),
+        template.image, online.image, search.image, search.box, search.window, stranger is None,
+        source, visible_share(search.box, search.window),
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -23,6 +22,7 @@ from .synthetic import Sample, SampleGenerator, SyntheticConfig
 __all__ = ["contact_sheet", "describe"]
 
 log = logging.getLogger(__name__)
+MIXTURE = ("composites", "stills", "pairs")
 
 
 def _tile(sample: Sample) -> NDArray[np.uint8]:
@@ -85,14 +85,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--statistics", type=int, default=1000, help="samples to describe")
-    parser.add_argument("--only", choices=("composites", "stills", "pairs"))
+    parser.add_argument("--only", choices=MIXTURE)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cv2.setNumThreads(0)
     config = SyntheticConfig()
     if options.only:
-        config = replace(config, composites=0.0, stills=0.0, pairs=0.0)
-        config = replace(config, **{options.only: 1.0})
+        composites, stills, pairs = (float(options.only == name) for name in MIXTURE)
+        config = SyntheticConfig(composites=composites, stills=stills, pairs=pairs)
     generator = SampleGenerator(options.bank, config, options.seed)
     generator.bank.load()
     start = time.perf_counter()

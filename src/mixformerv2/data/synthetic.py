@@ -67,10 +67,10 @@ class SyntheticConfig:
         for name in ("absent", "grey", "min_visible"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is a share in 0..1, got {getattr(self, name)}")
-        if min(self.weights) < 0:
+        if min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ConfigError(
                 f"composites, stills and pairs are weights, got {self.weights}; "
-                "none may be negative"
+                "none may be negative and one must be above zero"
             )
 
     @property

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import cast
+from typing import Any, cast
 
 import cv2
 import numpy as np
@@ -50,11 +50,11 @@ class Pose:
         wide = 3.0 if rng.random() < 0.12 else 1.0
         return Pose(
             angle=self.angle + wide * 0.22 * float(a),
-            aspect=float(np.clip(self.aspect + 0.2 * float(b), -0.8, 0.8)),
-            shear=float(np.clip(self.shear + 0.12 * float(c), -0.4, 0.4)),
+            aspect=_within(self.aspect + 0.2 * float(b), 0.8),
+            shear=_within(self.shear + 0.12 * float(c), 0.4),
             tilt=(
-                float(np.clip(self.tilt[0] + 0.7 * tilt * float(d), -tilt, tilt)),
-                float(np.clip(self.tilt[1] + 0.7 * tilt * float(e), -tilt, tilt)),
+                _within(self.tilt[0] + 0.7 * tilt * float(d), tilt),
+                _within(self.tilt[1] + 0.7 * tilt * float(e), tilt),
             ),
             flip=self.flip,
             bend=float(rng.uniform(0.0, 0.10)) * strength if rng.random() < 0.6 else 0.0,
@@ -73,7 +73,11 @@ class Pose:
         shape = np.array(
             [[mirror * stretch, self.shear, 0.0], [0.0, 1.0 / stretch, 0.0], [*self.tilt, 1.0]]
         )
-        return cast(Matrix, turn @ shape)
+        return np.asarray(turn @ shape, np.float64)
+
+
+def _within(value: float, limit: float) -> float:
+    return min(max(value, -limit), limit)
 
 
 def box_outline(x: float, y: float, w: float, h: float) -> Points:
@@ -102,11 +106,11 @@ def mask_outline(mask: Image, *, largest: bool) -> Points | None:
     low, high = points.min(0), points.max(0)
     centre = 0.5 * (low + high)
     hull = cv2.convexHull(points).reshape(-1, 2)
-    some = points[:: max(1, len(points) // 80)]
+    some = points[:: max(1, len(points) // 48)]
     outline = np.concatenate([hull, some]).astype(np.float32)
     # Contours run through pixel centres; half a pixel outwards on each side is the edge.
     span = np.maximum(high - low, 1.0)
-    return ((outline - centre) * ((span + 1.0) / span) + centre).astype(np.float32)
+    return np.asarray((outline - centre) * ((span + 1.0) / span) + centre, np.float32)
 
 
 def bounds(points: Points) -> NDArray[np.float64]:
@@ -143,7 +147,7 @@ def place(outline: Points, pose: Pose, size: float, centre: tuple[float, float])
             [0.0, 0.0, 1.0],
         ]
     )
-    return cast(Matrix, move @ turned)
+    return np.asarray(move @ turned, np.float64)
 
 
 def bend_field(
@@ -161,7 +165,7 @@ def bend_field(
     to_crop = np.array(
         [[step, 0.0, zoom * (centre[0] - size)], [0.0, step, zoom * (centre[1] - size)]]
     )
-    field = cv2.warpAffine(
+    field: NDArray[Any] = cv2.warpAffine(
         grid, to_crop, (small, small), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
     )
     # Damp the corners of the cells: neighbours that pull apart by more than the step would fold.
