@@ -1,0 +1,58 @@
+"""`mixformerv2 train`: train a tracker, or carry a run on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def run(
+    config: Annotated[
+        Path | None, typer.Argument(help="Settings, a YAML file such as configs/t.yaml.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(help="Settings to change, as optim.lr=1e-4.")
+    ] = None,
+    out: Annotated[
+        Path, typer.Option(help="The run's folder: checkpoint, log, curves, contact sheet.")
+    ] = Path("runs/train"),
+    minutes: Annotated[
+        float | None, typer.Option(help="End with a checkpoint after this long.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(help="Bundle or run whose weights a fresh run starts from.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check and print the settings, train nothing.")
+    ] = False,
+) -> None:
+    """Train a tracker. A folder that holds a checkpoint is carried on where it stopped.
+
+    Example: mixformerv2 train configs/t.yaml optim.batch=32 --out runs/t --minutes 60
+    """
+    from ..errors import EngineError
+    from ..training.config import load_config, show_config
+
+    pairs = list(overrides or [])
+    if config is not None and "=" in config.name:
+        pairs.insert(0, str(config))
+        config = None
+    settings = load_config(config, pairs)
+    typer.echo(show_config(settings), err=not dry_run)
+    if dry_run:
+        return
+    try:
+        from ..training.loop import train
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"training needs {error.name}, which is not installed; "
+            "run `pip install mixformerv2[train]`"
+        ) from error
+    try:
+        path = train(settings, out, minutes=minutes, init=init)
+    except KeyboardInterrupt:
+        typer.echo(f"\nstopped; `--out {out}` carries on from its last checkpoint", err=True)
+        raise
+    typer.echo(f"\n{path}")

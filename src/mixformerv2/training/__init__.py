@@ -1,0 +1,1 @@
+"""Training: losses, settings and the one loop."""

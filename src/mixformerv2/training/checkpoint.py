@@ -1,0 +1,56 @@
+"""Checkpoints of a run: written whole or not at all, read without running code."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..errors import OutputError, WeightsError
+
+__all__ = ["load_checkpoint", "save_checkpoint"]
+
+
+def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
+    """Write `checkpoint.pt` in a run's folder.
+
+    The file is complete under another name before it replaces the last one, so that a kill at any
+    moment leaves one that can be read.
+
+    Raises:
+        OutputError: the disk is full or the folder refuses it; the last checkpoint stays.
+    """
+    path = folder / "checkpoint.pt"
+    part = path.with_suffix(".part")
+    try:
+        with part.open("wb") as file:
+            torch.save(state, file)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write the checkpoint {path}: {error}; the last one is untouched"
+        ) from error
+    return path
+
+
+def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """Read `checkpoint.pt` of a run's folder, or None where there is none.
+
+    Raises:
+        WeightsError: the file is not a checkpoint of ours.
+    """
+    path = folder / "checkpoint.pt"
+    if not path.exists():
+        return None
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise WeightsError(f"{path} cannot be read as a checkpoint: {error}") from error
+    if not isinstance(state, dict) or "learner" not in state or "step" not in state:
+        raise WeightsError(f"{path} is not a checkpoint of `mixformerv2 train`")
+    return state

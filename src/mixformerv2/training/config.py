@@ -1,0 +1,166 @@
+"""Everything that steers a training run, as frozen dataclasses (no PyTorch here)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from ..data.synthetic import SyntheticConfig
+from ..errors import ConfigError
+from ..models.config import ModelConfig
+from ..models.registry import model_config
+from ..settings import build, merge, parse_overrides, read_yaml
+
+__all__ = ["LossConfig", "OptimConfig", "TrainConfig", "load_config", "show_config"]
+
+
+@dataclass(frozen=True, slots=True)
+class LossConfig:
+    """Weights of the loss terms; 0 leaves a term out of the sum.
+
+    Attributes:
+        l1: L1 of the box (eq. 10: 5).
+        ciou: Complete IoU of the box (eq. 10: 2).
+        sides: KL from soft labels to the tokens' side distributions.
+        dense: The same for the dense head.
+        dense_ciou: Complete IoU of the dense head's box.
+        dense_to_sparse: KL from the dense head to the prediction tokens (eq. 5, weight 1).
+        inside: How much of each search token is target, cross-entropy.
+        score: Target present or not, cross-entropy.
+        label_sigma: Width of the soft labels, in bins.
+    """
+
+    l1: float = 5.0
+    ciou: float = 2.0
+    sides: float = 0.5
+    dense: float = 0.5
+    dense_ciou: float = 1.0
+    dense_to_sparse: float = 1.0
+    inside: float = 1.0
+    score: float = 0.5
+    label_sigma: float = 1.0
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            if not 0 <= getattr(self, f.name) <= 1e3:
+                raise ConfigError(f"loss.{f.name} must be 0 to 1000, got {getattr(self, f.name)}")
+        if self.label_sigma == 0:
+            raise ConfigError("loss.label_sigma must be above 0 bins")
+
+
+@dataclass(frozen=True, slots=True)
+class OptimConfig:
+    """AdamW and its schedule.
+
+    Attributes:
+        batch: Samples of a step, on each device.
+        steps: Steps of the whole run; the schedule ends there.
+        lr: Peak learning rate.
+        lr_end: Learning rate at the end, over `lr`.
+        warmup: Steps of linear rise at the start.
+        schedule: "cosine" falls smoothly to the end; "step" falls to a tenth after 80 % of the
+            steps, as in section 4.1; "constant" stays.
+        weight_decay: For weights of two and more dimensions.
+        clip: Largest norm of the gradient.
+        ema: Decay of the moving average that is evaluated and saved.
+        accumulate: Batches of a step.
+    """
+
+    batch: int = 16
+    steps: int = 25_000
+    lr: float = 5e-4
+    lr_end: float = 0.02
+    warmup: int = 500
+    schedule: Literal["cosine", "step", "constant"] = "cosine"
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    ema: float = 0.999
+    accumulate: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "steps", "accumulate"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"optim.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("lr", "clip"):
+            if not 0 < getattr(self, name) <= 100:
+                raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}")
+        if not 0 <= self.ema < 1:
+            raise ConfigError(f"optim.ema must be from 0 to below 1, got {self.ema}")
+        if not 0 <= self.warmup < self.steps:
+            raise ConfigError(f"optim.warmup must be below steps {self.steps}, got {self.warmup}")
+
+
+@dataclass(frozen=True, slots=True)
+class TrainConfig:
+    """One training run.
+
+    Attributes:
+        model: `{name: mixformerv2_t, ...}` with any settings of `ModelConfig` changed.
+        stage: "box" trains everything; "score" trains the score head alone (fact 6).
+        bank: Folder of pictures, masks and boxes.
+        clips: Folder of tracklets from unlabelled clips (`mixformerv2.data.pseudo`), or nothing.
+        data: How samples are made.
+        optim: Optimizer and schedule.
+        loss: Weights of the loss terms.
+        precision: Lightning Fabric's name, "32-true" or "bf16-mixed".
+        device: "auto", "cpu" or "cuda".
+        threads: Threads of PyTorch on a CPU; 0 leaves its choice.
+        workers: Processes that make samples.
+        seed: Of weights and samples.
+        log_every: Steps between lines of the log.
+        save_minutes: Minutes between checkpoints.
+    """
+
+    model: dict[str, Any] = field(default_factory=lambda: {"name": "mixformerv2_t"})
+    stage: Literal["box", "score"] = "box"
+    bank: Path = Path("../shared/data/train")
+    clips: Path | None = None
+    data: SyntheticConfig = field(default_factory=SyntheticConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 0
+    workers: int = 1
+    seed: int = 1
+    log_every: int = 50
+    save_minutes: float = 5.0
+
+    @property
+    def network(self) -> ModelConfig:
+        """The network that this run trains."""
+        settings = dict(self.model)
+        name = settings.pop("name", "mixformerv2_t")
+        return model_config(name, **settings)
+
+
+def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig:
+    """Read a settings file and lay `key=value` pairs over it.
+
+    Raises:
+        ConfigError: an unknown key or an impossible value, before anything is loaded.
+    """
+    base = read_yaml(path) if path is not None else {}
+    config = build(TrainConfig, merge(base, parse_overrides(overrides)))
+    network = config.network
+    if (config.data.template_size, config.data.search_size) != (
+        network.template_size,
+        network.search_size,
+    ):
+        raise ConfigError(
+            f"data makes crops of {config.data.template_size} and {config.data.search_size} "
+            f"pixels, but the model takes {network.template_size} and {network.search_size}"
+        )
+    return config
+
+
+def show_config(config: TrainConfig) -> str:
+    """All settings of a run as YAML, defaults included."""
+    import yaml
+
+    values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    values["model"] = {"name": config.model.get("name"), **config.network.to_dict()}
+    text: str = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
+    return text
