@@ -175,11 +175,7 @@ def video_pair(
         b = int(np.clip(a + rng.integers(-8, 9), 0, last))
     c = a if rng.random() < 0.15 else int(np.clip(b + rng.integers(-5, 6), 0, last))
     shots = tuple(_shot(bank, frames[i]) for i in (a, c, b))
-    stranger = None
-    if absent and len(names) > 1:
-        others = [other for other in names if other != name]
-        theirs = bank.videos[others[int(rng.integers(len(others)))]]
-        stranger = _shot(bank, theirs[int(rng.integers(len(theirs)))])
+    stranger = _stranger(bank, rng, name) if absent else None
     strength = float(rng.uniform(0.0, 0.5))
     return _draft(
         bank,
@@ -191,6 +187,15 @@ def video_pair(
         stranger,
         0.75,
     )
+
+
+def _stranger(bank: Bank, rng: np.random.Generator, name: str) -> Shot:
+    """Something else: the object of another video, or of a still."""
+    others = [other for other in bank.video_names if other != name]
+    if not others or rng.random() < 0.2:
+        return _labelled(bank, rng)[0]
+    frames = bank.videos[others[int(rng.integers(len(others)))]]
+    return _shot(bank, frames[int(rng.integers(len(frames)))])
 
 
 def _shot(bank: Bank, frame: VideoFrame) -> Shot:
