@@ -28,7 +28,13 @@ from ..models.config import ModelConfig
 if TYPE_CHECKING:
     from ..models.mixformerv2 import MixFormerV2
 
-__all__ = ["Official", "from_official", "inspect_official", "read_checkpoint"]
+__all__ = [
+    "Official",
+    "build_official",
+    "from_official",
+    "inspect_official",
+    "read_checkpoint",
+]
 
 log = logging.getLogger(__name__)
 
@@ -76,8 +82,15 @@ def from_official(
         >>> model.config.depth  # doctest: +SKIP
         4
     """
-    found = inspect_official(state_dict)
-    return assemble(replace(found.config, layer_gain=dict(layer_gain or {})), found.weights)
+    return build_official(inspect_official(state_dict), layer_gain=layer_gain)
+
+
+def build_official(
+    official: Official, *, layer_gain: Mapping[int, float] | None = None
+) -> MixFormerV2:
+    """The network of an inspected checkpoint, in eval mode; it takes over the tensors."""
+    config = replace(official.config, layer_gain=dict(layer_gain or {}))
+    return assemble(config, official.weights)
 
 
 def inspect_official(state_dict: Mapping[str, Any], source: str = "checkpoint") -> Official:
