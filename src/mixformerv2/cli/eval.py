@@ -121,7 +121,7 @@ def _print(report: Report) -> None:
 
     table = Table(title=f"{report.tracker}: {_protocol(report)}", title_justify="left")
     table.add_column("sequence", no_wrap=True)
-    for column in ("frames", "AUC", "precision", "norm. precision", "fps"):
+    for column in ("frames", "AUC", "prec.", "norm. prec.", "fps"):
         table.add_column(column, justify="right")
     for one in report.sequences:
         if one.error is not None:

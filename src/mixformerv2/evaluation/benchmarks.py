@@ -25,7 +25,6 @@ from ..errors import DataError
 
 __all__ = ["Sequence", "read_sequences", "read_truth", "write_truth"]
 
-PICTURES = {".jpg", ".jpeg", ".png", ".bmp"}
 CLIPS = {".mp4", ".avi", ".mov", ".mkv", ".webm"}
 
 
@@ -97,11 +96,11 @@ class Sequence:
         from ..video.source import open_source
 
         last: NDArray[np.uint8] | None = None
-        with open_source(self.source) as clip:
+        with open_source(self.source, start=self.start) as clip:
             for frame in clip:
                 # A broken frame repeats the last good one: the numbering of the truth must hold.
                 last = frame.image if frame.image is not None else last
-                if frame.index >= self.start and last is not None:
+                if last is not None:
                     yield last
 
 
@@ -197,13 +196,9 @@ def _read_sequence(name: str, entry: Path) -> Sequence:
 def _picture_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise DataError(f"{folder} is missing; a sequence keeps its pictures in NAME/img")
-    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES]
-    return sorted(files, key=lambda file: (_number(file), file.name))
+    from ..video.readers import pictures_in
 
-
-def _number(file: Path) -> int:
-    digits = re.findall(r"\d+", file.stem)
-    return int(digits[-1]) if digits else -1
+    return pictures_in(str(folder))
 
 
 def _read_picture(file: Path) -> NDArray[np.uint8]:
