@@ -9,6 +9,7 @@ are labels, `NAME_mask.png` (0 is background, other values are object or segment
 from __future__ import annotations
 
 import csv
+import json
 import logging
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -99,6 +100,8 @@ class Bank:
     boxed: list[Boxed] = field(default_factory=list, init=False)
     unlabelled: list[int] = field(default_factory=list, init=False)
     videos: dict[str, list[VideoFrame]] = field(default_factory=dict, init=False)
+    tracklets: list[list[VideoFrame]] = field(default_factory=list, init=False)
+    tracklet_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), init=False)
     _pictures: dict[int, Image] = field(default_factory=dict, init=False, repr=False)
     _outlines: dict[int, Points] = field(default_factory=dict, init=False, repr=False)
     _cutouts: dict[int, Cutout] = field(default_factory=dict, init=False, repr=False)
@@ -172,6 +175,37 @@ class Bank:
         outline = mask_outline(part, largest=False)
         if outline is not None and cv2.countNonZero(part) >= 60:
             self.videos.setdefault(video, []).append(VideoFrame(index, outline))
+
+    def add_clips(self, folder: Path) -> None:
+        """Add the tracklets that `mixformerv2.data.pseudo` wrote; their frames become pictures.
+
+        Raises:
+            DataError: the folder holds no `tracklets.json`, or a damaged one.
+        """
+        path = Path(folder) / "tracklets.json"
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))["tracklets"]
+            numbers: dict[tuple[str, int], int] = {}
+            motion = []
+            for entry in record:
+                frames = []
+                for index, box in zip(entry["frames"], entry["boxes"], strict=True):
+                    key = (str(entry["clip"]), int(index))
+                    if key not in numbers:
+                        numbers[key] = len(self.paths)
+                        self.paths.append(path.parent / key[0] / f"{key[1]:05d}.jpg")
+                    frames.append(VideoFrame(numbers[key], box_outline(*map(float, box))))
+                self.tracklets.append(frames)
+                motion.append(float(entry["motion"]))
+        except (OSError, KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path} is missing or damaged ({error}); make it with `python -m "
+                "mixformerv2.data.pseudo`"
+            ) from error
+        # What hardly moves teaches little, and a long tracklet holds more than a short one.
+        length = np.array([len(frames) for frames in self.tracklets], np.float64)
+        weights = np.sqrt(length) * (0.1 + np.minimum(np.asarray(motion), 1.5))
+        self.tracklet_weights = weights / max(float(weights.sum()), 1e-9)
 
     @cached_property
     def segments_of(self) -> dict[str, list[int]]:

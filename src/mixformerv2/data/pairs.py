@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -14,7 +15,7 @@ from .compose import add_look_alikes, add_occluder
 from .draft import Draft, Layout, Window, draw_layout, visible_share
 from .warp import Points, Pose, bend_field, bounds, box_outline, moved, place, render
 
-__all__ = ["Shot", "still", "video_pair"]
+__all__ = ["Shot", "clip_pair", "still", "video_pair"]
 
 Image = NDArray[np.uint8]
 TILT = 0.07  # a crop reaches four target sizes out: more perspective would fold the picture
@@ -164,9 +165,27 @@ def video_pair(
     bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator, absent: bool
 ) -> Draft:
     """Frames of one video, any time apart, in either order; the online one near the search."""
-    names = bank.video_names
-    name = names[int(rng.integers(len(names)))]
-    frames = bank.videos[name]
+    name = bank.video_names[int(rng.integers(len(bank.video_names)))]
+    stranger = _stranger(bank, rng, name) if absent else None
+    return _pair(bank, sizes, rng, bank.videos[name], f"video:{name}", stranger)
+
+
+def clip_pair(
+    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator, absent: bool
+) -> Draft:
+    """Frames of one tracklet of an unlabelled clip."""
+    number = int(rng.choice(len(bank.tracklets), p=bank.tracklet_weights))
+    frames = bank.tracklets[number]
+    name = bank.paths[frames[0].picture].parent.name
+    # The clip itself may hold the target elsewhere: strangers come from other sources.
+    stranger = _stranger(bank, rng, "") if absent else None
+    return _pair(bank, sizes, rng, frames, f"clip:{name}", stranger)
+
+
+def _pair(
+    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator,
+    frames: Sequence[VideoFrame], source: str, stranger: Shot | None,
+) -> Draft:  # fmt: skip
     last = len(frames) - 1
     a = int(rng.integers(last + 1))
     if rng.random() < 0.65:
@@ -174,19 +193,9 @@ def video_pair(
     else:
         b = int(np.clip(a + rng.integers(-8, 9), 0, last))
     c = a if rng.random() < 0.15 else int(np.clip(b + rng.integers(-5, 6), 0, last))
-    shots = tuple(_shot(bank, frames[i]) for i in (a, c, b))
-    stranger = _stranger(bank, rng, name) if absent else None
+    first, online, search = (_shot(bank, frames[i]) for i in (a, c, b))
     strength = float(rng.uniform(0.0, 0.5))
-    return _draft(
-        bank,
-        sizes,
-        rng,
-        (shots[0], shots[1], shots[2]),
-        strength,
-        f"video:{name}",
-        stranger,
-        0.75,
-    )
+    return _draft(bank, sizes, rng, (first, online, search), strength, source, stranger, 0.75)
 
 
 def _stranger(bank: Bank, rng: np.random.Generator, name: str) -> Shot:

@@ -22,7 +22,7 @@ from .synthetic import Sample, SampleGenerator, SyntheticConfig
 __all__ = ["contact_sheet", "describe"]
 
 log = logging.getLogger(__name__)
-MIXTURE = ("composites", "stills", "pairs")
+MIXTURE = ("composites", "stills", "pairs", "clips")
 
 
 def _tile(sample: Sample) -> NDArray[np.uint8]:
@@ -82,6 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="contact sheet of training samples")
     parser.add_argument("out", type=Path)
     parser.add_argument("--bank", type=Path, default=Path("../shared/data/train"))
+    parser.add_argument("--clips", type=Path, help="folder of tracklets")
     parser.add_argument("--count", type=int, default=64)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--statistics", type=int, default=1000, help="samples to describe")
@@ -91,9 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     cv2.setNumThreads(0)
     config = SyntheticConfig()
     if options.only:
-        composites, stills, pairs = (float(options.only == name) for name in MIXTURE)
-        config = SyntheticConfig(composites=composites, stills=stills, pairs=pairs)
-    generator = SampleGenerator(options.bank, config, options.seed)
+        composites, stills, pairs, clips = (float(options.only == name) for name in MIXTURE)
+        config = SyntheticConfig(composites=composites, stills=stills, pairs=pairs, clips=clips)
+    generator = SampleGenerator(options.bank, config, options.seed, clips=options.clips)
     generator.bank.load()
     start = time.perf_counter()
     samples = [generator.sample(i) for i in range(max(options.count, options.statistics))]

@@ -18,7 +18,7 @@ from .augment import Look, blur, shade
 from .bank import VALIDATION_VIDEOS, Bank
 from .compose import composite
 from .draft import Draft
-from .pairs import still, video_pair
+from .pairs import clip_pair, still, video_pair
 
 __all__ = ["Sample", "SampleGenerator", "SyntheticConfig"]
 
@@ -38,6 +38,7 @@ class SyntheticConfig:
         composites: Weight of cut-outs that move over other pictures.
         stills: Weight of pictures warped against themselves.
         pairs: Weight of real pairs from videos.
+        clips: Weight of real pairs from unlabelled clips; counts only where there are clips.
         absent: Share of samples whose search does not show the target.
         grey: Share of samples in grey.
         min_visible: Least share of the box inside crop and frame.
@@ -53,6 +54,7 @@ class SyntheticConfig:
     composites: float = 0.5
     stills: float = 0.2
     pairs: float = 0.3
+    clips: float = 0.25
     absent: float = 0.15
     grey: float = 0.15
     min_visible: float = 0.35
@@ -69,14 +71,14 @@ class SyntheticConfig:
                 raise ConfigError(f"{name} is a share in 0..1, got {getattr(self, name)}")
         if min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ConfigError(
-                f"composites, stills and pairs are weights, got {self.weights}; "
+                f"composites, stills, pairs and clips are weights, got {self.weights}; "
                 "none may be negative and one must be above zero"
             )
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The weights of the mixture, in the order of the fields."""
-        return (self.composites, self.stills, self.pairs)
+        return (self.composites, self.stills, self.pairs, self.clips)
 
     @property
     def sizes(self) -> tuple[int, int, float, float]:
@@ -105,6 +107,7 @@ class SampleGenerator:
         config: Sizes and mixture.
         seed: With an index, decides a sample.
         hold_out: Videos of the bank to leave out.
+        clips: Folder of tracklets made by `mixformerv2.data.pseudo`.
 
     Example:
         >>> generator = SampleGenerator("pictures", SyntheticConfig(), seed=0)  # doctest: +SKIP
@@ -118,16 +121,22 @@ class SampleGenerator:
         config: SyntheticConfig | None = None,
         seed: int = 0,
         hold_out: tuple[str, ...] = VALIDATION_VIDEOS,
+        clips: str | Path | None = None,
     ) -> None:
         self.bank = bank if isinstance(bank, Bank) else Bank(Path(bank), hold_out)
         self.config = config or SyntheticConfig()
         self.seed = seed
+        if clips is not None:
+            self.bank.add_clips(Path(clips))
         if self.config.pairs and not self.bank.videos:
             raise DataError(
                 f"pairs has weight {self.config.pairs} but {self.bank.folder} holds no video; "
                 "set it to 0"
             )
         weights = np.asarray(self.config.weights)
+        weights[3] *= bool(self.bank.tracklets)
+        if weights.sum() <= 0:
+            raise DataError("only clips has a weight, but no folder of clips was given; give one")
         self._edges = np.cumsum(weights / weights.sum())
 
     def sample(self, index: int | np.random.Generator) -> Sample:
@@ -137,7 +146,7 @@ class SampleGenerator:
         else:
             rng = np.random.default_rng((self.seed, index))
         kind = int(np.searchsorted(self._edges, rng.random(), side="right"))
-        maker = (composite, still, video_pair)[min(kind, 2)]
+        maker = (composite, still, video_pair, clip_pair)[min(kind, 3)]
         absent = bool(rng.random() < self.config.absent)
         draft = maker(self.bank, self.config.sizes, rng, absent)
         for _ in range(TRIES - 1):

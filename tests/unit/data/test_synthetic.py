@@ -10,9 +10,9 @@ from mixformerv2.data.synthetic import SampleGenerator, SyntheticConfig
 from mixformerv2.errors import ConfigError, DataError
 
 ONLY = {
-    "composites": SyntheticConfig(composites=1, stills=0, pairs=0),
-    "stills": SyntheticConfig(composites=0, stills=1, pairs=0),
-    "pairs": SyntheticConfig(composites=0, stills=0, pairs=1),
+    "composites": SyntheticConfig(composites=1, stills=0, pairs=0, clips=0),
+    "stills": SyntheticConfig(composites=0, stills=1, pairs=0, clips=0),
+    "pairs": SyntheticConfig(composites=0, stills=0, pairs=1, clips=0),
 }
 
 
@@ -83,7 +83,7 @@ def test_grey_is_grey_in_all_three_views(bank):
         ({"search_factor": 0.5}, r"search_factor must lie in 1\.\.12, got 0\.5"),
         ({"absent": 1.5}, r"absent is a share in 0\.\.1, got 1\.5"),
         ({"stills": -1.0}, "none may be negative"),
-        ({"composites": 0, "stills": 0, "pairs": 0}, "one must be above zero"),
+        ({"composites": 0, "stills": 0, "pairs": 0, "clips": 0}, "one must be above zero"),
     ],
 )
 def test_nonsense_is_refused_with_a_sentence(settings, sentence):
