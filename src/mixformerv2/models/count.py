@@ -59,8 +59,8 @@ def multiply_adds(
 
     Args:
         config: The architecture.
-        cached: Count what runs on each frame when the templates' keys and values are kept,
-            instead of everything.
+        cached: Count what `step` runs on each frame, with the templates' keys and values kept,
+            instead of the whole network as it is published.
         templates: Number of templates.
         attention: Count q k^T and the weighted sum of values too.
 
@@ -69,19 +69,25 @@ def multiply_adds(
         >>> f"{multiply_adds(small, cached=False) / 1e9:.1f} G"
         '4.8 G'
     """
-    c, places = config.width, config.search_grid**2
-    looking = places + config.prediction_tokens
+    looking = config.search_grid**2 + config.prediction_tokens
     kept = templates * config.template_grid**2
-    tokens = looking if cached else looking + kept
-    pictures = config.search_size**2
-    if not cached:
-        pictures += templates * config.template_size**2
-    stem = sum(op.weights * (pictures // shrink**2) for op, shrink in _stem(config))
-    layer = tokens * sum(op.weights for op in _layer(config))
-    if attention:
-        pairs = looking * (looking + kept) + (0 if cached else kept * kept)
-        layer += 2 * c * pairs
-    return stem + config.depth * layer + sum(op.weights * times for op, times in _heads(config))
+    pixels = config.search_size**2 + (0 if cached else templates * config.template_size**2)
+    total = sum(op.weights * (pixels // shrink**2) for op, shrink in _stem(config))
+    for layer in range(config.depth):
+        # With the templates kept, nobody reads what the last layer makes of the search tokens.
+        last = cached and layer == config.depth - 1
+        answered = config.prediction_tokens if last else looking
+        total += _layer_cost(config, looking, answered, looking + kept, attention)
+        if not cached:
+            total += _layer_cost(config, kept, kept, kept, attention)
+    return total + sum(op.weights * times for op, times in _heads(config))
+
+
+def _layer_cost(config: ModelConfig, tokens: int, answered: int, seen: int, attention: bool) -> int:
+    """Multiply-adds of a layer: keys and values of all tokens, the rest of those answered."""
+    keys_values, query, proj, fc1, fc2 = (op.weights for op in _layer(config))
+    products = 2 * config.width * answered * seen if attention else 0
+    return tokens * keys_values + answered * (query + proj + fc1 + fc2) + products
 
 
 def _linear(into: int, out: int) -> Operation:
@@ -102,8 +108,10 @@ def _stem(config: ModelConfig) -> Iterator[tuple[Operation, int]]:
 
 
 def _layer(config: ModelConfig) -> list[Operation]:
+    """Keys and values, queries, projection, and the two of the MLP."""
     c, hidden = config.width, config.hidden
-    return [_linear(c, 3 * c), _linear(c, c), _linear(c, hidden), _linear(hidden, c)]
+    attention = [_linear(c, 2 * c), _linear(c, c), _linear(c, c)]
+    return [*attention, _linear(c, hidden), _linear(hidden, c)]
 
 
 def _heads(config: ModelConfig) -> Iterator[tuple[Operation, int]]:

@@ -42,7 +42,8 @@ def test_multiply_adds_are_those_that_pytorch_counts(changes: dict[str, object])
     template = torch.zeros(1, 3, config.template_size, config.template_size)
     search = torch.zeros(1, 3, config.search_size, config.search_size)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as full:
-        model(template, template, search)
+        features = model.features((template, template), search)
+        model.read(features.prediction[-1])
     assert 2 * multiply_adds(config, cached=False) == full.get_total_flops()
     memory = model.encode_templates(template, template, template)
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as step:
