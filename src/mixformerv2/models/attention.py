@@ -43,6 +43,15 @@ class MixedAttention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
+    def _split_last(self, x: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
+        """As `split`, with the queries of tokens from `first` on alone."""
+        b, n, c = x.shape
+        weight, bias = self.qkv.weight, self.qkv.bias
+        q = F.linear(x[:, first:], weight[:c], bias[:c])
+        kv = F.linear(x, weight[c:], bias[c:]).view(b, n, 2, self.heads, HEAD_WIDTH)
+        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
+        return q.view(b, n - first, self.heads, HEAD_WIDTH).transpose(1, 2), k, v
+
     def join(self, x: Tensor) -> Tensor:
         """Attended values `[B, h, N, d]` to tokens `[B, N, C]`."""
         b, h, n, d = x.shape
@@ -54,9 +63,12 @@ class MixedAttention(nn.Module):
         q, k, v = self.split(t)
         return self.join(F.scaled_dot_product_attention(q, k, v)), k, v
 
-    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor) -> Tensor:
-        """Search and prediction tokens `[B, Nx, C]` attend to all tokens."""
-        q, k, v = self.split(x)
+    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int = 0) -> Tensor:
+        """Search and prediction tokens `[B, Nx, C]` attend to all tokens.
+
+        Only tokens from `first` on ask and are answered, `[B, Nx - first, C]`.
+        """
+        q, k, v = self.split(x) if first == 0 else self._split_last(x, first)
         k = torch.cat([k_t, k], dim=2)
         v = torch.cat([v_t, v], dim=2)
         return self.join(F.scaled_dot_product_attention(q, k, v))
@@ -101,7 +113,8 @@ class Layer(nn.Module):
         t = self._add(t, attended)
         return self._add(t, self.mlp(self.norm2(t))), k, v
 
-    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor) -> Tensor:
-        """Search and prediction tokens through the layer."""
-        x = self._add(x, self.attn.search(self.norm1(x), k_t, v_t))
+    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int = 0) -> Tensor:
+        """Search and prediction tokens through the layer; only those from `first` on come out."""
+        attended = self.attn.search(self.norm1(x), k_t, v_t, first)
+        x = self._add(x[:, first:] if first else x, attended)
         return self._add(x, self.mlp(self.norm2(x)))

@@ -100,8 +100,7 @@ class MixFormerV2(nn.Module):
     def step(self, search: Tensor, memory: Tensor) -> Output:
         """Find the target in search crops `[B, 3, S, S]`; the same numbers as `forward`."""
         pairs = [(layer[0], layer[1]) for layer in memory.unbind(0)]
-        x = self.backbone.look(search, pairs)[-1]
-        return self.read(x[:, self.config.search_grid**2 :])
+        return self.read(self.backbone.ask(search, pairs))
 
 
 def _init(module: nn.Module) -> None:

@@ -1,0 +1,153 @@
+"""OpenVINO on the CPU: the faster engine where it is installed."""
+
+from __future__ import annotations
+
+import time
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import EngineError
+from .base import EngineInfo, Memory, StepOutput
+
+__all__ = ["OpenVinoEngine", "faster_precision"]
+
+_HINTS = {"fp32": "f32", "bf16": "bf16"}
+_NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+
+
+class OpenVinoEngine:
+    """Runs the two graphs of a bundle.
+
+    One target is compiled for its exact shapes, which is a tenth faster; batches share one
+    compilation for any shape, made when the first comes.
+
+    Args:
+        template: `template.onnx`.
+        search: `search.onnx`.
+        threads: OpenVINO's own choice, the physical cores, where None.
+        reason: Why this engine was taken, for `info`.
+        precision: "fp32", "bf16", or None for the precision that OpenVINO takes by itself.
+
+    Raises:
+        EngineError: OpenVINO is not installed, or cannot compile a graph.
+    """
+
+    def __init__(
+        self,
+        template: Path,
+        search: Path,
+        threads: int | None = None,
+        reason: str = "",
+        precision: str | None = None,
+    ) -> None:
+        # Pinned threads of two processes land on the same cores while others idle.
+        options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
+        if threads is not None:
+            options["INFERENCE_NUM_THREADS"] = threads
+        if precision is not None:
+            options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
+        self._template = _Graph(template, options, "templates")
+        self._search = _Graph(search, options, "search")
+        taken = self._search.taken("INFERENCE_PRECISION_HINT").to_string()
+        used = int(self._search.taken("INFERENCE_NUM_THREADS"))
+        self.info = EngineInfo("openvino", _NAMES.get(taken, taken), used, reason=reason)
+
+    def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
+        """Turn templates `[B, N, T, T, 3]`, BGR, into keys and values for `step`."""
+        return self._template.run({"templates": templates})[0]
+
+    def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
+        """Find the target in search crops `[B, S, S, 3]`, BGR."""
+        return StepOutput(*self._search.run({"search": search, "memory": memory}))
+
+
+class _Graph:
+    """One ONNX file, compiled for the shapes that come."""
+
+    def __init__(self, path: Path, options: dict[str, Any], first: str) -> None:
+        self._path, self._options, self._first = path, options, first
+        self._core = _core()
+        self._requests: dict[Any, Any] = {}
+        self._compiled = self._compile(None)
+        self._requests[None] = self._compiled.create_infer_request()
+
+    def taken(self, name: str) -> Any:
+        """What OpenVINO made of an option."""
+        return self._compiled.get_property(name)
+
+    def run(self, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """All outputs, in the order of the file."""
+        shapes = {name: value.shape for name, value in inputs.items()}
+        key = tuple(shapes.values()) if shapes[self._first][0] == 1 else None
+        try:
+            if key not in self._requests:
+                self._requests[key] = self._compile(shapes).create_infer_request()
+            request = self._requests[key]
+            # Inputs are read where they lie; outputs are copied, for the next run overwrites them.
+            outputs = request.infer(inputs, share_inputs=True, share_outputs=False)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO refuses these crops: {_line(error)}") from error
+        return list(outputs.values())
+
+    def _compile(self, shapes: dict[str, tuple[int, ...]] | None) -> Any:
+        try:
+            model = self._core.read_model(self._path)
+            if shapes is not None:
+                model.reshape(shapes)
+            return self._core.compile_model(model, "CPU", self._options)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot compile {self._path}: {_line(error)}") from error
+
+
+@lru_cache(maxsize=1)
+def faster_precision() -> tuple[str, str]:
+    """The faster of the precision that OpenVINO takes by itself and fp32, and why.
+
+    OpenVINO takes bf16 on every CPU that has such instructions. With matrix units (AMX) that is
+    twice as fast as fp32, without them half as fast, so one product of S's size is timed in both.
+    """
+    core = _core()
+    own = _NAMES.get(core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string(), "fp32")
+    if own not in _HINTS or own == "fp32":
+        return "fp32", "OpenVINO is installed and takes fp32 here"
+    ratio = _product_time(core, "fp32") / _product_time(core, own)
+    if ratio > 1.1:
+        return own, f"OpenVINO is installed and takes {own} here, {ratio:.1f} times as fast as fp32"
+    return "fp32", f"OpenVINO is installed; its own {own} has only {ratio:.1f} times fp32's speed"
+
+
+def _product_time(core: Any, precision: str) -> float:
+    """Seconds for a product of `[256, 768]` and `[768, 3072]`, the best of ten."""
+    import openvino as ov
+
+    ops = ov.opset13
+    given = ops.parameter([256, 768], np.float32)
+    weights = ops.constant(np.full((768, 3072), 0.01, np.float32))
+    model = ov.Model([ops.matmul(given, weights, False, False)], [given])
+    options = {"INFERENCE_PRECISION_HINT": _HINTS[precision], "INFERENCE_NUM_THREADS": 1}
+    request = core.compile_model(model, "CPU", options).create_infer_request()
+    x = np.ones((256, 768), np.float32)
+    best = float("inf")
+    for _ in range(10):
+        start = time.perf_counter()
+        request.infer([x], share_inputs=True)
+        best = min(best, time.perf_counter() - start)
+    return best
+
+
+def _core() -> Any:
+    try:
+        import openvino as ov
+    except ImportError as error:
+        raise EngineError(
+            f"OpenVINO cannot be imported ({error}); pip install mixformerv2[openvino]"
+        ) from error
+    return ov.Core()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]

@@ -1,0 +1,128 @@
+"""Several targets in one video, in one pass of the network for each frame."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import ConfigError
+from ..runtime.base import EngineInfo
+from .frame import Channels
+from .result import TrackResult
+from .settings import TrackerSettings
+from .state import TrackState
+from .tracker import Tracker
+
+__all__ = ["MultiTracker"]
+
+_FPS = 30.0
+
+
+class MultiTracker:
+    """Follows any number of targets, each by itself, on one engine.
+
+    Arguments and errors are those of `Tracker`.
+
+    Example:
+        >>> multi = MultiTracker("t")  # doctest: +SKIP
+        >>> multi.add(frame, (10, 20, 50, 80), id=7)  # doctest: +SKIP
+        7
+        >>> multi.update(next_frame)[7].state  # doctest: +SKIP
+        'tracked'
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "t",
+        engine: str = "auto",
+        threads: int | None = None,
+        channels: Channels = "bgr",
+        settings: TrackerSettings | Mapping[str, Any] | None = None,
+    ) -> None:
+        self._setup(Tracker(model, engine, threads, channels, settings))
+
+    @classmethod
+    def around(cls, tracker: Tracker) -> MultiTracker:
+        """Several targets on the engine and settings of a tracker, whose own target stays."""
+        self = cls.__new__(cls)
+        self._setup(tracker)
+        return self
+
+    def _setup(self, tracker: Tracker) -> None:
+        self._tracker = tracker
+        self._states: dict[int, TrackState] = {}
+        self._frame = 0
+
+    @property
+    def info(self) -> EngineInfo:
+        """Which engine runs, how precisely, and why it was chosen."""
+        return self._tracker.info
+
+    @property
+    def ids(self) -> list[int]:
+        """The targets, in the order in which they were added."""
+        return list(self._states)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def add(
+        self,
+        frame: Any,
+        box: Sequence[float],
+        id: int | None = None,  # noqa: A002  (what callers write: add(frame, box, id=7))
+    ) -> int:
+        """Start on one more target in the present frame, and return its id.
+
+        Args:
+            frame: The frame that the box was seen in: the last one given to `update`, or the
+                first of all.
+            box: `(x, y, w, h)` in pixels.
+            id: A number of one's own; the smallest free one where None.
+
+        Raises:
+            ConfigError: the id is taken.
+            BoxError, FrameError: as in `Tracker.init`.
+        """
+        number = id
+        if number is None:
+            number = next(n for n in range(len(self._states) + 1) if n not in self._states)
+        elif number in self._states:
+            raise ConfigError(f"target {number} is there already; remove({number}) it first")
+        _, self._states[number] = self._tracker.start(frame, box, self._frame / _FPS)
+        return number
+
+    def remove(self, id: int) -> None:  # noqa: A002
+        """Stop following a target.
+
+        Raises:
+            ConfigError: there is no such target.
+        """
+        if id not in self._states:
+            raise ConfigError(f"there is no target {id}; there are {self.ids}")
+        del self._states[id]
+
+    def update(self, frame: Any, time: float | None = None) -> dict[int, TrackResult]:
+        """Find all targets in the next frame.
+
+        Raises:
+            FrameError: not a picture.
+        """
+        time = (self._frame + 1) / _FPS if time is None else time
+        answers = self._tracker.step_all(frame, list(self._states.values()), time)
+        return self._keep(answers)
+
+    def skip(self, time: float | None = None) -> dict[int, TrackResult]:
+        """Count a frame that could not be read: the last boxes again, "lost", score 0."""
+        time = (self._frame + 1) / _FPS if time is None else time
+        return self._keep([self._tracker.miss(state, time) for state in self._states.values()])
+
+    def _keep(self, answers: list[tuple[TrackResult, TrackState]]) -> dict[int, TrackResult]:
+        self._frame += 1
+        ids = self.ids
+        self._states = dict(zip(ids, (state for _, state in answers), strict=True))
+        # A target's own count starts where it was added; results carry the video's.
+        results = [replace(result, frame=self._frame) for result, _ in answers]
+        return dict(zip(ids, results, strict=True))

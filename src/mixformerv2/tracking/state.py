@@ -1,0 +1,162 @@
+"""The state of one tracked target: a value, and its form on disk.
+
+On disk: four bytes of magic, the length of a JSON header, the header, and the templates' pixels
+compressed with zlib. Nothing in it is ever executed, and no length in it is believed before it
+has been checked, so bytes from elsewhere can do no more than be refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import Box
+from ..errors import StateError
+from .policy import Templates
+from .result import TargetState
+
+__all__ = ["TrackState"]
+
+_MAGIC = b"MFT1"
+_LENGTH = struct.Struct("<I")
+_MAX_HEADER = 65536
+_MAX_FRAME = 1 << 53
+_NOT_OURS = "these bytes are not a saved tracker state; make one with Tracker.save_state()"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class TrackState:
+    """All that a tracker carries from one frame to the next.
+
+    Attributes:
+        box: The target in the last frame, pixels.
+        target: Whether it was tracked, uncertain or lost there.
+        frame: Number of the last frame; the one of the given box is 0.
+        time: Its time in seconds.
+        frame_size: Its width and height in pixels.
+        templates: What the target looks like.
+        weights_sha256: The weights that the scores came from; other weights refuse the state.
+    """
+
+    box: Box
+    target: TargetState
+    frame: int
+    time: float
+    frame_size: tuple[int, int]
+    templates: Templates
+    weights_sha256: str
+
+    def to_bytes(self) -> bytes:
+        """A few dozen kilobytes from which `from_bytes` makes the same state."""
+        templates = self.templates
+        crops = [templates.pair[0]]
+        if not templates.online_is_first:
+            crops.append(templates.pair[1])
+        if templates.candidate is not None:
+            crops.append(templates.candidate)
+        pixels = zlib.compress(np.stack(crops).tobytes(), 6)
+        header = {
+            "weights_sha256": self.weights_sha256,
+            "box": list(self.box),
+            "target": self.target,
+            "frame": self.frame,
+            "time": self.time,
+            "frame_size": list(self.frame_size),
+            "template_size": int(templates.pair.shape[1]),
+            "online": not templates.online_is_first,
+            "candidate": templates.candidate is not None,
+            "best": templates.best,
+            "pixels_sha256": hashlib.sha256(pixels).hexdigest(),
+        }
+        text = json.dumps(header, allow_nan=False).encode()
+        return _MAGIC + _LENGTH.pack(len(text)) + text + pixels
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> TrackState:
+        """The state that `to_bytes` wrote.
+
+        Raises:
+            StateError: the bytes are cut short, damaged or something else.
+        """
+        header, pixels = _open(data)
+        try:
+            return _read(header, pixels)
+        except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
+            raise StateError(f"{_NOT_OURS} ({type(error).__name__}: {error})") from error
+
+
+def _open(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Header and compressed pixels, once they are known to be whole."""
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise StateError(f"a saved state is bytes, got {type(data).__name__}")
+    data = bytes(data)
+    start = len(_MAGIC) + _LENGTH.size
+    if len(data) < start or not data.startswith(_MAGIC):
+        raise StateError(_NOT_OURS)
+    (length,) = _LENGTH.unpack_from(data, len(_MAGIC))
+    if length > _MAX_HEADER or start + length > len(data):
+        raise StateError("this saved tracker state is cut short or damaged; save it again")
+    try:
+        header = json.loads(data[start : start + length])
+    except (ValueError, RecursionError) as error:
+        raise StateError("this saved tracker state has a damaged header; save it again") from error
+    pixels = data[start + length :]
+    if not isinstance(header, dict):
+        raise StateError(_NOT_OURS)
+    if hashlib.sha256(pixels).hexdigest() != header.get("pixels_sha256"):
+        raise StateError("this saved tracker state is cut short or damaged; save it again")
+    return header, pixels
+
+
+def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
+    size = _whole(header["template_size"], 1, 4096)
+    online, candidate = header["online"] is True, header["candidate"] is True
+    crops = _inflate(pixels, 1 + online + candidate, size)
+    target = header["target"]
+    if target not in get_args(TargetState):
+        raise ValueError(f"unknown target state {target!r}")
+    width, height = header["frame_size"]
+    return TrackState(
+        box=Box.parse(header["box"]),
+        target=target,
+        frame=_whole(header["frame"], 0, _MAX_FRAME),
+        time=_real(header["time"]),
+        frame_size=(_whole(width, 1, 1 << 20), _whole(height, 1, 1 << 20)),
+        templates=Templates(
+            np.stack([crops[0], crops[1 if online else 0]]),
+            online_is_first=not online,
+            candidate=crops[-1].copy() if candidate else None,
+            best=_real(header["best"]),
+        ),
+        weights_sha256=str(header["weights_sha256"]),
+    )
+
+
+def _inflate(pixels: bytes, count: int, size: int) -> NDArray[np.uint8]:
+    """`[count, size, size, 3]`; never inflates more than that, whatever the bytes say."""
+    expected = count * size * size * 3
+    inflater = zlib.decompressobj()
+    raw = inflater.decompress(pixels, expected + 1)
+    if len(raw) != expected:
+        raise ValueError(f"{count} templates of {size} pixels are {expected} bytes")
+    return np.frombuffer(raw, np.uint8).reshape(count, size, size, 3)
+
+
+def _whole(value: Any, low: int, high: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ValueError(f"expected a whole number from {low} to {high}, got {value!r}")
+    return value
+
+
+def _real(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError(f"expected a finite number, got {value!r}")
+    return float(value)

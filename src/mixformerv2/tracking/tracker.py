@@ -1,0 +1,363 @@
+"""One target, one frame at a time."""
+
+from __future__ import annotations
+
+import warnings
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import Box
+from ..errors import BoxError, ConfigError, EngineError, StateError
+from ..runtime.base import Engine, EngineInfo, Memory
+from ..settings import build
+from .crop import Crop
+from .frame import Channels, as_bgr
+from .policy import TemplatePolicy, Templates, target_state
+from .result import TrackResult
+from .settings import TrackerSettings
+from .state import TrackState
+
+if TYPE_CHECKING:
+    from ..weights.bundle import BundleConfig
+
+__all__ = ["Tracker"]
+
+_FPS = 30.0
+"""Frames a second where nobody says what the time is."""
+
+_TOUCH = 1e-3
+"""A box may stand out of the picture by so many pixels unmentioned: sums of floats do."""
+
+
+class Tracker:
+    """Follows one target from a box on one frame.
+
+    Args:
+        model: Name of a shipped bundle, or a bundle folder.
+        engine: "auto", "onnx", "openvino" or "torch"; also "openvino-fp32" and "openvino-bf16".
+        threads: Threads of the engine; its own choice where None.
+        channels: Order of the colours in the frames, "bgr" as OpenCV has it, or "rgb".
+        settings: Settings that replace those of the bundle: a whole `TrackerSettings`, or a
+            mapping of single ones such as `{"update_interval": 10}`.
+
+    Raises:
+        WeightsError: no such bundle.
+        EngineError: an engine that is not installed, or refuses the bundle's graphs.
+        ConfigError: an unknown setting, or a value that cannot work.
+
+    Example:
+        >>> tracker = Tracker("t", engine="onnx")  # doctest: +SKIP
+        >>> tracker.init(frame, (197, 213, 34, 81)).state  # doctest: +SKIP
+        'tracked'
+        >>> tracker.update(next_frame).box  # doctest: +SKIP
+        (196.2, 213.4, 34.1, 80.7)
+    """
+
+    def __init__(
+        self,
+        model: str | Path = "t",
+        engine: str = "auto",
+        threads: int | None = None,
+        channels: Channels = "bgr",
+        settings: TrackerSettings | Mapping[str, Any] | None = None,
+    ) -> None:
+        from ..runtime.select import load_engine
+
+        loaded, config = load_engine(model, engine, threads)
+        self._setup(loaded, config, channels, settings)
+
+    @classmethod
+    def with_engine(
+        cls,
+        engine: Engine,
+        config: BundleConfig,
+        channels: Channels = "bgr",
+        settings: TrackerSettings | Mapping[str, Any] | None = None,
+    ) -> Self:
+        """A tracker around an engine that is already there: one shared by several, or one's own."""
+        self = cls.__new__(cls)
+        self._setup(engine, config, channels, settings)
+        return self
+
+    def _setup(
+        self,
+        engine: Engine,
+        config: BundleConfig,
+        channels: Channels,
+        settings: TrackerSettings | Mapping[str, Any] | None,
+    ) -> None:
+        if channels not in get_args(Channels):
+            raise ConfigError(f"channels must be 'bgr' or 'rgb', got {channels!r}")
+        self._engine = engine
+        self._config = config
+        self._channels = channels
+        self._settings = _settings(config.tracker, settings)
+        # Without a score head nothing says which crop is a good template.
+        interval = self._settings.update_interval if config.has_score else 0
+        self._policy = TemplatePolicy(interval, self._settings.update_threshold)
+        self._memories = _Memories(engine)
+        self._state: TrackState | None = None
+
+    @property
+    def info(self) -> EngineInfo:
+        """Which engine runs, how precisely, and why it was chosen."""
+        return self._engine.info
+
+    @property
+    def settings(self) -> TrackerSettings:
+        """The settings in force."""
+        return self._settings
+
+    @property
+    def state(self) -> TrackState | None:
+        """The present state, a value to keep and come back to with `step`; None before `init`."""
+        return self._state
+
+    def init(self, frame: Any, box: Sequence[float], time: float = 0.0) -> TrackResult:
+        """Start on a target; what was tracked before is forgotten.
+
+        Args:
+            frame: A picture as `as_bgr` takes it.
+            box: `(x, y, w, h)` in pixels. What stands out of the picture is cut off with a
+                warning.
+            time: The frame's time in seconds.
+
+        Raises:
+            BoxError: a box that is not finite, has no area or lies outside the picture.
+            FrameError: not a picture.
+        """
+        result, self._state = self.start(frame, box, time)
+        return result
+
+    def update(self, frame: Any, time: float | None = None) -> TrackResult:
+        """Find the target in the next frame.
+
+        Args:
+            frame: A picture as `as_bgr` takes it. Where its size is not that of the last frame,
+                the box is taken to have grown or shrunk with the picture.
+            time: The frame's time in seconds; its number over 30 where None.
+
+        Raises:
+            StateError: `init` was not called.
+            FrameError: not a picture.
+        """
+        result, self._state = self.step(frame, self._started(), time)
+        return result
+
+    def skip(self, time: float | None = None) -> TrackResult:
+        """Count a frame that could not be read: the last box again, "lost", score 0."""
+        result, self._state = self.miss(self._started(), time)
+        return result
+
+    def save_state(self) -> bytes:
+        """The present state, for `load_state` in this or another process.
+
+        Raises:
+            StateError: `init` was not called.
+        """
+        return self._started().to_bytes()
+
+    def load_state(self, data: bytes) -> None:
+        """Carry on from a saved state, with results equal to those without the break.
+
+        Raises:
+            StateError: damaged bytes, or the state of a tracker with other weights.
+        """
+        self._state = self._mine(TrackState.from_bytes(data))
+
+    def start(
+        self, frame: Any, box: Sequence[float], time: float = 0.0
+    ) -> tuple[TrackResult, TrackState]:
+        """`init` as a function: the given box as a result, and the state to `step` from."""
+        picture = as_bgr(frame)
+        height, width = picture.shape[:2]
+        target = _inside(Box.parse(box), width, height)
+        settings = self._settings
+        around = Crop.around(target, settings.template_factor, settings.template_size)
+        state = TrackState(
+            box=target,
+            target="tracked",
+            frame=0,
+            time=time,
+            frame_size=(width, height),
+            templates=Templates.of(around.take(picture, self._channels)),
+            weights_sha256=self._config.weights_sha256,
+        )
+        return TrackResult(target.xywh, 1.0, "tracked", 0, time), state
+
+    def step(
+        self, frame: Any, state: TrackState, time: float | None = None
+    ) -> tuple[TrackResult, TrackState]:
+        """`update` as a function of a state; neither the state nor the tracker changes."""
+        return self.step_all(frame, [state], time)[0]
+
+    def step_all(
+        self, frame: Any, states: Sequence[TrackState], time: float | None = None
+    ) -> list[tuple[TrackResult, TrackState]]:
+        """`step` for several targets in one frame, in one pass of the network."""
+        if not states:
+            return []
+        picture = as_bgr(frame)
+        height, width = picture.shape[:2]
+        settings = self._settings
+        boxes = [_resized(self._mine(state), width, height) for state in states]
+        crops = [Crop.around(b, settings.search_factor, settings.search_size) for b in boxes]
+        search = np.stack([crop.take(picture, self._channels) for crop in crops])
+        memory = self._memories.of([state.templates for state in states])
+        out = self._engine.step(search, memory)
+        if not (np.isfinite(out.boxes).all() and np.isfinite(out.scores).all()):
+            raise EngineError(
+                f"the {self.info.name} engine ({self.info.precision}) answered with numbers that "
+                "are not finite; try engine='onnx', and convert or export the bundle again"
+            )
+        scores = np.clip(out.scores, 0.0, 1.0) if self._config.has_score else np.ones(len(states))
+        return [
+            self._after(
+                state,
+                picture,
+                crop.unit_to_frame(sides).clip(width, height, settings.min_size),
+                float(score),
+                time,
+            )
+            for state, crop, sides, score in zip(states, crops, out.boxes, scores, strict=True)
+        ]
+
+    def miss(self, state: TrackState, time: float | None = None) -> tuple[TrackResult, TrackState]:
+        """`skip` as a function. The next frame is judged as if this one had not been."""
+        frame = state.frame + 1
+        time = frame / _FPS if time is None else time
+        templates = self._policy.advance(state.templates, frame, 0.0, _nothing)
+        result = TrackResult(state.box.xywh, 0.0, "lost", frame, time)
+        return result, replace(state, frame=frame, time=time, templates=templates)
+
+    def _after(
+        self,
+        state: TrackState,
+        picture: NDArray[np.uint8],
+        box: Box,
+        score: float,
+        time: float | None,
+    ) -> tuple[TrackResult, TrackState]:
+        settings = self._settings
+        frame = state.frame + 1
+        time = frame / _FPS if time is None else time
+        # Without a score head every score is 1, which is "tracked" by any thresholds.
+        target = target_state(state.target, score, settings)
+
+        def crop() -> NDArray[np.uint8]:
+            around = Crop.around(box, settings.template_factor, settings.template_size)
+            return around.take(picture, self._channels)
+
+        after = TrackState(
+            box=box,
+            target=target,
+            frame=frame,
+            time=time,
+            frame_size=(picture.shape[1], picture.shape[0]),
+            templates=self._policy.advance(state.templates, frame, score, crop),
+            weights_sha256=state.weights_sha256,
+        )
+        return TrackResult(box.xywh, score, target, frame, time), after
+
+    def _started(self) -> TrackState:
+        if self._state is None:
+            raise StateError("the tracker has no target yet; call init(frame, box) first")
+        return self._state
+
+    def _mine(self, state: TrackState) -> TrackState:
+        """Refuse a state whose scores and templates belong to another network."""
+        if state.weights_sha256 != self._config.weights_sha256:
+            raise StateError(
+                f"this state was made with weights {state.weights_sha256[:12]}, but "
+                f"{self._config.name!r} has {self._config.weights_sha256[:12]}; load the bundle "
+                "that it was saved with"
+            )
+        size, expected = state.templates.pair.shape[1], self._settings.template_size
+        if size != expected:
+            raise StateError(
+                f"this state has templates of {size} pixels, this tracker wants {expected}"
+            )
+        return state
+
+
+class _Memories:
+    """The engine's memories of the last few sets of templates.
+
+    A memory is a function of the templates, so it is no part of a state. Templates are told apart
+    by identity: they are never written to, and while one is kept here its id stays its own.
+    """
+
+    def __init__(self, engine: Engine, keep: int = 4) -> None:
+        self._engine = engine
+        self._keep = keep
+        self._known: OrderedDict[tuple[int, ...], tuple[list[NDArray[np.uint8]], Memory]]
+        self._known = OrderedDict()
+
+    def of(self, templates: Sequence[Templates]) -> Memory:
+        """The memory for a batch of targets."""
+        pairs = [one.pair for one in templates]
+        key = tuple(id(pair) for pair in pairs)
+        if key in self._known:
+            self._known.move_to_end(key)
+            return self._known[key][1]
+        memory = self._engine.encode_templates(np.stack(pairs))
+        self._known[key] = (pairs, memory)
+        if len(self._known) > self._keep:
+            self._known.popitem(last=False)
+        return memory
+
+
+def _settings(
+    base: TrackerSettings, given: TrackerSettings | Mapping[str, Any] | None
+) -> TrackerSettings:
+    if given is None:
+        return base
+    if not isinstance(given, TrackerSettings):
+        given = build(TrackerSettings, {**asdict(base), **given}, "settings")
+    for name in ("template_size", "search_size"):
+        if getattr(given, name) != getattr(base, name):
+            raise ConfigError(
+                f"{name} belongs to the network: this bundle has {getattr(base, name)}, "
+                f"got {getattr(given, name)}"
+            )
+    return given
+
+
+def _inside(box: Box, width: int, height: int) -> Box:
+    """The given box, cut to the picture."""
+    x1, y1, x2, y2 = box.xyxy
+    if min(x1, y1) >= -_TOUCH and x2 <= width + _TOUCH and y2 <= height + _TOUCH:
+        return box
+    cut = box.intersect(width, height)
+    if cut is None:
+        raise BoxError(
+            f"box {box.xywh} lies outside the picture of {width} x {height} pixels; "
+            "x and y are its top left corner, counted from 0"
+        )
+    warnings.warn(
+        f"box {box.xywh} stands out of the picture of {width} x {height} pixels; "
+        f"{cut.xywh} of it is used",
+        UserWarning,
+        stacklevel=4,
+    )
+    return cut
+
+
+def _resized(state: TrackState, width: int, height: int) -> Box:
+    """The last box in a picture of another size: streams change theirs while they run."""
+    before = state.frame_size
+    if before == (width, height):
+        return state.box
+    sx, sy = width / before[0], height / before[1]
+    x, y, w, h = state.box
+    return Box(x * sx, y * sy, w * sx, h * sy)
+
+
+def _nothing() -> NDArray[np.uint8]:
+    raise AssertionError("a frame that could not be read gives no template")

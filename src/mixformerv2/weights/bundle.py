@@ -1,0 +1,396 @@
+"""Bundles: a folder with a model's settings, weights and graphs.
+
+```
+config.json          what the model is; all that the runtime reads beside the graphs
+model.safetensors    weights, rounded to float16 once
+template.onnx        templates to memory          } made by `mixformerv2 export`
+search.onnx          search crop, memory to box   }
+training.safetensors dense head and all, to go on training from; not in the wheel
+```
+
+Reading `config.json` needs no PyTorch; `save_bundle` and `load_model` do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import math
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..errors import ConfigError, OutputError, WeightsError
+from ..settings import build
+from ..tracking.settings import TrackerSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..models.mixformerv2 import MixFormerV2
+
+__all__ = [
+    "FORMAT",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "BundleConfig",
+    "GraphInfo",
+    "file_sha256",
+    "find_bundle",
+    "list_bundles",
+    "load_model",
+    "load_training_state",
+    "read_config",
+    "save_bundle",
+    "write_config",
+]
+
+_logger = logging.getLogger(__name__)
+
+FORMAT = 1
+"""Number of the layout of `config.json`; a reader refuses what it does not know."""
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Mean of R, G, B of pictures in 0..1."""
+IMAGENET_STD = (0.229, 0.224, 0.225)
+"""Standard deviation of R, G, B of pictures in 0..1."""
+
+_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+_CONFIG, _WEIGHTS, _TRAINING = "config.json", "model.safetensors", "training.safetensors"
+_MAX_CONFIG = 1 << 20
+_GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.onnx")
+
+Triple = tuple[float, float, float]
+Precision = Literal["float16", "float32"]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphInfo:
+    """One ONNX graph of a bundle.
+
+    Attributes:
+        sha256: Of the graph's file.
+        weights_sha256: Of the `model.safetensors` that it was made from.
+        precision: "fp32" or "int8".
+        parity: Largest difference from PyTorch over all outputs, measured at export.
+    """
+
+    sha256: str
+    weights_sha256: str
+    precision: str
+    parity: float
+
+
+@dataclass(frozen=True, slots=True)
+class BundleConfig:
+    """What `config.json` says.
+
+    Attributes:
+        name: The model's name, such as "t".
+        arch: Fields of `ModelConfig`.
+        tracker: Sizes, factors, policy and thresholds.
+        mean: Mean of R, G, B that is taken from a picture in 0..1.
+        std: What R, G, B are divided by then.
+        bins: Bins of each side's distribution.
+        has_score: Whether there is a score head.
+        licence: {"weights": what they may be used for, "file": its text in the folder}.
+        provenance: What the weights were made from, and how.
+        weights_sha256: Of `model.safetensors`.
+        graphs: File name to what is known of the graph.
+    """
+
+    name: str
+    arch: dict[str, Any]
+    tracker: TrackerSettings
+    bins: int
+    has_score: bool
+    weights_sha256: str
+    mean: Triple = IMAGENET_MEAN
+    std: Triple = IMAGENET_STD
+    licence: dict[str, Any] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+    graphs: dict[str, GraphInfo] = field(default_factory=dict)
+
+
+def list_bundles() -> list[str]:
+    """Names of the bundles that came with the package."""
+    return sorted(path.parent.name for path in _ASSETS.glob(f"*/{_CONFIG}"))
+
+
+def find_bundle(name_or_folder: str | Path) -> Path:
+    """The folder of a bundle: a shipped one by name, or any folder.
+
+    A shipped name wins over a folder of the same name; `./t` is always the folder.
+
+    Raises:
+        WeightsError: neither. The message names those that are shipped.
+    """
+    text = str(name_or_folder)
+    if isinstance(name_or_folder, str) and text in list_bundles():
+        return _ASSETS / text
+    folder = Path(name_or_folder)
+    if (folder / _CONFIG).is_file():
+        return folder
+    shipped = ", ".join(list_bundles()) or "none"
+    if folder.is_dir():
+        raise WeightsError(f"{folder} is no bundle: it has no {_CONFIG}; shipped are: {shipped}")
+    raise WeightsError(
+        f"no bundle is called {text!r} and no such folder is there; shipped: {shipped}"
+    )
+
+
+def read_config(folder: str | Path) -> BundleConfig:
+    """Read and check `config.json`.
+
+    Raises:
+        WeightsError: missing, not JSON, of a later format, or with values that cannot work.
+    """
+    path = Path(folder) / _CONFIG
+    try:
+        with path.open("rb") as file:
+            text = file.read(_MAX_CONFIG + 1)
+    except OSError as error:
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+    if len(text) > _MAX_CONFIG:
+        raise WeightsError(f"{path} is larger than {_MAX_CONFIG} bytes; it is no bundle's config")
+    try:
+        values = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"{path} is not JSON: {error}") from error
+    try:
+        return _parse(values)
+    except (KeyError, TypeError, ValueError) as error:
+        # ConfigError is a ValueError: a bad setting inside a bundle is the bundle's fault.
+        what = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else str(error)
+        raise WeightsError(f"{path} cannot be used: {what}") from error
+
+
+def write_config(folder: str | Path, config: BundleConfig) -> None:
+    """Write `config.json`, whole or not at all.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    text = json.dumps(_as_json(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    _write_whole(Path(folder) / _CONFIG, text.encode())
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def save_bundle(
+    model: MixFormerV2,
+    folder: str | Path,
+    *,
+    name: str | None = None,
+    tracker: TrackerSettings | None = None,
+    licence: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    training: Mapping[str, Tensor] | None = None,
+    precision: Precision = "float16",
+) -> BundleConfig:
+    """Write `config.json` and `model.safetensors`; `mixformerv2 export` adds the graphs.
+
+    Weights are rounded to float16 here and nowhere else, which moves a box by about a tenth of a
+    pixel. Graphs that an earlier bundle left in the folder are removed, for they were made from
+    other weights.
+
+    Args:
+        model: A network of ours; it is not changed.
+        folder: Made where it is missing.
+        name: The folder's name where it is not given.
+        tracker: Where it is not given, the model's sizes and the published factors: search factor
+            5.0 for a search crop of 288 pixels, else 4.5.
+        licence: {"weights": what they may be used for, "file": its text in the folder}.
+        provenance: What the weights were made from, and how.
+        training: State of the learner, dense head included, for `training.safetensors`.
+        precision: "float32" keeps the weights as they are, in twice the bytes.
+
+    Raises:
+        WeightsError: weights that are not finite, or too large for float16.
+        OutputError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    arch = model.config
+    weights = _to_bytes(model.state_dict(), precision)
+    config = BundleConfig(
+        name=name or folder.resolve().name,
+        arch=arch.to_dict(),
+        tracker=tracker or _published_settings(arch.template_size, arch.search_size),
+        bins=arch.bins,
+        has_score=arch.score_head,
+        weights_sha256=hashlib.sha256(weights).hexdigest(),
+        licence=dict(licence or {"weights": "not stated", "file": None}),
+        provenance=dict(provenance or {}),
+    )
+    _parse(_as_json(config))  # what could not be read again is not written
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in (
+            folder / "template.onnx",
+            folder / "search.onnx",
+            *folder.glob("*.int8.onnx"),
+        ):
+            stale.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot write a bundle to {folder}: {error.strerror}") from error
+    _write_whole(folder / _WEIGHTS, weights)
+    if training is not None:
+        _write_whole(folder / _TRAINING, _to_bytes(training, precision))
+    write_config(folder, config)
+    _logger.info("%s: %.1f MB of weights", folder, len(weights) / 1e6)
+    return config
+
+
+def load_model(name_or_folder: str | Path) -> MixFormerV2:
+    """The network of a bundle with its weights, float32, in eval mode.
+
+    Raises:
+        WeightsError: no such bundle, or weights that are not those of its `config.json`.
+    """
+    from ..models.assemble import assemble
+    from ..models.config import ModelConfig
+
+    folder = find_bundle(name_or_folder)
+    config = read_config(folder)
+    path = folder / _WEIGHTS
+    tensors = _read_tensors(path)
+    if file_sha256(path) != config.weights_sha256:
+        raise WeightsError(
+            f"{path} is not the file that {_CONFIG} describes (its sha256 differs); "
+            "take both from the same bundle"
+        )
+    try:
+        return assemble(ModelConfig.from_dict(config.arch), tensors)
+    except (ConfigError, RuntimeError) as error:
+        raise WeightsError(f"{path} does not fit the architecture in {_CONFIG}: {error}") from error
+
+
+def load_training_state(name_or_folder: str | Path) -> dict[str, Tensor]:
+    """Tensors to go on training from, under the learner's names.
+
+    `training.safetensors` where the bundle has one; else its weights alone, without a dense head.
+
+    Raises:
+        WeightsError: no such bundle, or a damaged file.
+    """
+    folder = find_bundle(name_or_folder)
+    if (folder / _TRAINING).is_file():
+        return _read_tensors(folder / _TRAINING)
+    return {f"net.{name}": tensor for name, tensor in _read_tensors(folder / _WEIGHTS).items()}
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Tensors of a safetensors file, floating ones as float32."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        tensors = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"cannot read the weights {path}: {error}") from error
+    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
+
+
+def _to_bytes(tensors: Mapping[str, Tensor], precision: Precision) -> bytes:
+    """A safetensors file; floating tensors in the given precision, if it can hold them."""
+    import torch
+    from safetensors.torch import save
+
+    out = {}
+    for name, tensor in tensors.items():
+        tensor = tensor.detach().cpu()
+        if tensor.is_floating_point():
+            tensor = tensor.to(getattr(torch, precision))
+            if not bool(tensor.isfinite().all()):
+                raise WeightsError(
+                    f"{name} has values that are not finite in {precision}, whose largest is "
+                    f"{torch.finfo(tensor.dtype).max:g}; has the training run diverged?"
+                )
+        out[name] = tensor.contiguous()
+    data: bytes = save(out)
+    return data
+
+
+def _published_settings(template_size: int, search_size: int) -> TrackerSettings:
+    # The search factor cannot be read from weights (fact 3 of the design).
+    factor = 5.0 if search_size == 288 else 4.5
+    return TrackerSettings(template_size, search_size, search_factor=factor)
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_bytes(data)
+        os.replace(part, path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise OutputError(f"cannot write {path}: {error.strerror}") from error
+
+
+def _as_json(config: BundleConfig) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "name": config.name,
+        "arch": config.arch,
+        "input": {"channels": "bgr", "mean": list(config.mean), "std": list(config.std)},
+        "bins": config.bins,
+        "has_score": config.has_score,
+        "tracker": asdict(config.tracker),
+        "licence": config.licence,
+        "provenance": config.provenance,
+        "weights_sha256": config.weights_sha256,
+        "graphs": {name: asdict(info) for name, info in sorted(config.graphs.items())},
+    }
+
+
+def _parse(values: Any) -> BundleConfig:
+    """A config from parsed JSON; raises KeyError, TypeError or ValueError on anything odd."""
+    if not isinstance(values, dict):
+        raise TypeError(f"expected a table, got {type(values).__name__}")
+    if values.get("format") != FORMAT:
+        raise ValueError(
+            f"its format is {values.get('format')!r}, this version reads {FORMAT}; "
+            "install a later mixformerv2, or export the model again"
+        )
+    graphs = _table(values["graphs"], "graphs")
+    for name in graphs:
+        if not _GRAPH_NAME.fullmatch(name):
+            raise ValueError(f"graphs must be files of the folder called *.onnx, got {name!r}")
+    inputs = _table(values["input"], "input")
+    if inputs["channels"] != "bgr":
+        raise ValueError(f"input.channels must be 'bgr', got {inputs['channels']!r}")
+    plain = {
+        "name": values["name"],
+        "arch": values["arch"],
+        "tracker": values["tracker"],
+        "bins": values["bins"],
+        "has_score": values["has_score"],
+        "weights_sha256": values["weights_sha256"],
+        "mean": inputs["mean"],
+        "std": inputs["std"],
+        "licence": values["licence"],
+        "provenance": values["provenance"],
+    }
+    config = build(BundleConfig, plain)
+    checked = {name: build(GraphInfo, info, f"graphs.{name}") for name, info in graphs.items()}
+    if not all(math.isfinite(v) for v in config.mean) or not all(0 < v < 1e6 for v in config.std):
+        raise ValueError(f"mean {config.mean} and std {config.std} cannot normalise a picture")
+    return replace(config, graphs=checked)
+
+
+def _table(value: Any, name: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise TypeError(f"{name} must be a table, got {type(value).__name__}")
+    return value
+
+
+def _refuse_constant(text: str) -> float:
+    raise ValueError(f"{text} is not a JSON number")
