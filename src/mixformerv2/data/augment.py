@@ -34,10 +34,11 @@ class Look:
     quality: int = 0  # JPEG, 0 for none
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, grey: float) -> Look:
+    def draw(cls, rng: np.random.Generator, grey: float, hardness: float = 1.0) -> Look:
         """The look of a whole video: camera, resolution and colour are the same in all views."""
         u = rng.random(8)
         look = cls(grey=bool(u[0] < grey))
+        u[2:] /= max(hardness, 1e-6)
         if u[1] < 0.45:
             look = replace(
                 look,

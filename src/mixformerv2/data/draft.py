@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Draft", "Layout", "Layouts", "draw_layout", "visible_share"]
+__all__ = ["Draft", "Layout", "Layouts", "Recipe", "visible_share"]
 
 Image = NDArray[np.uint8]
 Window = tuple[float, float, float, float]
@@ -63,24 +63,37 @@ class Layouts:
         )
 
 
-def draw_layout(
-    rng: np.random.Generator,
-    template_size: int,
-    search_size: int,
-    template_factor: float,
-    search_factor: float,
-) -> Layouts:
-    """Put the target into the search crop: mostly near the middle at the size it had last."""
-    spread = 0.25 if rng.random() < 0.8 else 0.5
-    change = float(np.clip(rng.normal(0.0, spread), -0.9, 0.9))
-    size = search_size / search_factor * math.exp(change)
-    if rng.random() < 0.6:
-        offset = rng.laplace(0.0, 0.09, 2)
-    else:
-        offset = rng.uniform(-0.40, 0.40, 2)
-    dx, dy = np.clip(offset, -0.47, 0.47)
-    centre = (search_size * (0.5 + float(dx)), search_size * (0.5 + float(dy)))
-    return Layouts(template_size, template_factor, Layout(size, centre, search_size))
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """What a maker is asked for: the crops' sizes, and how hard the sample may be.
+
+    `hardness` scales change of pose and looks, and how often something is in the way: 1 is the
+    full range, less helps a network that has learnt nothing yet.
+    """
+
+    template_size: int
+    search_size: int
+    template_factor: float
+    search_factor: float
+    hardness: float = 1.0
+
+    def layouts(self, rng: np.random.Generator) -> Layouts:
+        """Put the target into the search crop: mostly near the middle at the size it had last."""
+        spread = 0.25 if rng.random() < 0.8 else 0.5
+        change = min(max(float(rng.normal(0.0, spread)), -0.9), 0.9)
+        size = self.search_size / self.search_factor * math.exp(change)
+        if rng.random() < 0.6:
+            offset = rng.laplace(0.0, 0.09, 2)
+        else:
+            offset = rng.uniform(-0.40, 0.40, 2)
+        dx, dy = (min(max(float(v), -0.47), 0.47) for v in offset)
+        centre = (self.search_size * (0.5 + dx), self.search_size * (0.5 + dy))
+        search = Layout(size, centre, self.search_size)
+        return Layouts(self.template_size, self.template_factor, search)
+
+    def chance(self, rng: np.random.Generator, share: float) -> bool:
+        """Whether something that makes a sample harder happens in this one."""
+        return bool(rng.random() < share * self.hardness)
 
 
 def visible_share(box: NDArray[np.float64], window: Window) -> float:

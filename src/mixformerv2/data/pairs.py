@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from .bank import Bank, VideoFrame
 from .compose import add_look_alikes, add_occluder
-from .draft import Draft, Layout, Window, draw_layout, visible_share
+from .draft import Draft, Layout, Recipe, Window, visible_share
 from .warp import Points, Pose, bend_field, bounds, box_outline, moved, place, render
 
 __all__ = ["Shot", "clip_pair", "still", "video_pair"]
@@ -94,12 +94,13 @@ def _surroundings(bank: Bank, rng: np.random.Generator, side: int) -> Image:
 
 
 def _draft(
-    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator,
+    bank: Bank, recipe: Recipe, rng: np.random.Generator,
     shots: tuple[Shot, Shot, Shot], strength: float, source: str, stranger: Shot | None,
     upright: float,
 ) -> Draft:  # fmt: skip
     """Three views of the shots; with a stranger, the search shows that instead."""
-    layout = draw_layout(rng, *sizes)
+    layout = recipe.layouts(rng)
+    strength *= recipe.hardness
     first = Pose.draw(rng, 0.6 * strength, TILT)
     now = first.vary(rng, strength, TILT)
     lately = now.vary(rng, 0.3 * strength, TILT)
@@ -109,15 +110,18 @@ def _draft(
     turned = abs(now.angle) > 0.02 or abs(now.shear) > 0.02
     around: tuple[Image | None, Image | None] = (None, None)
     if turned or rng.random() < 0.4:
-        around = (_surroundings(bank, rng, sizes[0]), _surroundings(bank, rng, sizes[1]))
+        around = (
+            _surroundings(bank, rng, recipe.template_size),
+            _surroundings(bank, rng, recipe.search_size),
+        )
     template = shots[0].view(rng, first, layout.template(), around[0])
     online = shots[1].view(rng, lately, layout.online(rng), around[0])
     shot = shots[2] if stranger is None else stranger
     search = shot.view(rng, now, layout.search, around[1])
-    crowd = int(rng.integers(1, 3)) if rng.random() < 0.25 else 0
+    crowd = int(rng.integers(1, 3)) if recipe.chance(rng, 0.25) else 0
     if crowd:
         add_look_alikes(bank, rng, search.image, search.box, None, crowd)
-    if rng.random() < 0.12:
+    if recipe.chance(rng, 0.12):
         add_occluder(bank, rng, search.image, search.box)
     search.surround()
     return Draft(
@@ -151,39 +155,33 @@ def _labelled(bank: Bank, rng: np.random.Generator) -> tuple[Shot, str]:
     return Shot(picture, box_outline(float(x), float(y), float(w), float(h))), "unlabelled"
 
 
-def still(
-    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator, absent: bool
-) -> Draft:
+def still(bank: Bank, recipe: Recipe, rng: np.random.Generator, absent: bool) -> Draft:
     """One picture warped against itself."""
     shot, source = _labelled(bank, rng)
     stranger = _labelled(bank, rng)[0] if absent else None
     strength = float(rng.uniform(0.2, 1.0))
-    return _draft(bank, sizes, rng, (shot, shot, shot), strength, f"still:{source}", stranger, 0.4)
+    return _draft(bank, recipe, rng, (shot, shot, shot), strength, f"still:{source}", stranger, 0.4)
 
 
-def video_pair(
-    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator, absent: bool
-) -> Draft:
+def video_pair(bank: Bank, recipe: Recipe, rng: np.random.Generator, absent: bool) -> Draft:
     """Frames of one video, any time apart, in either order; the online one near the search."""
     name = bank.video_names[int(rng.integers(len(bank.video_names)))]
     stranger = _stranger(bank, rng, name) if absent else None
-    return _pair(bank, sizes, rng, bank.videos[name], f"video:{name}", stranger)
+    return _pair(bank, recipe, rng, bank.videos[name], f"video:{name}", stranger)
 
 
-def clip_pair(
-    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator, absent: bool
-) -> Draft:
+def clip_pair(bank: Bank, recipe: Recipe, rng: np.random.Generator, absent: bool) -> Draft:
     """Frames of one tracklet of an unlabelled clip."""
     number = int(rng.choice(len(bank.tracklets), p=bank.tracklet_weights))
     frames = bank.tracklets[number]
     name = bank.paths[frames[0].picture].parent.name
     # The clip itself may hold the target elsewhere: strangers come from other sources.
     stranger = _stranger(bank, rng, "") if absent else None
-    return _pair(bank, sizes, rng, frames, f"clip:{name}", stranger)
+    return _pair(bank, recipe, rng, frames, f"clip:{name}", stranger)
 
 
 def _pair(
-    bank: Bank, sizes: tuple[int, int, float, float], rng: np.random.Generator,
+    bank: Bank, recipe: Recipe, rng: np.random.Generator,
     frames: Sequence[VideoFrame], source: str, stranger: Shot | None,
 ) -> Draft:  # fmt: skip
     last = len(frames) - 1
@@ -195,7 +193,7 @@ def _pair(
     c = a if rng.random() < 0.15 else int(np.clip(b + rng.integers(-5, 6), 0, last))
     first, online, search = (_shot(bank, frames[i]) for i in (a, c, b))
     strength = float(rng.uniform(0.0, 0.5))
-    return _draft(bank, sizes, rng, (first, online, search), strength, source, stranger, 0.75)
+    return _draft(bank, recipe, rng, (first, online, search), strength, source, stranger, 0.75)
 
 
 def _stranger(bank: Bank, rng: np.random.Generator, name: str) -> Shot:

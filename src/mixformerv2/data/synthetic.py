@@ -17,7 +17,7 @@ from ..errors import ConfigError, DataError
 from .augment import Look, blur, shade
 from .bank import VALIDATION_VIDEOS, Bank
 from .compose import composite
-from .draft import Draft
+from .draft import Draft, Recipe
 from .pairs import clip_pair, still, video_pair
 
 __all__ = ["Sample", "SampleGenerator", "SyntheticConfig"]
@@ -42,6 +42,8 @@ class SyntheticConfig:
         absent: Share of samples whose search does not show the target.
         grey: Share of samples in grey.
         min_visible: Least share of the box inside crop and frame.
+        ramp: Over how many samples from the first on they grow from easy to hard; 0 for hard ones
+            at once.
 
     Raises:
         ConfigError: a value that cannot work.
@@ -58,6 +60,7 @@ class SyntheticConfig:
     absent: float = 0.15
     grey: float = 0.15
     min_visible: float = 0.35
+    ramp: int = 0
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):
@@ -69,6 +72,8 @@ class SyntheticConfig:
         for name in ("absent", "grey", "min_visible"):
             if not 0.0 <= getattr(self, name) <= 1.0:
                 raise ConfigError(f"{name} is a share in 0..1, got {getattr(self, name)}")
+        if self.ramp < 0:
+            raise ConfigError(f"ramp is a number of samples from 0 on, got {self.ramp}")
         if min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ConfigError(
                 f"composites, stills, pairs and clips are weights, got {self.weights}; "
@@ -80,10 +85,18 @@ class SyntheticConfig:
         """The weights of the mixture, in the order of the fields."""
         return (self.composites, self.stills, self.pairs, self.clips)
 
-    @property
-    def sizes(self) -> tuple[int, int, float, float]:
-        """Template and search size, template and search factor."""
-        return (self.template_size, self.search_size, self.template_factor, self.search_factor)
+    def recipe(self, index: int | None) -> Recipe:
+        """What sample `index` of a run may be like: hardness grows along the ramp."""
+        hardness = 1.0
+        if index is not None and index < self.ramp:
+            hardness = 0.3 + 0.7 * index / self.ramp
+        return Recipe(
+            self.template_size,
+            self.search_size,
+            self.template_factor,
+            self.search_factor,
+            hardness,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,28 +155,29 @@ class SampleGenerator:
     def sample(self, index: int | np.random.Generator) -> Sample:
         """The sample with this number (or the next one of a random generator)."""
         if isinstance(index, np.random.Generator):
-            rng = index
+            rng, recipe = index, self.config.recipe(None)
         else:
             rng = np.random.default_rng((self.seed, index))
+            recipe = self.config.recipe(index)
         kind = int(np.searchsorted(self._edges, rng.random(), side="right"))
         maker = (composite, still, video_pair, clip_pair)[min(kind, 3)]
         absent = bool(rng.random() < self.config.absent)
-        draft = maker(self.bank, self.config.sizes, rng, absent)
+        draft = maker(self.bank, recipe, rng, absent)
         for _ in range(TRIES - 1):
             if draft.visible >= self.config.min_visible:
                 break
-            draft = maker(self.bank, self.config.sizes, rng, absent)
-        return self._finish(rng, draft)
+            draft = maker(self.bank, recipe, rng, absent)
+        return self._finish(rng, draft, recipe)
 
-    def _finish(self, rng: np.random.Generator, draft: Draft) -> Sample:
-        look = Look.draw(rng, self.config.grey)
-        strength = float(rng.uniform(0.0, 1.2))
+    def _finish(self, rng: np.random.Generator, draft: Draft, recipe: Recipe) -> Sample:
+        look = Look.draw(rng, self.config.grey, recipe.hardness)
+        strength = float(rng.uniform(0.0, 1.2)) * recipe.hardness
         template = look.vary(rng, 0.5 * strength).apply(rng, draft.template)
         online = look.vary(rng, 0.7 * strength).apply(rng, draft.online)
         search = draft.search
-        if rng.random() < 0.12:
+        if recipe.chance(rng, 0.12):
             search = shade(rng, search)
-        if rng.random() < 0.12:
+        if recipe.chance(rng, 0.12):
             search = blur(rng, search, max(4, self.config.search_size // 14))
         search = look.vary(rng, strength).apply(rng, search)
         if rng.random() < 0.1:

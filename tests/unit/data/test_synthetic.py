@@ -76,12 +76,20 @@ def test_grey_is_grey_in_all_three_views(bank):
     assert sum(np.ptp(view.astype(int), axis=2).max() == 0 for view in quiet) > 20
 
 
+def test_hardness_grows_along_the_ramp():
+    config = SyntheticConfig(ramp=100)
+    hardness = [config.recipe(index).hardness for index in (0, 50, 100, 1000)]
+    np.testing.assert_allclose(hardness, [0.3, 0.65, 1.0, 1.0])
+    assert config.recipe(None).hardness == SyntheticConfig().recipe(0).hardness == 1.0
+
+
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
         ({"template_size": 8}, "template_size must be at least 16, got 8"),
         ({"search_factor": 0.5}, r"search_factor must lie in 1\.\.12, got 0\.5"),
         ({"absent": 1.5}, r"absent is a share in 0\.\.1, got 1\.5"),
+        ({"ramp": -1}, "ramp is a number of samples from 0 on, got -1"),
         ({"stills": -1.0}, "none may be negative"),
         ({"composites": 0, "stills": 0, "pairs": 0, "clips": 0}, "one must be above zero"),
     ],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mixformerv2.data.compose import Actor, composite, draw_cutout, paste
-from mixformerv2.data.draft import Layout, draw_layout, visible_share
+from mixformerv2.data.change import camouflage, patch, turn
+from mixformerv2.data.compose import composite
+from mixformerv2.data.cutouts import draw_cutout, draw_layer, paste
+from mixformerv2.data.draft import Layout, Recipe, visible_share
 from mixformerv2.data.pairs import Shot, still, video_pair
 from mixformerv2.data.warp import Pose
 
-SIZES = (64, 128, 2.0, 4.0)
+RECIPE = Recipe(64, 128, 2.0, 4.0)
 
 
 def tight(seen: np.ndarray) -> list[int]:
@@ -22,9 +24,7 @@ def tight(seen: np.ndarray) -> list[int]:
 def test_box_of_a_cutout_is_where_it_is_opaque(bank, seed):
     rng = np.random.default_rng(seed)
     cutout = draw_cutout(bank, rng)
-    layer, landed = Actor(cutout.bgra, cutout.outline).layer(
-        rng, Pose.draw(rng, 1.0), 50.0, (64.0, 64.0), 128
-    )
+    layer, landed = draw_layer(cutout, rng, Pose.draw(rng, 1.0), 50.0, (64.0, 64.0), 128)
     box = np.concatenate([landed.min(0), landed.max(0)])
     # Thin tips fall below half opaque when shrunk, and bent outlines are looked up by pixel.
     np.testing.assert_allclose(box, tight(layer[..., 3] > 100), atol=2.5)
@@ -56,8 +56,8 @@ def test_outside_the_frame_is_black_or_the_surroundings(bank):
 @pytest.mark.parametrize("maker", [composite, still, video_pair])
 def test_absent_samples_say_so(bank, maker):
     rng = np.random.default_rng(0)
-    assert not maker(bank, SIZES, rng, True).present
-    assert maker(bank, SIZES, rng, False).present
+    assert not maker(bank, RECIPE, rng, True).present
+    assert maker(bank, RECIPE, rng, False).present
 
 
 def test_visible_share_of_a_box():
@@ -68,7 +68,7 @@ def test_visible_share_of_a_box():
 
 def test_templates_are_exact_and_searches_spread():
     rng = np.random.default_rng(0)
-    layouts = [draw_layout(rng, *SIZES) for _ in range(400)]
+    layouts = [RECIPE.layouts(rng) for _ in range(400)]
     assert {layout.template() for layout in layouts} == {Layout(32.0, (32.0, 32.0), 64)}
     sizes = np.array([layout.search.size for layout in layouts]) / 128
     places = np.array([layout.search.centre for layout in layouts]) / 128
@@ -90,3 +90,29 @@ def test_paste_blends_by_alpha():
     assert (canvas[0] == 100).all()
     paste(canvas, np.zeros((4, 4, 4), np.uint8))
     assert canvas[1, 1].tolist() == [200, 0, 50]
+
+
+@pytest.mark.parametrize("upright", [True, False])
+def test_turning_moves_what_is_seen_and_keeps_the_box_tight(bank, upright):
+    cutout = bank.cutout(bank.stills[1])  # a rectangle
+    still = turn(cutout, 0.0, upright=upright)
+    np.testing.assert_array_equal(still.bgra[3:-3, 3:-3], cutout.bgra[3:-3, 3:-3])
+    turned = turn(cutout, 0.7, upright=upright)
+    assert np.abs(turned.bgra[..., :3].astype(int) - cutout.bgra[..., :3]).mean() > 5
+    box = np.concatenate([turned.outline.min(0), turned.outline.max(0)])
+    np.testing.assert_allclose(box, tight(turned.bgra[..., 3] > 127), atol=0.01)
+
+
+def test_a_patch_changes_colours_but_not_the_shape(bank):
+    cutout = bank.cutout(bank.stills[0])
+    found = [patch(bank, np.random.default_rng(seed), cutout) for seed in range(8)]
+    assert all((p.bgra[..., 3] == cutout.bgra[..., 3]).all() for p in found)
+    assert max(np.abs(p.bgra.astype(int) - cutout.bgra).max() for p in found) > 30
+
+
+def test_camouflage_takes_the_mean_of_the_ground(bank):
+    cutout = bank.cutout(bank.stills[0])
+    ground = np.full((20, 20, 3), 128, np.uint8)
+    opaque = cutout.bgra[..., 3] > 127
+    hidden = camouflage(cutout, ground, 1.0).bgra[opaque][:, :3].mean(0)
+    assert np.abs(hidden - 128).max() < np.abs(cutout.bgra[opaque][:, :3].mean(0) - 128).max() / 2
