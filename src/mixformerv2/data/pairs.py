@@ -78,6 +78,8 @@ class View:
 
     def surround(self) -> None:
         """Draw what is around the frame over everything outside it, in place."""
+        if not self.outside.any():
+            return
         if self.surroundings is None:
             self.image[self.outside != 0] = 0
         else:
