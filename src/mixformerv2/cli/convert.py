@@ -40,14 +40,6 @@ def run(
     Depth, width, MLP ratio, bins, crop sizes and heads are worked out from the tensors. No code
     that the file may hold is run, and nothing is written unless all of it could be read.
     """
-    from ..errors import WeightsError
-
-    try:
-        import torch  # noqa: F401
-    except ImportError as error:
-        raise WeightsError(
-            "converting a checkpoint needs PyTorch: pip install 'mixformerv2[torch]'"
-        ) from error
     from ..weights.convert import convert_checkpoint
 
     _print(

@@ -1,0 +1,194 @@
+"""Speed against the published way: what `make bench` runs, and the README's figures come from.
+
+S and B with the weights of the golden recipe, whole `update` on 720p frames: the published way,
+which never changes, and this package's engines, in turns in one run. T, ours, runs beside them.
+
+    python benchmarks/run.py --models s --rounds 4
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(ROOT), str(ROOT / "src")]
+
+import cv2  # noqa: E402
+import torch  # noqa: E402
+from benchmarks.published_way import PublishedNet, PublishedTracker  # noqa: E402
+from tests.golden import weights as golden  # noqa: E402
+
+from mixformerv2.evaluation.speed import BundleRunner, Clip, Pace, Runner, race  # noqa: E402
+from mixformerv2.export import export_bundle  # noqa: E402
+from mixformerv2.models import create  # noqa: E402
+from mixformerv2.weights import from_official, save_bundle  # noqa: E402
+from mixformerv2.weights.bundle import list_bundles  # noqa: E402
+
+ENGINES = ("onnx", "openvino-fp32", "openvino")
+PUBLISHED = "published way"
+GOALS = {"best fp32 engine": 2.5, "OpenVINO at its own precision": 3.5}
+
+
+class PublishedRunner:
+    """The yardstick, which takes RGB frames as the published tracker does."""
+
+    def __init__(self, net: PublishedNet, clip: Clip) -> None:
+        self.boxes = clip.boxes
+        self.frames = [cv2.cvtColor(frame, cv2.COLOR_BGR2RGB) for frame in clip.frames]
+        self.tracker = PublishedTracker(net)
+        self.tracker.init(self.frames[0], self.boxes[0])
+
+    def update(self, frame: int) -> tuple[float, float]:
+        """Seconds of the whole update; of its network alone is not asked."""
+        self.tracker.box = self.boxes[frame - 1]
+        start = time.perf_counter()
+        self.tracker.update(self.frames[frame])
+        return time.perf_counter() - start, float("nan")
+
+
+def bundle(name: str, folder: Path) -> str | Path:
+    """A bundle with graphs: published architectures with golden weights, T as shipped."""
+    if name == "t":
+        if "t" in list_bundles():
+            return "t"
+        model = create("mixformerv2_t").eval()
+    else:
+        model = from_official(golden.state_dict(f"mixformerv2_{name}"))
+    save_bundle(model, folder / name, name=name)
+    export_bundle(folder / name)
+    return folder / name
+
+
+def runners(models: list[str], clip: Clip, threads: int, folder: Path) -> dict[str, Runner]:
+    """Name to contestant; the published way of a model stands before its engines."""
+    out: dict[str, Runner] = {}
+    for name in models:
+        print(f"preparing {name} ...", file=sys.stderr, flush=True)
+        made = bundle(name, folder)
+        if name != "t":
+            net = PublishedNet(golden.state_dict(f"mixformerv2_{name}"))
+            out[f"{name} {PUBLISHED}"] = PublishedRunner(net, clip)
+        for engine in ENGINES:
+            out[f"{name} {engine}"] = BundleRunner(made, clip, engine, threads)
+    return out
+
+
+def rows(contestants: dict[str, Runner], paces: dict[str, Pace]) -> list[dict[str, Any]]:
+    """Figures of each contestant, with its ratio to the published way of the same model."""
+    out = []
+    for name, pace in paces.items():
+        model, _, way = name.partition(" ")
+        runner = contestants[name]
+        row = {
+            "model": model,
+            "way": way,
+            "precision": runner.info.precision if isinstance(runner, BundleRunner) else "fp32",
+            "milliseconds": round(pace.milliseconds, 2),
+            "updates_per_second": round(pace.per_second, 1),
+        }
+        if isinstance(runner, BundleRunner):
+            row["outside_network_ms"] = round(pace.outside_milliseconds, 3)
+        yardstick = paces.get(f"{model} {PUBLISHED}")
+        if yardstick is not None:
+            row["times_published"] = round(pace.times_faster(yardstick), 2)
+        out.append(row)
+    return out
+
+
+def goals(figures: list[dict[str, Any]]) -> list[str]:
+    """One line for each goal of S, with what was reached."""
+    small = {row["way"]: row["times_published"] for row in figures if row["model"] == "s"}
+    if not small:
+        return []
+    reached = {
+        "best fp32 engine": max(small["onnx"], small["openvino-fp32"]),
+        "OpenVINO at its own precision": small["openvino"],
+    }
+    return [
+        f"S, {what}: {reached[what]:.2f} times the published way, asked for {goal}"
+        for what, goal in GOALS.items()
+    ]
+
+
+def table(figures: list[dict[str, Any]]) -> str:
+    """The figures as a Markdown table, ready for a README."""
+    head = ("model", "way", "precision", "ms", "a second", "times published", "outside network")
+    cells = [
+        (
+            row["model"],
+            row["way"],
+            row["precision"],
+            f"{row['milliseconds']:.1f}",
+            f"{row['updates_per_second']:.0f}",
+            f"{row['times_published']:.2f}" if "times_published" in row else "",
+            f"{row['outside_network_ms']:.2f} ms" if "outside_network_ms" in row else "",
+        )
+        for row in figures
+    ]
+    widths = [max(len(line[i]) for line in (head, *cells)) for i in range(len(head))]
+    rule = tuple("-" * width for width in widths)
+    return "\n".join(
+        "| "
+        + " | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+        + " |"
+        for line in (head, rule, *cells)
+    )
+
+
+def machine(threads: int) -> dict[str, Any]:
+    """What the figures depend on."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = ("torch", "onnxruntime", "openvino", "opencv-python-headless", "numpy")
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "threads": threads,
+        "python": platform.python_version(),
+        "packages": {name: version(name) for name in packages},
+    }
+
+
+def main() -> None:
+    """Race, print, and keep the figures under `benchmarks/results`."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--models", default="s,b,t", help="of s, b, t; parted by commas")
+    parser.add_argument("--rounds", type=int, default=6, help="turns that each contestant gets")
+    parser.add_argument("--block", type=int, default=3, help="counted updates of a turn")
+    parser.add_argument("--threads", type=int, default=2, help="of each contestant")
+    parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
+    args = parser.parse_args()
+    models = args.models.split(",")
+    if not set(models) <= {"s", "b", "t"}:
+        parser.error(f"--models takes s, b and t, got {args.models}")
+    torch.set_num_threads(args.threads)
+    cv2.setNumThreads(args.threads)
+    clip = Clip.moving()
+    with tempfile.TemporaryDirectory() as folder:
+        contestants = runners(models, clip, args.threads, Path(folder))
+        paces = race(contestants, frames=len(clip.frames), rounds=args.rounds, block=args.block)
+        figures = rows(contestants, paces)
+    print(table(figures))
+    for line in goals(figures):
+        print(line)
+    args.out.mkdir(parents=True, exist_ok=True)
+    file = args.out / f"{datetime.now(UTC):%Y%m%d-%H%M%S}.json"
+    content = {"machine": machine(args.threads), "rounds": args.rounds, "rows": figures}
+    file.write_text(json.dumps(content, indent=2) + "\n")
+    print(f"figures: {file}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""How long an update takes: contestants in turns, so that a busy machine slows all of them alike.
+
+Absolute times of a shared machine say little; ratios of times taken in the same seconds say more.
+Each round gives every contestant a few updates in a row, of which the first is not counted: it
+pays for caches and threads that the one before left behind.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import XYWH, Box
+
+if TYPE_CHECKING:
+    from ..runtime.base import Engine, EngineInfo, Memory, StepOutput
+
+__all__ = ["BundleRunner", "Clip", "Pace", "Runner", "race"]
+
+Picture = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """A few frames, BGR, on which a target moves, and where it is in each.
+
+    Attributes:
+        frames: Each `[H, W, 3]`.
+        boxes: One a frame.
+    """
+
+    frames: tuple[Picture, ...]
+    boxes: tuple[XYWH, ...]
+
+    @classmethod
+    def moving(cls, width: int = 1280, height: int = 720, count: int = 12) -> Clip:
+        """A patterned square that drifts over a patterned ground, the same each time."""
+        import cv2
+
+        rng = np.random.default_rng(7)
+        coarse = rng.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
+        ground = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        side = height // 7
+        target = cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (side, side))
+        frames, boxes = [], []
+        for i in range(count):
+            x, y = width // 3 + 7 * i, height // 3 + 4 * i
+            frame = ground.copy()
+            frame[y : y + side, x : x + side] = target
+            frames.append(np.asarray(frame, np.uint8))
+            boxes.append((float(x), float(y), float(side), float(side)))
+        return cls(tuple(frames), tuple(boxes))
+
+
+class Runner(Protocol):
+    """One contestant."""
+
+    def update(self, frame: int) -> tuple[float, float]:
+        """Track into a frame of the clip, from the true box of the frame before.
+
+        Returns seconds of the whole update, and of its network alone (NaN where unknown).
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """What a race said of one contestant.
+
+    Attributes:
+        updates: Milliseconds of an update, the median of each round.
+        outside: Milliseconds of it outside the network.
+    """
+
+    updates: tuple[float, ...]
+    outside: tuple[float, ...]
+
+    @property
+    def milliseconds(self) -> float:
+        """Of an update, the median over rounds."""
+        return median(self.updates)
+
+    @property
+    def outside_milliseconds(self) -> float:
+        """Of an update, outside the network."""
+        return median(self.outside)
+
+    @property
+    def per_second(self) -> float:
+        """Updates in a second."""
+        return 1000.0 / self.milliseconds
+
+    def times_faster(self, other: Pace) -> float:
+        """The median over rounds of the other's time over this one's in the same round."""
+        return median(b / a for a, b in zip(self.updates, other.updates, strict=True))
+
+
+def race(
+    runners: Mapping[str, Runner],
+    *,
+    frames: int,
+    rounds: int = 8,
+    block: int = 4,
+    progress: Callable[[], None] | None = None,
+) -> dict[str, Pace]:
+    """Time all contestants in turns.
+
+    Args:
+        runners: Name to contestant.
+        frames: Number of frames in their clip.
+        rounds: How often each gets its turn.
+        block: Counted updates of a turn.
+        progress: Called after each turn.
+    """
+    updates: dict[str, list[float]] = {name: [] for name in runners}
+    outside: dict[str, list[float]] = {name: [] for name in runners}
+    for _ in range(rounds):
+        for name, runner in runners.items():
+            turn = [runner.update(1 + i % (frames - 1)) for i in range(block + 1)][1:]
+            updates[name].append(1000 * median(whole for whole, _ in turn))
+            outside[name].append(1000 * median(whole - network for whole, network in turn))
+            if progress is not None:
+                progress()
+    return {name: Pace(tuple(updates[name]), tuple(outside[name])) for name in runners}
+
+
+class BundleRunner:
+    """A bundle on an engine, through the whole of `Tracker.update`."""
+
+    def __init__(
+        self, bundle: str | Path, clip: Clip, engine: str = "auto", threads: int | None = None
+    ) -> None:
+        from ..runtime.select import load_engine
+        from ..tracking.tracker import Tracker
+
+        loaded, self.config = load_engine(bundle, engine, threads)
+        self._clip = clip
+        self._engine = _Timed(loaded)
+        self._tracker = Tracker.with_engine(self._engine, self.config)
+        self._state = self._tracker.start(clip.frames[0], clip.boxes[0])[1]
+
+    @property
+    def info(self) -> EngineInfo:
+        """The engine, and the precision it took."""
+        return self._engine.info
+
+    def update(self, frame: int) -> tuple[float, float]:
+        """Seconds of the whole update, and of its network."""
+        state = replace(self._state, box=Box(*self._clip.boxes[frame - 1]))
+        self._engine.seconds = 0.0
+        start = time.perf_counter()
+        _, self._state = self._tracker.step(self._clip.frames[frame], state)
+        return time.perf_counter() - start, self._engine.seconds
+
+
+class _Timed:
+    """An engine that adds up the time spent in it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.info = engine.info
+        self.seconds = 0.0
+
+    def encode_templates(self, templates: Picture) -> Memory:
+        start = time.perf_counter()
+        memory = self._engine.encode_templates(templates)
+        self.seconds += time.perf_counter() - start
+        return memory
+
+    def step(self, search: Picture, memory: Memory) -> StepOutput:
+        start = time.perf_counter()
+        out = self._engine.step(search, memory)
+        self.seconds += time.perf_counter() - start
+        return out
