@@ -124,6 +124,13 @@ class Bank:
             self.folder, len(self.paths), len(self.segments), len(self.boxed), len(self.videos),
         )  # fmt: skip
 
+    @classmethod
+    def for_validation(cls, folder: Path) -> Bank:
+        """The same bank with the held-out videos alone, to measure on what was not trained with."""
+        stems = (path.stem for path in (Path(folder) / VIDEO_SOURCE).glob("*.jpg"))
+        names = {stem.rpartition("_")[0] for stem in stems}
+        return cls(folder, tuple(sorted(names - set(VALIDATION_VIDEOS))))
+
     def _read_source(self, source: Path) -> None:
         boxes = _read_boxes(source / "boxes.csv")
         for path in sorted(source.glob("*.jpg")):
@@ -205,6 +212,9 @@ class Bank:
         # What hardly moves teaches little, and a long tracklet holds more than a short one.
         length = np.array([len(frames) for frames in self.tracklets], np.float64)
         weights = np.sqrt(length) * (0.1 + np.minimum(np.asarray(motion), 1.5))
+        # Some clips are easy to label: they must not crowd out the others.
+        clip = np.unique([str(entry["clip"]) for entry in record], return_inverse=True)[1]
+        weights /= np.sqrt(np.bincount(clip, weights))[clip]
         self.tracklet_weights = weights / max(float(weights.sum()), 1e-9)
 
     @cached_property

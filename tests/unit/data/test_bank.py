@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import cv2
 import numpy as np
 import pytest
@@ -24,6 +26,15 @@ def test_held_out_videos_are_not_even_pictures(bank):
 
 def test_hold_out_is_a_choice(bank_folder):
     assert Bank(bank_folder, hold_out=()).video_names == ["kept", "train"]
+
+
+def test_validation_sees_the_held_out_videos_alone(bank_folder, tmp_path):
+    copy = tmp_path / "bank"
+    shutil.copytree(bank_folder, copy)
+    for path in (copy / "davis16_train").glob("train_00004*"):
+        path.unlink()
+    found = Bank.for_validation(copy)
+    assert {name: len(frames) for name, frames in found.videos.items()} == {"train": 4}
 
 
 def test_frames_are_boxed_by_their_masks(bank):
