@@ -29,7 +29,9 @@ class _Batches(Dataset[dict[str, Tensor]]):
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         if self.generator is None:
             cv2.setNumThreads(0)  # the processes share the cores already
-            self.generator = SampleGenerator(self.config.bank, self.config.data, self.config.seed)
+            self.generator = SampleGenerator(
+                self.config.bank, self.config.data, self.config.seed, clips=self.config.clips
+            )
         size = self.config.optim.batch
         arrays = self.generator.batch((self.first + item) * size, size)
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
