@@ -1,0 +1,122 @@
+"""`mixformerv2 demo`: the shipped clip, the shipped weights, and how well it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import BoxError, DataError, OutputError, SourceError
+from .terminal import say, sentences
+
+if TYPE_CHECKING:
+    from ..box import Box
+    from .follow import Outputs, Summary
+
+__all__ = ["EPILOG", "mean_iou", "run"]
+
+EPILOG = "Exit codes are those of `mixformerv2 track`."
+
+_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+def run(
+    video: Annotated[
+        str | None, typer.Option("--video", help="A video of your own in place of the clip.")
+    ] = None,
+    box: Annotated[
+        str | None,
+        typer.Option("--box", metavar="X,Y,W,H", help="Its box; drawn in the browser else."),
+    ] = None,
+    out: Annotated[
+        Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")
+    ] = Path("out"),
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Shipped model, or a bundle folder.")
+    ] = "t",
+    engine: Annotated[
+        str, typer.Option("--engine", "-e", help="auto, onnx, openvino or torch.")
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of the engine.")
+    ] = None,
+) -> None:
+    """Track the shipped clip, print how well it went, and leave an annotated MP4.
+
+    The clip is rendered by a script of this project, so that its truth is known exactly.
+    """
+    from ..video.source import open_source
+    from .boxes import parse_boxes, read_boxes
+    from .track import drawn_boxes, follow_with_progress, plan_outputs, refuse_overwriting
+
+    if box is not None and video is None:
+        raise BoxError("--box belongs to a --video of yours; the shipped clip brings its own")
+    clip, truth = video or str(_ASSETS / "demo.mp4"), None
+    if video is None:
+        if not Path(clip).is_file():
+            raise SourceError(f"the demo clip {clip} is missing; install mixformerv2 again")
+        truth = read_boxes(_ASSETS / "demo.csv")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"folder {out} cannot be made: {error.strerror}") from error
+    with sentences(quiet=False), open_source(clip) as source:
+        outputs = plan_outputs(source.name, out, [], None)
+        refuse_overwriting(clip, [], outputs)
+        if truth is not None:
+            boxes = [truth[min(truth)]]
+        else:
+            boxes = parse_boxes([box]) if box else drawn_boxes(source)
+        summary = follow_with_progress(
+            source, boxes, outputs, model=model, engine=engine, threads=threads, quiet=False
+        )
+    accuracy = None if truth is None else mean_iou(outputs.journal, truth)
+    _print(source.name, model, summary, outputs, accuracy)
+    if summary.signal is not None:
+        raise typer.Exit(128 + summary.signal)
+
+
+def mean_iou(journal: Path, truth: dict[int, Box]) -> float:
+    """Mean IoU with the truth, over the frames that both know; the given first frame is left out.
+
+    Raises:
+        DataError: They have no frame in common.
+    """
+    from ..box import iou
+    from ..video.formats.journal import Journal
+
+    first = min(truth)
+    overlaps = [
+        iou(result.box, truth[result.frame])
+        for _, result in Journal(journal)
+        if result.frame in truth and result.frame != first
+    ]
+    if not overlaps:
+        raise DataError(f"{journal} and the truth of the clip have no frame in common")
+    return sum(overlaps) / len(overlaps)
+
+
+def _print(
+    name: str, model: str, summary: Summary, outputs: Outputs, accuracy: float | None
+) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    engine = summary.engine
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    rows = {
+        "clip": name,
+        "model": f"{model}, {engine.name} {engine.precision}",
+        "frames": f"{summary.frames}",
+        "FPS": f"{summary.fps:.0f} with decoding, drawing and encoding; "
+        f"{summary.tracker_fps:.0f} the tracker alone",
+        "lost": f"{sum(states['lost'] for states in summary.states.values())} frames",
+    }
+    if accuracy is not None:
+        rows["mean IoU"] = f"{accuracy:.3f} against the clip's truth"
+    for key, value in rows.items():
+        table.add_row(f"[bold]{key}", value)
+    Console().print(table)
+    say(f"video: {outputs.video}")
+    say(f"journal: {outputs.journal}")

@@ -1,0 +1,278 @@
+"""The run behind `track` and `demo`: frames in, results on disk as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import __version__
+from ..box import Box
+from ..errors import SourceError
+from ..runtime.base import EngineInfo
+from ..tracking.result import TargetState, TrackResult
+from ..video.draw import Overlay
+from ..video.formats import export
+from ..video.formats.journal import Journal, JournalWriter, RunHeader
+from ..video.source import Source, VideoFrame
+from ..video.writer import VideoWriter
+
+__all__ = ["Follower", "Outputs", "Summary", "follow"]
+
+Results = dict[int, TrackResult]
+
+
+class Follower(Protocol):
+    """What a run needs of a `MultiTracker`."""
+
+    @property
+    def info(self) -> EngineInfo: ...
+
+    def add(self, frame: Any, box: Any, id: int | None = None) -> int: ...  # noqa: A002
+
+    def update(self, frame: Any, time: float | None = None) -> Results: ...
+
+    def skip(self, time: float | None = None) -> Results: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """Where results go.
+
+    Attributes:
+        journal: JSONL, always written.
+        video: Annotated video, or None.
+        exports: Files made from the journal at the end, with their formats.
+    """
+
+    journal: Path
+    video: Path | None = None
+    exports: tuple[tuple[Path, str], ...] = ()
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run came to.
+
+    Attributes:
+        frames: Frames in the journal, broken ones included.
+        broken: Frames that could not be decoded.
+        dropped: Frames of a live source that came too fast.
+        seconds: Wall time of the run: decoding, tracking, drawing and encoding.
+        tracking: Seconds in the tracker alone, without the first frame.
+        states: Frames by object and state.
+        signal: Number of the signal that ended the run, or None.
+        engine: Which engine ran.
+    """
+
+    engine: EngineInfo
+    frames: int = 0
+    broken: int = 0
+    dropped: int = 0
+    seconds: float = 0.0
+    tracking: float = 0.0
+    states: dict[int, Counter[TargetState]] = field(default_factory=dict)
+    signal: int | None = None
+
+    @property
+    def fps(self) -> float:
+        """Frames a second of the whole run."""
+        return self.frames / self.seconds if self.seconds > 0 else 0.0
+
+    @property
+    def tracker_fps(self) -> float:
+        """Frames a second that the tracker alone would make."""
+        tracked = self.frames - self.broken - 1
+        return tracked / self.tracking if tracked > 0 and self.tracking > 0 else 0.0
+
+
+def follow(
+    source: Source,
+    boxes: list[Box],
+    follower: Follower,
+    outputs: Outputs,
+    *,
+    model: str,
+    limit: int | None = None,
+    watch: Callable[[Results], None] = lambda results: None,
+) -> Summary:
+    """Follow the boxes through the source and write everything that `outputs` names.
+
+    Ctrl-C and SIGTERM end the run after the present frame; all outputs are then completed.
+
+    Args:
+        source: Frames. The boxes belong to its first good one.
+        boxes: One for each object; they are numbered from 1.
+        follower: Does the tracking.
+        outputs: Where to.
+        model: Name of the bundle, for the journal.
+        limit: Frames at most.
+        watch: Called after each frame with its results, to show progress.
+
+    Raises:
+        BoxError: A box is outside of the first frame. Nothing is written.
+        OutputError: A file cannot be written any further.
+    """
+    summary = Summary(follower.info)
+    run = _Run(follower, boxes)
+    frames = iter(source)
+    # The first good frame proves the boxes before any file is touched.
+    opening = _until_started(frames, run)
+    with ExitStack() as stack:
+        interrupt = stack.enter_context(_Interrupt(source.stop))
+        journal = stack.enter_context(
+            JournalWriter(outputs.journal, _header(source, model, follower.info))
+        )
+        picture = None
+        if outputs.video is not None:
+            writer = stack.enter_context(VideoWriter(outputs.video, fps=source.fps))
+            picture = _Picture(writer)
+        began = time.perf_counter()
+        for frame, results in _all_results(opening, frames, run):
+            for number, result in results.items():
+                journal.write(number, result)
+                summary.states.setdefault(number, Counter())[result.state] += 1
+            if picture is not None:
+                picture.add(frame, results)
+            summary.frames += 1
+            watch(results)
+            if interrupt.received is not None or summary.frames == limit:
+                break
+        summary.seconds = time.perf_counter() - began
+        summary.broken, summary.dropped = source.broken, source.dropped
+        summary.tracking, summary.signal = run.seconds, interrupt.received
+        why = "source" if interrupt.received is None else "interrupted"
+        journal.end(why, frames=summary.frames, broken=summary.broken)
+        for path, form in outputs.exports:
+            export(Journal(outputs.journal), path, form)
+    return summary
+
+
+def _header(source: Source, model: str, engine: EngineInfo) -> RunHeader:
+    return RunHeader(
+        source=source.name,
+        width=source.size[0],
+        height=source.size[1],
+        fps=source.fps,
+        model=model,
+        engine=f"{engine.name} {engine.precision}",
+        tool=f"mixformerv2 {__version__}",
+    )
+
+
+class _Run:
+    """The objects, and what is known of them now."""
+
+    def __init__(self, follower: Follower, boxes: list[Box]) -> None:
+        self._follower = follower
+        self._boxes = boxes
+        self.started = False
+        self.seconds = 0.0
+
+    def take(self, frame: VideoFrame) -> Results:
+        """Results of the next frame; those of a broken one are the last boxes, lost."""
+        if frame.image is None:
+            results = self._follower.skip(frame.time) if self.started else self._given(None)
+        elif self.started:
+            began = time.perf_counter()
+            results = self._follower.update(frame.image, frame.time)
+            self.seconds += time.perf_counter() - began
+        else:
+            for number, box in enumerate(self._boxes, 1):
+                self._follower.add(frame.image, box, id=number)
+            self.started = True
+            results = self._given(frame.image)
+        # The tracker counts what it was given, the source what it holds.
+        return {
+            number: replace(result, frame=frame.index, time=frame.time)
+            for number, result in results.items()
+        }
+
+    def _given(self, image: NDArray[np.uint8] | None) -> Results:
+        """The given boxes as results; lost while the source has not shown anything yet."""
+        results: Results = {}
+        for number, box in enumerate(self._boxes, 1):
+            if image is None:
+                results[number] = TrackResult(box.xywh, 0.0, "lost", 0, 0.0)
+                continue
+            height, width = image.shape[:2]
+            x1, y1, x2, y2 = box.xyxy
+            whole = x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
+            seen = box if whole else box.intersect(width, height) or box
+            results[number] = TrackResult(seen.xywh, 1.0, "tracked", 0, 0.0)
+        return results
+
+
+def _until_started(frames: Iterator[VideoFrame], run: _Run) -> list[tuple[VideoFrame, Results]]:
+    """Everything up to the first good frame, which starts the tracker."""
+    done: list[tuple[VideoFrame, Results]] = []
+    for frame in frames:
+        done.append((frame, run.take(frame)))
+        if run.started:
+            return done
+    raise SourceError("the source ended before its first frame; run it again")
+
+
+def _all_results(
+    opening: list[tuple[VideoFrame, Results]], frames: Iterator[VideoFrame], run: _Run
+) -> Iterator[tuple[VideoFrame, Results]]:
+    yield from opening
+    opening.clear()  # a picture that is not needed any more
+    for frame in frames:
+        yield frame, run.take(frame)
+
+
+class _Picture:
+    """Draws frames into the video; in place of a broken frame the last good one stays."""
+
+    def __init__(self, writer: VideoWriter) -> None:
+        self._writer = writer
+        self._overlay = Overlay()
+        self._last: NDArray[np.uint8] | None = None
+
+    def add(self, frame: VideoFrame, results: Results) -> None:
+        note = None
+        if frame.image is None:
+            note = f"frame {frame.index} cannot be decoded"
+        image = self._last if frame.image is None else frame.image
+        if image is not None:
+            self._writer.write(self._overlay.draw(image, results, note=note), frame.time)
+            self._last = image
+
+
+class _Interrupt(contextlib.AbstractContextManager["_Interrupt"]):
+    """While it is entered, the first Ctrl-C or SIGTERM only asks for an end; a second one insists.
+
+    Outside of the main thread signals cannot be had, and are left as they are.
+    """
+
+    def __init__(self, ask: Callable[[], None]) -> None:
+        self.received: int | None = None
+        self._ask = ask
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> _Interrupt:
+        with contextlib.suppress(ValueError):
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._before[number] = signal.signal(number, self._handle)
+        return self
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.received is not None:
+            raise KeyboardInterrupt
+        self.received = number
+        self._ask()
+
+    def __exit__(self, *error: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)

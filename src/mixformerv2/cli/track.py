@@ -1,0 +1,253 @@
+"""`mixformerv2 track`: a video in; an annotated video and boxes out."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import ConfigError, OutputError
+from .terminal import progress, say, sentences
+
+if TYPE_CHECKING:
+    from ..box import Box
+    from ..video.source import Source
+    from .follow import Outputs, Summary
+
+__all__ = [
+    "EPILOG",
+    "drawn_boxes",
+    "follow_with_progress",
+    "plan_outputs",
+    "refuse_overwriting",
+    "run",
+]
+
+EPILOG = (
+    "Exit codes: 0 done, 1 unexpected, 2 wrong option, 3 box, 4 source, 5 output, 6 model, "
+    "7 engine, 130 Ctrl-C and 143 SIGTERM (what was tracked so far is on disk)."
+)
+
+_SUFFIX = "_tracked"
+
+
+def run(
+    source: Annotated[
+        str,
+        typer.Argument(
+            metavar="SOURCE",
+            help="Video file, folder or glob of pictures, camera number, RTSP or HTTP address.",
+        ),
+    ],
+    box: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--box",
+            "-b",
+            metavar="X,Y,W,H",
+            help="Box on the first frame: pixels of its top left corner, width, height; or a file "
+            "with that. Once for each object.",
+        ),
+    ] = None,
+    select: Annotated[
+        bool, typer.Option("--select", help="Draw the box on the first frame, in the browser.")
+    ] = False,
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Shipped model, or a bundle folder.")
+    ] = "t",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", metavar="FILE.mp4", help="Annotated video."),
+    ] = None,
+    boxes: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--boxes",
+            metavar="FILE",
+            help="Boxes; the format goes by the suffix: .jsonl, .csv, .mot or .txt, .json (COCO), "
+            ".xml (CVAT), .labelstudio.json. May be given several times.",
+        ),
+    ] = None,
+    format_: Annotated[
+        str | None,
+        typer.Option(
+            "--format", help="jsonl, csv, mot, coco, cvat or labelstudio, against the suffix."
+        ),
+    ] = None,
+    engine: Annotated[
+        str, typer.Option("--engine", "-e", help="auto, onnx, openvino or torch.")
+    ] = "auto",
+    threads: Annotated[
+        int | None, typer.Option("--threads", min=1, help="Threads of the engine.")
+    ] = None,
+    start_frame: Annotated[
+        int, typer.Option("--start-frame", min=0, help="Frame that the boxes are given on.")
+    ] = 0,
+    max_frames: Annotated[
+        int | None, typer.Option("--max-frames", min=1, help="Stop after so many frames.")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
+) -> None:
+    """Follow one object, or several, through a video.
+
+    Without --out and --boxes, NAME_tracked.mp4 and NAME_tracked.jsonl are written here. With
+    --boxes alone no video is made. Every run leaves a journal (.jsonl), written as it goes, from
+    which `mixformerv2 formats` makes all other formats, also after a crash.
+    """
+    from ..video.source import open_source
+    from .boxes import parse_boxes
+
+    if not box and not select:
+        raise ConfigError("say what to follow: --box X,Y,W,H, or --select to draw it")
+    with sentences(quiet=quiet):
+        given = parse_boxes(box or ())
+        with open_source(source, start=start_frame) as frames:
+            outputs = plan_outputs(frames.name, out, boxes or [], format_)
+            refuse_overwriting(source, box or [], outputs)
+            if select:
+                given += drawn_boxes(frames)
+            summary = follow_with_progress(
+                frames,
+                given,
+                outputs,
+                model=model,
+                engine=engine,
+                threads=threads,
+                limit=max_frames,
+                quiet=quiet,
+            )
+        if not quiet:
+            for line in _report(frames.name, model, summary, outputs):
+                say(line)
+    if summary.signal is not None:
+        raise typer.Exit(128 + summary.signal)
+
+
+def follow_with_progress(
+    source: Source,
+    boxes: list[Box],
+    outputs: Outputs,
+    *,
+    model: str,
+    engine: str,
+    threads: int | None,
+    limit: int | None = None,
+    quiet: bool,
+) -> Summary:
+    """Load the model and follow the boxes, with a progress bar."""
+    from ..tracking import MultiTracker
+    from .follow import follow
+
+    follower = MultiTracker(model, engine, threads)
+    count = None if source.count is None else max(0, source.count - source.first)
+    total = limit if count is None else min(count, limit or count)
+    with progress(source.name, total, quiet=quiet) as watch:
+        return follow(source, boxes, follower, outputs, model=model, limit=limit, watch=watch)
+
+
+def _report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[str]:
+    engine = summary.engine
+    alone = f" (tracker alone {summary.tracker_fps:.0f})" if summary.tracker_fps else ""
+    lines = [
+        f"{name}: {_many(summary.frames, 'frame')} in {summary.seconds:.1f} s, "
+        f"{summary.fps:.0f} a second{alone}; model {model}, {engine.name} {engine.precision}"
+    ]
+    if summary.signal is not None:
+        lines[0] += f"; stopped by {signal.Signals(summary.signal).name}"
+    for number, states in summary.states.items():
+        who = "target" if len(summary.states) == 1 else f"target {number}"
+        parts = [f"{state} in {count}" for state, count in states.most_common()]
+        lines.append(f"{who}: {', '.join(parts)}")
+    if summary.broken:
+        lines.append(f"{_many(summary.broken, 'frame')} could not be decoded")
+    if summary.dropped:
+        lines.append(f"{_many(summary.dropped, 'frame')} came too fast and were left out")
+    if outputs.video is not None:
+        lines.append(f"video: {outputs.video}")
+    lines.extend(f"{form}: {path}" for path, form in outputs.exports)
+    lines.append(f"journal: {outputs.journal}")
+    return lines
+
+
+def _many(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def plan_outputs(name: str, video: Path | None, boxes: list[Path], form: str | None) -> Outputs:
+    """Decide on all files of a run; nothing is opened yet.
+
+    Raises:
+        ConfigError: A suffix or format that stands for nothing, or one file for two things.
+        OutputError: A folder that is not there.
+    """
+    from ..video.formats import FORMATS, find_format
+    from ..video.writer import VIDEO_SUFFIXES
+    from .follow import Outputs
+
+    base = _safe_stem(name) + _SUFFIX
+    if video is None and not boxes:
+        video = Path(f"{base}.mp4")
+    if video is not None and video.is_dir():
+        video = video / f"{base}.mp4"
+    if video is not None and video.suffix.lower() not in VIDEO_SUFFIXES:
+        raise ConfigError(f"--out {video}: videos are written as .mp4, .m4v or .mov; rename it")
+    if form is not None and not boxes and video is not None:
+        boxes = [video.with_name(video.stem + FORMATS[find_format("", form)].suffixes[0])]
+    exports = [(path, find_format(path, form)) for path in boxes]
+    journals = [path for path, kind in exports if kind == "jsonl"]
+    if journals:
+        journal = journals[0]
+    else:
+        files = [path for path in boxes if path.is_file() or not path.exists()]
+        journal = _beside(files[0] if files else video or Path(f"{base}.mp4"))
+    exports = [(path, kind) for path, kind in exports if path != journal]
+    paths = [journal, *(path for path, _ in exports), *([video] if video else [])]
+    for path in paths:
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
+        if path.is_dir():
+            raise OutputError(f"{path} is a folder; give the name of a file in it")
+    if len({path.resolve() for path in paths}) < len(paths):
+        raise ConfigError("two outputs have the same name; give each a file of its own")
+    return Outputs(journal, video, tuple(exports))
+
+
+def _beside(path: Path) -> Path:
+    """The journal that belongs to another output."""
+    from ..video.formats import FORMATS
+
+    ends = sorted((end for entry in FORMATS.values() for end in entry.suffixes), key=len)
+    known = [end for end in ends if path.name.lower().endswith(end)]
+    stem = path.name[: -len(known[-1])] if known else path.stem
+    return path.with_name(f"{stem or path.name}.jsonl")
+
+
+def _safe_stem(name: str) -> str:
+    """A file's name made of a source's: of an address, what can stand in a file name."""
+    stem = Path(name.rstrip("/")).stem if "://" in name else Path(name).stem
+    return "".join(c if c.isalnum() or c in "-_. " else "_" for c in stem).strip(" .") or "video"
+
+
+def refuse_overwriting(source: str, boxes: list[str], outputs: Outputs) -> None:
+    """The video that is being read must not be written to, nor a file of boxes."""
+    paths = [outputs.journal, outputs.video, *(path for path, _ in outputs.exports)]
+    for path in paths:
+        for given in (source, *boxes):
+            if path is not None and path.exists() and _same(path, given):
+                raise OutputError(f"{path} is the input itself; give the output another name")
+
+
+def _same(path: Path, other: str) -> bool:
+    try:
+        return path.samefile(other)
+    except (OSError, ValueError):
+        return False
+
+
+def drawn_boxes(source: Source) -> list[Box]:
+    """Boxes that the user draws on the first frame, in the browser."""
+    from ..serve.select import select_boxes
+
+    return select_boxes(source.peek(), title=source.name)

@@ -1,0 +1,121 @@
+"""Results in other formats, each made from a journal.
+
+| name | suffix | for |
+|---|---|---|
+| `jsonl` | `.jsonl` | the journal itself |
+| `csv` | `.csv` | spreadsheets, pandas |
+| `mot` | `.mot`, `.txt` | MOTChallenge tools; everything counts from 1 |
+| `coco` | `.json` | COCO-video (CocoVID), MMTracking and kin |
+| `cvat` | `.xml` | CVAT for video 1.1 |
+| `labelstudio` | `.labelstudio.json` | Label Studio, video object tracking |
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple, TextIO
+
+from ...errors import ConfigError, OutputError
+
+if TYPE_CHECKING:
+    from .journal import Journal
+
+__all__ = ["FORMATS", "Format", "export", "find_format"]
+
+
+class Format(NamedTuple):
+    """A format of results.
+
+    Attributes:
+        module: Module of this package whose `dump(journal, file)` writes it.
+        suffixes: Ends of file names that stand for it; the first is the usual one.
+        line: What it is, for lists.
+    """
+
+    module: str
+    suffixes: tuple[str, ...]
+    line: str
+
+
+FORMATS: dict[str, Format] = {
+    "jsonl": Format("jsonl", (".jsonl", ".ndjson"), "the journal itself, a JSON object a line"),
+    "csv": Format("csv", (".csv",), "frame, time, id, x, y, w, h, score, state"),
+    "mot": Format("mot", (".mot", ".txt"), "MOTChallenge text, frames and pixels from 1"),
+    "coco": Format("coco", (".json",), "COCO-video (CocoVID) JSON"),
+    "cvat": Format("cvat", (".xml",), "CVAT for video 1.1 XML"),
+    "labelstudio": Format(
+        "labelstudio", (".labelstudio.json",), "Label Studio video rectangles, as predictions"
+    ),
+}
+
+
+def find_format(path: str | Path, name: str | None = None) -> str:
+    """Name of the format: the one asked for, else by the end of the file's name.
+
+    Raises:
+        ConfigError: There is no such format, or the suffix stands for none.
+
+    Example:
+        >>> find_format("out/boxes.xml")
+        'cvat'
+    """
+    if name is not None:
+        if name.lower() not in FORMATS:
+            raise ConfigError(f"there is no format {name!r}; choose from {', '.join(FORMATS)}")
+        return name.lower()
+    ends = [(end, form) for form, entry in FORMATS.items() for end in entry.suffixes]
+    for end, form in sorted(ends, key=lambda pair: -len(pair[0])):
+        if str(path).lower().endswith(end):
+            return form
+    raise ConfigError(
+        f"{path}: this suffix stands for no format; use one of "
+        f"{', '.join(end for end, _ in ends)} or say --format {'|'.join(FORMATS)}"
+    )
+
+
+def export(journal: Journal, path: str | Path, name: str | None = None) -> None:
+    """Write a journal in another format. The file appears whole or not at all.
+
+    Args:
+        journal: Where the results come from.
+        path: Where to.
+        name: The format; by the suffix of `path` where it is None.
+
+    Raises:
+        ConfigError: No such format.
+        DataError: The journal is damaged.
+        OutputError: The file cannot be written.
+    """
+    module = import_module(f".{FORMATS[find_format(path, name)].module}", __name__)
+    dump: Callable[[Journal, TextIO], None] = module.dump
+    try:
+        _write_whole(Path(path), lambda file: dump(journal, file))
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
+    if path.exists() and not path.is_file():  # a pipe or device must not be replaced by a file
+        with path.open("w", encoding="utf-8", newline="") as file:
+            write(file)
+        return
+    target = path.resolve()  # a link stays a link
+    # Beside the target, so that the last step is a rename and cannot stop half-way.
+    handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            write(file)
+        os.chmod(part, 0o666 & ~_umask())
+        os.replace(part, target)
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,40 @@
+"""CVAT for video 1.1: one `<track>` an object, one `<box>` a frame.
+
+Source: https://docs.cvat.ai/docs/manual/advanced/xml_format/.
+"""
+
+from __future__ import annotations
+
+from typing import TextIO
+from xml.sax.saxutils import escape, quoteattr
+
+from .journal import Journal
+
+__all__ = ["dump"]
+
+_LABEL = "object"
+
+
+def dump(journal: Journal, file: TextIO) -> None:
+    """Every frame is a key frame; where the target is lost the box is marked `outside`."""
+    header, count = journal.header, journal.frame_count()
+    file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
+    file.write("  <version>1.1</version>\n  <meta>\n    <task>\n")
+    file.write(f"      <name>{escape(header.source)}</name>\n      <size>{count}</size>\n")
+    file.write("      <mode>interpolation</mode>\n      <start_frame>0</start_frame>\n")
+    file.write(f"      <stop_frame>{max(0, count - 1)}</stop_frame>\n")
+    file.write(f"      <labels><label><name>{_LABEL}</name></label></labels>\n")
+    file.write(f"      <original_size><width>{header.width}</width>")
+    file.write(f"<height>{header.height}</height></original_size>\n")
+    file.write(f"    </task>\n    <source>{escape(header.source)}</source>\n  </meta>\n")
+    for track, number in enumerate(journal.ids()):
+        file.write(f'  <track id="{track}" label={quoteattr(_LABEL)} source="auto">\n')
+        for _, result in (row for row in journal if row.id == number):
+            x, y, w, h = result.box
+            outside = int(result.state == "lost")
+            file.write(
+                f'    <box frame="{result.frame}" keyframe="1" outside="{outside}" occluded="0" '
+                f'xtl="{x!r}" ytl="{y!r}" xbr="{x + w!r}" ybr="{y + h!r}" z_order="0"></box>\n'
+            )
+        file.write("  </track>\n")
+    file.write("</annotations>\n")

@@ -1,0 +1,47 @@
+"""Label Studio: a task for its video object tracking template, results as predictions.
+
+Source: https://labelstud.io/templates/video_object_detector and the `VideoRectangle` tag. Frames
+count from 1, coordinates are percent of the picture.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TextIO
+
+from .journal import Journal
+
+__all__ = ["dump"]
+
+
+def dump(journal: Journal, file: TextIO) -> None:
+    """One task; `data.video` is the name of the source and must be made an address you serve.
+
+    Where the target is lost its rectangle is switched off (`enabled` is false).
+    """
+    header, count = journal.header, journal.frame_count()
+    data = {"video": header.source}
+    file.write(f'[{{"data": {json.dumps(data)}, "predictions": [{{')
+    file.write(f'"model_version": {json.dumps(header.model or "mixformerv2")}, "result": [')
+    for index, number in enumerate(journal.ids()):
+        file.write(", " if index else "")
+        file.write(f'{{"id": "object{number}", "type": "videorectangle", ')
+        file.write('"from_name": "box", "to_name": "video", "value": {"labels": ["object"], ')
+        file.write(f'"framesCount": {count}, ')
+        file.write(f'"duration": {count * journal.seconds_per_frame()!r}, "sequence": [')
+        rows = (row for row in journal if row.id == number)
+        for line, (_, result) in enumerate(rows):
+            x, y, w, h = result.box
+            key = {
+                "frame": result.frame + 1,
+                "time": (result.frame + 1) * journal.seconds_per_frame(),
+                "enabled": result.state != "lost",
+                "rotation": 0,
+                "x": 100 * x / header.width,
+                "y": 100 * y / header.height,
+                "width": 100 * w / header.width,
+                "height": 100 * h / header.height,
+            }
+            file.write((",\n" if line else "") + json.dumps(key))
+        file.write("]}}")
+    file.write("]}]}]\n")

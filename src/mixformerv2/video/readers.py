@@ -1,0 +1,369 @@
+"""What stands behind a `Source`: one reader for each kind of thing that holds frames.
+
+A reader opens in its constructor (or raises `SourceError`), says what it knows about the frames,
+and then gives them out once, in order, without a hole in the numbers.
+"""
+
+from __future__ import annotations
+
+import glob
+import heapq
+import logging
+import math
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import SourceError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.frame import VideoFrame as AVFrame
+
+__all__ = [
+    "DEFAULT_FPS",
+    "PICTURE_SUFFIXES",
+    "CameraReader",
+    "ContainerReader",
+    "PictureReader",
+    "Reader",
+    "VideoFrame",
+    "natural_key",
+    "pictures_in",
+    "public_address",
+]
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_FPS = 30.0
+"""What a source without a clock of its own counts as."""
+
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".dib", ".webp"}
+    | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
+)
+
+# Formats of FFmpeg that turn any text into a picture of letters.
+_NOT_VIDEO = {"tty", "lavfi"}
+_ENDLESS = {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "mms", "mmsh"}
+_NETWORK_TIMEOUT = 15.0  # seconds to connect, and the longest silence after that
+_NO_STAMP = -(1 << 62)  # a packet or frame without a time
+_HIGHEST_FPS = 1000.0  # above, it is the clock of the file and not a rate of pictures
+
+
+@dataclass(frozen=True, slots=True)
+class VideoFrame:
+    """One frame of a source.
+
+    Attributes:
+        index: Number in the source, the first is 0. Broken frames count.
+        time: Seconds since the first frame.
+        image: `[H, W, 3]` uint8, BGR; None where the frame could not be decoded.
+    """
+
+    index: int
+    time: float
+    image: NDArray[np.uint8] | None
+
+
+class Reader(Protocol):
+    """Gives out the frames of one thing, once, in order."""
+
+    name: str
+    fps: float | None
+    count: int | None
+    live: bool
+    cut_short: str | None
+    """Why the source ended before its end, once it did."""
+
+    def frames(self, start: int) -> Iterator[VideoFrame]:
+        """Frames from number `start` on."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the file or device. Called by the thread that read from it."""
+        ...
+
+
+def public_address(address: str) -> str:
+    """An address without its user name and password, fit for messages and journals."""
+    parts = urlsplit(address)
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
+
+
+def natural_key(path: Path) -> list[tuple[int, int | str]]:
+    """Sorting key under which frame 2 comes before frame 10.
+
+    Example:
+        >>> sorted([Path("f10.png"), Path("f2.png")], key=natural_key)[0].name
+        'f2.png'
+    """
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def pictures_in(place: str) -> list[Path]:
+    """Pictures of a folder, or of a glob such as `frames/*.png`, in natural order.
+
+    Raises:
+        SourceError: there is none.
+    """
+    folder = Path(place)
+    if folder.is_dir():
+        found = list(folder.iterdir())
+        where = f"folder {place}"
+    else:
+        found = [Path(path) for path in glob.glob(place, recursive=True)]
+        where = f"pattern {place}"
+    pictures = [p for p in found if p.suffix.lower() in PICTURE_SUFFIXES and p.is_file()]
+    if not pictures:
+        kinds = ", ".join(sorted({p.suffix or p.name for p in found})[:5])
+        only = f", only {kinds}" if kinds else ""
+        raise SourceError(f"{where} holds no pictures{only}; give a folder of .jpg or .png")
+    return sorted(pictures, key=natural_key)
+
+
+class PictureReader:
+    """Pictures one after the other, as files or as arrays."""
+
+    live = False
+    fps: float | None = None
+
+    def __init__(self, pictures: Sequence[Path | str | NDArray[Any]], name: str) -> None:
+        if not pictures:
+            raise SourceError(f"{name}: the list of pictures is empty; give at least one")
+        self.name = name
+        self.cut_short: str | None = None
+        self.count: int | None = len(pictures)
+        self._pictures = pictures
+
+    def frames(self, start: int) -> Iterator[VideoFrame]:
+        for index in range(start, len(self._pictures)):
+            yield VideoFrame(index, index / DEFAULT_FPS, _load(self._pictures[index]))
+
+    def close(self) -> None:
+        pass
+
+
+def _load(picture: Path | str | NDArray[Any]) -> NDArray[np.uint8] | None:
+    """A picture as 8-bit BGR, whatever it was: grey, 16 bits, with alpha, turned by EXIF."""
+    import cv2
+
+    if isinstance(picture, np.ndarray):
+        from ..tracking.frame import as_bgr
+
+        return as_bgr(picture)
+    try:
+        # Read here and decode there: OpenCV cannot open every name on every system.
+        data = np.fromfile(picture, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+    except (OSError, cv2.error) as error:
+        logger.debug("%s: %s", picture, error)
+        return None
+    return None if image is None else np.asarray(image, np.uint8)
+
+
+class CameraReader:
+    """A camera of this machine, by its number."""
+
+    live = True
+    count: int | None = None
+
+    def __init__(self, number: int) -> None:
+        import cv2
+
+        self.name = f"camera {number}"
+        self.cut_short: str | None = None
+        self._camera = cv2.VideoCapture(number) if number >= 0 else None
+        if self._camera is None or not self._camera.isOpened():
+            raise SourceError(
+                f"camera {number} cannot be opened; is it plugged in, free and allowed to be used? "
+                "The first camera is 0"
+            )
+        self.fps = _sensible_fps(self._camera.get(cv2.CAP_PROP_FPS))
+
+    def frames(self, start: int) -> Iterator[VideoFrame]:
+        began = time.monotonic()
+        index = 0
+        while True:
+            good, image = self._camera.read() if self._camera else (False, None)
+            if not good or image is None:
+                self.cut_short = "the camera stopped sending"
+                return
+            if index >= start:
+                yield VideoFrame(index, time.monotonic() - began, np.asarray(image, np.uint8))
+            index += 1
+
+    def close(self) -> None:
+        if self._camera is not None:
+            self._camera.release()
+
+
+class ContainerReader:
+    """A video file or address, decoded by FFmpeg through PyAV."""
+
+    def __init__(self, place: str, *, network: bool) -> None:
+        self.name = public_address(place) if network else Path(place).name
+        self.cut_short: str | None = None
+        self._container = _open_container(place, self.name, network)
+        stream = _video_stream(self._container, self.name)
+        # Frame threads would report an error several frames late; the tracker needs the cores.
+        stream.thread_type = "SLICE"
+        self._stream = stream
+        self.fps = _sensible_fps(stream.average_rate or stream.guessed_rate)
+        self.live = network and urlsplit(place).scheme.lower() in _ENDLESS
+        self._length = self._seconds()
+        self.count: int | None = None if self.live else stream.frames or self._estimated_count()
+
+    def _seconds(self) -> float | None:
+        """Length that the header promises."""
+        if self._stream.duration and self._stream.time_base:
+            return float(self._stream.duration * self._stream.time_base)
+        return self._container.duration / 1e6 if self._container.duration else None
+
+    def _estimated_count(self) -> int | None:
+        return round(self._length * self.fps) if self._length and self.fps else None
+
+    def frames(self, start: int) -> Iterator[VideoFrame]:
+        clock = _Clock(self._stream.time_base, self.fps)
+        for index, (pts, frame) in enumerate(self._shown()):
+            when = clock.at(pts, index)
+            if index >= start:
+                yield VideoFrame(index, when, None if frame is None else _picture(frame))
+        self._notice_early_end(clock.latest)
+
+    def _shown(self) -> Iterator[tuple[int, AVFrame | None]]:
+        """Time stamps and frames in the order of showing; None for what cannot be decoded."""
+        from av.error import FFmpegError
+
+        # Packets come in the order of decoding: one that fails waits here, by its time of showing,
+        # until the frames that come before it are out.
+        failed: list[int] = []
+        packets = self._container.demux(self._stream)
+        going = True
+        while going:
+            try:
+                packet = next(packets, None)
+            except FFmpegError as error:
+                self.cut_short = error.strerror
+                packet = None
+            going = packet is not None
+            try:
+                decoded = packet.decode() if packet is not None else self._stream.decode(None)
+            except FFmpegError:
+                if packet is not None and packet.size:
+                    heapq.heappush(failed, _NO_STAMP if packet.pts is None else packet.pts)
+                continue
+            for frame in decoded:
+                stamp = _NO_STAMP if frame.pts is None else frame.pts
+                while failed and (failed[0] < stamp or stamp == _NO_STAMP):
+                    yield heapq.heappop(failed), None
+                yield stamp, frame
+        for stamp in sorted(failed):
+            yield stamp, None
+
+    def _notice_early_end(self, latest: float) -> None:
+        """A file that was cut off ends without any error: only its header knows better."""
+        if self.live or self._length is None or self.cut_short is not None:
+            return
+        frame = 1 / (self.fps or DEFAULT_FPS)
+        # Without a length of its own the stream is measured by the file, sound included.
+        slack = 2.5 * frame if self._stream.duration else max(1.0, 2.5 * frame)
+        if latest + frame < self._length - slack:
+            self.cut_short = (
+                f"its header promises {self._length:.1f} s and it holds {latest + frame:.1f} s"
+            )
+
+    def close(self) -> None:
+        self._container.close()
+
+
+class _Clock:
+    """Turns a frame's own time stamp into seconds since the first frame."""
+
+    def __init__(self, base: Any, fps: float | None) -> None:
+        self._base = float(base) if base else None
+        self._step = 1 / (fps or DEFAULT_FPS)
+        self._origin: int | None = None
+        self.latest = 0.0
+
+    def at(self, pts: int, index: int) -> float:
+        if pts == _NO_STAMP or self._base is None:
+            self.latest = index * self._step
+        else:
+            if self._origin is None:
+                self._origin = pts - round(index * self._step / self._base)
+            self.latest = (pts - self._origin) * self._base
+        return self.latest
+
+
+def _open_container(place: str, name: str, network: bool) -> InputContainer:
+    import av
+    from av.error import FFmpegError, InvalidDataError
+
+    options = {"rtsp_transport": "tcp"} if network and place.lower().startswith("rtsp") else {}
+    try:
+        # "file:" keeps a name such as "concat:a|b" from being taken for an instruction.
+        return av.open(
+            place if network else f"file:{place}",
+            options=options,
+            timeout=_NETWORK_TIMEOUT if network else None,
+            metadata_errors="replace",
+        )
+    except InvalidDataError as error:
+        hint = (
+            "is it whole? An MP4 that was cut off while it was written or copied has lost its index"
+        )
+        raise SourceError(f"{name} is not a video that can be read: {hint}") from error
+    except (FFmpegError, OSError) as error:
+        reason = (error.strerror or str(error)).rstrip(".")
+        raise SourceError(
+            f"{name} cannot be opened: {reason}; check the name and that it can be reached"
+        ) from error
+
+
+def _video_stream(container: InputContainer, name: str) -> Any:
+    from av.stream import Disposition
+
+    streams = [
+        stream
+        for stream in container.streams.video
+        if not stream.disposition & Disposition.attached_pic and stream.codec_context is not None
+    ]
+    if not streams or container.format.name in _NOT_VIDEO:
+        container.close()
+        raise SourceError(f"{name} holds no video, only {container.format.long_name}; give a video")
+    return container.streams.best("video") or streams[0]
+
+
+def _sensible_fps(rate: Any) -> float | None:
+    value = float(rate or 0)
+    return value if math.isfinite(value) and 0 < value <= _HIGHEST_FPS else None
+
+
+def _picture(frame: AVFrame) -> NDArray[np.uint8] | None:
+    """A decoded frame as upright BGR; None where the decoder says that it had to guess."""
+    if frame.is_corrupt:
+        return None
+    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    return image if matrix is None else upright(image, np.frombuffer(matrix, np.int32))
+
+
+def upright(image: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """Turn and mirror a picture as the display matrix of its file asks, to the nearest quarter."""
+    import cv2
+
+    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))  # x' = a x + c y, y' = b x + d y
+    if abs(b) + abs(c) > abs(a) + abs(d):
+        image, a, d = np.asarray(cv2.transpose(image), np.uint8), c, b
+    if a < 0 or d < 0:
+        image = np.asarray(cv2.flip(image, (-1 if d < 0 else 1) if a < 0 else 0), np.uint8)
+    return image
