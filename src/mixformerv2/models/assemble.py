@@ -17,7 +17,7 @@ __all__ = ["assemble"]
 def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> MixFormerV2:
     """The network with these weights, in eval mode.
 
-    Random weights are never drawn, which for B takes six seconds; the tensors become the
+    Random weights are never drawn, which takes seconds for S and B; the tensors become the
     network's own, without a copy.
 
     Args:
@@ -42,4 +42,4 @@ def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> MixFormerV2:
         ("pos_search", config.search_grid),
     ):
         setattr(model.backbone, name, sincos_2d(config.width, grid)[None].to(device))
-    return model.requires_grad_(True).eval()
+    return model.eval()

@@ -22,8 +22,10 @@ def sincos_2d(width: int, grid: int) -> Tensor:
     Half of the channels code the column, half the row; each half is sines, then cosines.
     """
     quarter = width // 4
-    omega = 10000.0 ** (-torch.arange(quarter, dtype=torch.float64) / quarter)
-    angle = torch.arange(grid, dtype=torch.float64)[:, None] * omega  # [grid, C/4]
+    # On the CPU whatever the default device: `assemble` builds networks on none at all.
+    steps = torch.arange(max(quarter, grid), dtype=torch.float64, device="cpu")
+    omega = 10000.0 ** (-steps[:quarter] / quarter)
+    angle = steps[:grid, None] * omega  # [grid, C/4]
     line = torch.cat([angle.sin(), angle.cos()], dim=1)  # [grid, C/2]
     columns = line[None, :, :].expand(grid, grid, -1)  # varies along x
     rows = line[:, None, :].expand(grid, grid, -1)  # varies along y
@@ -85,8 +87,9 @@ class Backbone(nn.Module):
         self.stem = stem(c, config.patch_size)
         self.prediction_tokens = nn.Parameter(torch.zeros(1, tokens, c))
         self.pos_prediction = nn.Parameter(torch.zeros(1, tokens, c))
-        pos_template = sincos_2d(c, config.template_grid)[None]
-        pos_search = sincos_2d(c, config.search_grid)[None]
+        device = self.prediction_tokens.device
+        pos_template = sincos_2d(c, config.template_grid)[None].to(device)
+        pos_search = sincos_2d(c, config.search_grid)[None].to(device)
         self.register_buffer("pos_template", pos_template, persistent=False)
         self.register_buffer("pos_search", pos_search, persistent=False)
         last = max(1, config.depth - 1)

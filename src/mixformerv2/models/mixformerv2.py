@@ -105,6 +105,8 @@ class MixFormerV2(nn.Module):
 
 def _init(module: nn.Module) -> None:
     """Truncated normals for linear layers; queries and keys equal and small (fact 10)."""
+    if any(parameter.is_meta for parameter in module.parameters(recurse=False)):
+        return  # `assemble` brings the values
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)

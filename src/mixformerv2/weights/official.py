@@ -172,7 +172,8 @@ def _read_pickle(path: Path) -> Any:
         if isinstance(error, pickle.UnpicklingError) and asked:
             raise WeightsError(
                 f"{path} asks to run {asked[1]} while it is read, which is refused; if you trust "
-                "its origin, save its tensors alone with torch and convert that file"
+                "its origin, keep its tensors alone with torch.save({'net': torch.load("
+                f"'{path.name}', weights_only=False)['net']}}, 'clean.pth') and convert clean.pth"
             ) from error
         raise WeightsError(
             f"{path} is damaged, cut short or no PyTorch checkpoint; download it again"

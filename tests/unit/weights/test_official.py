@@ -218,7 +218,7 @@ def make_file(kind: str, path: Path) -> None:
         ("runs code", r"asks to run posix\.system while it is read"),
         ("runs code, plain pickle", r"asks to run posix\.system while it is read"),
         ("runs code, newer pickle", "damaged, cut short or no PyTorch checkpoint"),
-        ("trainer's object", r"asks to run .*OfTheTrainer while it is read.*save its tensors"),
+        ("trainer's object", r"asks to run .*OfTheTrainer while it is read.*keep its tensors"),
         ("list", "holds a list, not a dict of tensors"),
         ("folder", "is a folder; give the checkpoint file"),
         ("missing", "does not exist"),
