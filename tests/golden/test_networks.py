@@ -25,6 +25,14 @@ FADED = {0: 0.37, 3: 0.37, 6: 0.37, 9: 0.37}
 CASES = ["mixformerv2_s", "mixformerv2_b", "mixformerv2_12l", "pruning_gamma037"]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _free_memory() -> Iterator[None]:
+    """The networks of this module weigh a gigabyte."""
+    yield
+    network.cache_clear()
+    published.cache_clear()
+
+
 @cache
 def network(name: str) -> MixFormerV2:
     """Converted once a run: B and the 12-layer models take seconds to draw."""

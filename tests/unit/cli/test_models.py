@@ -1,0 +1,40 @@
+"""`mixformerv2 models`: figures, licences, and no PyTorch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from mixformerv2.cli.main import main
+from mixformerv2.weights.bundle import list_bundles
+
+
+def test_table_has_the_published_figures(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert main(["models"]) == 0
+    said = capsys.readouterr().out
+    lines = {line.split()[0]: line for line in said.splitlines() if line.strip()}
+    assert "16.229 M" in lines["mixformerv2_s"]
+    assert "4.82 G" in lines["mixformerv2_s"]
+    assert "58.855 M" in lines["mixformerv2_b"]
+    assert "28.13 G" in lines["mixformerv2_b"]
+    assert "one multiply-add per product" in said
+
+
+def test_json_is_for_scripts_and_needs_no_torch() -> None:
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from mixformerv2.cli.main import main; sys.exit(main(['models', '--json']))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = json.loads(done.stdout)
+    assert [row["name"] for row in found["bundles"]] == list_bundles()
+    assert all(row["licence"] for row in found["bundles"])
+    small = {row["name"]: row for row in found["architectures"]}["mixformerv2_s"]
+    assert (small["parameters"], small["bins"], small["search_size"]) == (16_228_897, 96, 224)
+    assert small["multiply_adds"] < small["multiply_adds_uncached"]
