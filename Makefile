@@ -40,12 +40,7 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.torch
 	@touch $@ $(VENV)/.runtime
 
 demo: $(VENV)/.runtime ## track the shipped clip; your own: make demo VIDEO=clip.mp4 BOX=x,y,w,h
-ifdef VIDEO
-	@mkdir -p out
-	@$(BIN)/mixformerv2 track "$(VIDEO)" $(if $(BOX),--box "$(BOX)",--select) --out "out/$(basename $(notdir $(VIDEO)))_tracked.mp4"
-else
-	@$(BIN)/mixformerv2 demo
-endif
+	@$(BIN)/mixformerv2 demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(BOX),--box "$(BOX)")
 
 test: $(VENV)/.dev ## the suite, minutes
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
