@@ -51,5 +51,8 @@ def batch_stream(config: TrainConfig, first: int) -> Iterator[dict[str, Tensor]]
             num_workers=config.workers,
             prefetch_factor=8 if config.workers else None,
             persistent_workers=config.workers > 0,
+            # Its own generator: a loader draws a seed when it starts, and a resumed run starts one
+            # more than a run that never stopped.
+            generator=torch.Generator(),
         )
     )

@@ -161,6 +161,9 @@ def show_config(config: TrainConfig) -> str:
     import yaml
 
     values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
-    values["model"] = {"name": config.model.get("name"), **config.network.to_dict()}
+    values["model"] = {
+        "name": config.model.get("name", "mixformerv2_t"),
+        **config.network.to_dict(),
+    }
     text: str = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
     return text

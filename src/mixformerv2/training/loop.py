@@ -82,7 +82,7 @@ class Run:
             learner.freeze_all_but_score()
         average = copy.deepcopy(learner)
         optimizer = torch.optim.AdamW(
-            parameter_groups(learner, config.optim.weight_decay), lr=config.optim.lr
+            parameter_groups(learner, config.optim.weight_decay), lr=config.optim.lr, fused=True
         )
         self.step = 0
         self.seconds = 0.0
@@ -90,7 +90,8 @@ class Run:
             self._restore(state, learner, average, optimizer)
         self.average = self.fabric.to_device(average).requires_grad_(False).eval()
         self.learner, self.optimizer = self.fabric.setup(learner, optimizer)
-        self.monitor = Monitor(folder, config, start=self.step)
+        self.batch: Batch = {}
+        self.monitor = Monitor(folder, config)
 
     def _restore(
         self,
@@ -143,11 +144,12 @@ class Run:
             now = time.monotonic()
             if now - saved > 60 * self.config.save_minutes:
                 self.save()
-                self.monitor.look(self.average, self.step)
+                self.monitor.look(self.average, self.batch)
                 saved = now
             if minutes is not None and now - started > 60 * minutes:
                 break
-        self.monitor.look(self.average, self.step)
+        if self.batch:
+            self.monitor.look(self.average, self.batch)
 
     def _one(self, stream: Iterator[Batch]) -> None:
         """One optimizer step."""
@@ -159,7 +161,7 @@ class Run:
         terms: dict[str, Tensor] = {}
         batch: Batch = {}
         for _ in range(config.accumulate):
-            batch = self.fabric.to_device(next(stream))
+            self.batch = batch = self.fabric.to_device(next(stream))
             out: Predictions = self.learner(batch["template"], batch["online"], batch["search"])
             loss, terms = total_loss(out, batch["box"], batch["present"].float(), self.config.loss)
             self.fabric.backward(loss / config.accumulate)

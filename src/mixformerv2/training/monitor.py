@@ -12,13 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .batches import batch_stream
 from .config import TrainConfig
 
 __all__ = ["Monitor", "read_log"]
-
-SHEET_FIRST = 10_000_000
-"""Number of the first sample of the contact sheet: far beyond those that are trained with."""
 
 
 class Monitor:
@@ -28,10 +24,9 @@ class Monitor:
     checkpoint.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, start: int) -> None:
+    def __init__(self, folder: Path, config: TrainConfig) -> None:
         self.folder = folder
         self.config = config
-        self.start = start
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
         self._sums: dict[str, Tensor] = {}
         self._count = 0
@@ -66,10 +61,10 @@ class Monitor:
         sys.stderr.write(text + end)
         sys.stderr.flush()
 
-    def look(self, model: nn.Module, step: int) -> None:
-        """Draw curves and a contact sheet of what the model predicts now."""
+    def look(self, model: nn.Module, batch: dict[str, Tensor]) -> None:
+        """Draw curves, and a contact sheet of what the model makes of a batch."""
         write_curves(self.folder)
-        write_sheet(self.folder / "sheet.png", self.config, model, step)
+        write_sheet(self.folder / "sheet.png", model, batch)
 
     def close(self) -> None:
         """End the log."""
@@ -118,22 +113,15 @@ def write_curves(folder: Path) -> None:
 
 
 @torch.no_grad()
-def write_sheet(path: Path, config: TrainConfig, model: nn.Module, step: int) -> None:
+def write_sheet(path: Path, model: nn.Module, batch: dict[str, Tensor]) -> None:
     """A contact sheet: template and search crop, truth green, prediction orange, score below."""
-    import dataclasses
-
     import cv2
 
-    config = dataclasses.replace(config, workers=0)
-    size = config.optim.batch
-    first = SHEET_FIRST // size
-    config = dataclasses.replace(
-        config, optim=dataclasses.replace(config.optim, batch=24, steps=first + 2, accumulate=1)
-    )
-    batch = next(batch_stream(config, first))
     device = next(model.parameters()).device
     model.eval()
+    batch = {name: values[:24] for name, values in batch.items()}
     out = model(*(batch[name].to(device) for name in ("template", "online", "search")))
+    batch = {name: values.cpu() for name, values in batch.items()}
     cells = []
     side = batch["search"].shape[1]
     for i in range(len(batch["box"])):
@@ -150,7 +138,9 @@ def write_sheet(path: Path, config: TrainConfig, model: nn.Module, step: int) ->
         room = min(template.shape[0], side - template.shape[0])
         column[-room:] = batch["online"][i].numpy()[:room]
         cells.append(np.hstack([column, search]))
-    rows = [np.hstack(cells[i : i + 6]) for i in range(0, 24, 6)]
+    wide = min(6, len(cells))
+    whole = len(cells) // wide * wide
+    rows = [np.hstack(cells[i : i + wide]) for i in range(0, whole, wide)]
     cv2.imwrite(str(path), np.vstack(rows))
 
 

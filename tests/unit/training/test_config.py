@@ -1,0 +1,84 @@
+"""Settings files: unknown keys and impossible values name themselves."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mixformerv2.errors import ConfigError
+from mixformerv2.training.config import OptimConfig, load_config, show_config
+from mixformerv2.training.schedule import lr_factor
+
+CONFIGS = Path(__file__).parents[3] / "configs"
+
+
+@pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_every_shipped_config_is_valid_and_says_how_to_run_it(path: Path) -> None:
+    load_config(path)
+    text = path.read_text()
+    assert text.startswith("#")
+    assert f"configs/{path.name}" in text
+
+
+def test_values_of_the_file_and_of_the_command_line() -> None:
+    config = load_config(CONFIGS / "t.yaml", ["optim.lr=1e-4", "model.depth=3", "clips=null"])
+    assert config.optim.lr == 1e-4
+    assert config.network.depth == 3
+    assert config.clips is None
+
+
+@pytest.mark.parametrize(
+    ("override", "sentence"),
+    [
+        ("optim.lrr=1", r"unknown setting 'optim.lrr'"),
+        ("optim.batch=0", "optim.batch must be at least 1"),
+        ("optim.batch=many", "optim.batch must be of type int"),
+        ("optim.batch=true", "optim.batch must be of type int"),
+        ("optim=3", "optim must be a table"),
+        ("stage=third", "stage must be one of box, score"),
+        ("loss.l1=-1", "loss.l1 must be 0 to 1000"),
+        ("loss.label_sigma=0", "label_sigma"),
+        ("model.widht=64", "unknown setting"),
+        ("model.name=z", "no model is called 'z'"),
+        ("model.search_size=160", "data makes crops of 64 and 128"),
+        ("data.absent=2", "absent"),
+        ("nonsense", "key=value"),
+        ("optim.warmup=30000", "optim.warmup must be below steps"),
+    ],
+)
+def test_a_wrong_setting_is_one_sentence(override: str, sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(CONFIGS / "t.yaml", [override])
+
+
+def test_unreadable_files(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot read"):
+        load_config(tmp_path / "none.yaml")
+    broken = tmp_path / "broken.yaml"
+    broken.write_text("a: [1, 2")
+    with pytest.raises(ConfigError, match="not YAML"):
+        load_config(broken)
+    broken.write_text("- 1")
+    with pytest.raises(ConfigError, match="table of settings"):
+        load_config(broken)
+
+
+def test_what_is_shown_can_be_read_back(tmp_path: Path) -> None:
+    config = load_config(CONFIGS / "t.yaml")
+    path = tmp_path / "shown.yaml"
+    path.write_text(show_config(config))
+    again = load_config(path)
+    assert again.network == config.network
+    assert again.optim == config.optim
+
+
+def test_schedules() -> None:
+    cosine = OptimConfig(steps=1000, warmup=100, lr_end=0.1)
+    factors = [lr_factor(step, cosine) for step in range(1001)]
+    assert max(factors) == pytest.approx(1.0)
+    assert factors[:100] == sorted(factors[:100])
+    assert factors[100:] == sorted(factors[100:], reverse=True)
+    assert factors[-1] == pytest.approx(0.1)
+    step = OptimConfig(steps=1000, warmup=0, schedule="step")
+    assert [lr_factor(s, step) for s in (0, 799, 800)] == [1.0, 1.0, 0.1]

@@ -1,0 +1,160 @@
+"""The loop: it learns, stops, resumes exactly, and never trains on after a NaN."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from mixformerv2.errors import OutputError, TrainingError, WeightsError
+from mixformerv2.training import loop as loop_module
+from mixformerv2.training.checkpoint import load_checkpoint, save_checkpoint
+from mixformerv2.training.config import TrainConfig, show_config
+from mixformerv2.training.loop import Run, train
+from mixformerv2.training.monitor import read_log
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
+
+
+def with_steps(config: TrainConfig, steps: int) -> TrainConfig:
+    return replace(config, optim=replace(config.optim, steps=steps))
+
+
+def same_weights(a: Path, b: Path) -> None:
+    first, second = load_checkpoint(a), load_checkpoint(b)
+    assert first is not None
+    assert second is not None
+    for part in ("learner", "average"):
+        for name, value in first[part].items():
+            assert_close(second[part][name], value, atol=0, rtol=0, msg=name)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tiny: TrainConfig, tmp_path: Path) -> None:
+    train(tiny, tmp_path / "whole")
+    first = Run(tiny, tmp_path / "parts")
+    stream = loop_module.batch_stream(tiny, first=0)
+    for _ in range(5):
+        first._one(stream)
+    first.save()
+    first.monitor.close()
+    train(tiny, tmp_path / "parts")
+    same_weights(tmp_path / "whole", tmp_path / "parts")
+
+
+def test_a_killed_run_resumes_to_the_same_weights(tiny: TrainConfig, tmp_path: Path) -> None:
+    """kill -9 between checkpoints: what was done since the last one is done again, equally."""
+    config = replace(with_steps(tiny, 400), save_minutes=1e-9)
+    settings = tmp_path / "run.yaml"
+    settings.write_text(show_config(config))
+    command = [sys.executable, "-W", "ignore", "-m", "mixformerv2", "train", str(settings)]
+    with subprocess.Popen([*command, "--out", str(tmp_path / "killed")]) as process:
+        try:
+            log = tmp_path / "killed" / "log.jsonl"
+            until = time.monotonic() + 120
+            while time.monotonic() < until and process.poll() is None:
+                if log.exists() and len(list(read_log(log.parent))) >= 3:
+                    break
+                time.sleep(0.05)
+        finally:
+            os.kill(process.pid, signal.SIGKILL)
+    state = load_checkpoint(tmp_path / "killed")
+    assert state is not None
+    reached = state["step"]
+    assert 0 < reached < 400
+    # The schedule is the long run's; only the stop differs.
+    for name in ("killed", "whole"):
+        run = Run(config, tmp_path / name)
+        stream = loop_module.batch_stream(config, first=run.step)
+        while run.step < reached + 3:
+            run._one(stream)
+        run.save()
+        run.monitor.close()
+    same_weights(tmp_path / "whole", tmp_path / "killed")
+
+
+def test_it_learns(tiny: TrainConfig, tmp_path: Path) -> None:
+    config = replace(with_steps(tiny, 60), data=replace(tiny.data, absent=0.0, ramp=100000))
+    train(config, tmp_path)
+    losses = [row["loss"] for row in read_log(tmp_path)]
+    assert sum(losses[-5:]) < 0.95 * sum(losses[:5])
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+
+
+def test_minutes_end_a_run_with_a_checkpoint(tiny: TrainConfig, tmp_path: Path) -> None:
+    train(tiny, tmp_path, minutes=0.0)
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["step"] == 1
+
+
+def test_the_score_stage_moves_the_score_head_alone(tiny: TrainConfig, tmp_path: Path) -> None:
+    train(with_steps(tiny, 3), tmp_path / "box")
+    before = load_checkpoint(tmp_path / "box")
+    config = replace(with_steps(tiny, 6), stage="score")
+    train(config, tmp_path / "score", init=tmp_path / "box")
+    after = load_checkpoint(tmp_path / "score")
+    assert before is not None
+    assert after is not None
+    for name, value in before["average"].items():
+        moved = bool((after["learner"][name] != value).any())
+        assert moved == name.startswith("net.score_head."), name
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tiny, tmp_path)
+    stream = loop_module.batch_stream(tiny, first=0)
+    run._one(stream)
+    before = {k: v.clone() for k, v in run.learner.state_dict().items()}
+    real = loop_module.total_loss
+    monkeypatch.setattr(
+        loop_module, "total_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1])
+    )
+    with pytest.raises(TrainingError, match="not finite at step 1.*bad_batch_1"):
+        run._one(stream)
+    run.monitor.close()
+    assert torch.load(tmp_path / "bad_batch_1.pt", weights_only=True)["search"].shape[0] == 4
+    for name, value in run.learner.state_dict().items():
+        if "running_" not in name and "num_batches" not in name:
+            assert_close(value, before[name], atol=0, rtol=0)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_checkpoint(tmp_path, {"step": 1, "learner": {}})
+
+    def full(state: object, file: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OutputError, match="the last one is untouched"):
+        save_checkpoint(tmp_path, {"step": 2, "learner": {}})
+    monkeypatch.undo()
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["step"] == 1
+    assert [p.name for p in tmp_path.iterdir()] == ["checkpoint.pt"]
+
+
+def test_a_checkpoint_of_something_else_is_refused(tiny: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "checkpoint.pt").write_bytes(b"nothing of the kind")
+    with pytest.raises(WeightsError, match="cannot be read as a checkpoint"):
+        load_checkpoint(tmp_path)
+    torch.save({"foo": 1}, tmp_path / "checkpoint.pt")
+    with pytest.raises(WeightsError, match="not a checkpoint of"):
+        load_checkpoint(tmp_path)
+    train(with_steps(tiny, 3), tmp_path / "one")
+    other = replace(tiny, model={**tiny.model, "depth": 3})
+    with pytest.raises(WeightsError, match="another network"):
+        Run(other, tmp_path / "one")
