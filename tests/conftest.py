@@ -6,9 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = Path(__file__).resolve().parent / "golden"
+
+
+# A busy machine is no failure: laws are about values, not about time.
+settings.register_profile("project", deadline=None)
+settings.load_profile("project")
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +23,14 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared, which is not beside this clone")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny network, saved and exported: a bundle for tests of everything but quality."""
+    from tests.doubles import make_bundle
+
+    return make_bundle(tmp_path_factory.mktemp("bundles") / "small")
 
 
 def pytest_report_header() -> str:
