@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -15,8 +16,8 @@ from mixformerv2.box import Box
 from mixformerv2.export import export_bundle
 from mixformerv2.tracking import Tracker, TrackerSettings, TrackState
 from mixformerv2.tracking.crop import Crop
+from mixformerv2.tracking.policy import TemplatePolicy
 from mixformerv2.weights import from_official, save_bundle
-from mixformerv2.weights.bundle import read_config
 
 from . import weights
 
@@ -62,8 +63,44 @@ def bundle(recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="module", params=["torch", "onnx"])
-def tracker(bundle: Path, request: pytest.FixtureRequest) -> Tracker:
-    return Tracker(bundle, engine=request.param)
+def tracker(bundle: Path, request: pytest.FixtureRequest) -> Iterator[Tracker]:
+    import torch
+
+    before = torch.get_num_threads()
+    yield Tracker(bundle, engine=request.param, threads=1)
+    torch.set_num_threads(before)
+
+
+def test_crops_of_awkward_boxes(recorded: Recorded) -> None:
+    numbers = recorded.numbers
+    for i in range(6):
+        for size, factor in ((112, 2.0), (224, 4.5)):
+            crop = Crop.around(Box(*map(float, numbers[f"box_{i}"])), factor, size)
+            taken = crop.take(recorded.frames[0])[..., ::-1].astype(int)
+            assert crop.scale == numbers[f"scale_{i}_{size}"]
+            assert abs(taken - numbers[f"crop_{i}_{size}"]).max() <= GREY_LEVELS, (i, size)
+
+
+def test_each_frame_from_the_recorded_state(tracker: Tracker, recorded: Recorded) -> None:
+    for i, state in enumerate(recorded_states(tracker, recorded), start=1):
+        result, _ = tracker.step(recorded.frames[i], state)
+        assert result.box == pytest.approx(recorded.boxes[i], abs=BOX_TOLERANCE), i
+        assert result.score == pytest.approx(recorded.scores[i], abs=SCORE_TOLERANCE), i
+
+
+def recorded_states(tracker: Tracker, recorded: Recorded) -> Iterator[TrackState]:
+    """The state before each frame but the first, made of the recorded boxes and scores alone."""
+    settings = tracker.settings
+    policy = TemplatePolicy(settings.update_interval, settings.update_threshold)
+    _, state = tracker.start(recorded.frames[0], recorded.boxes[0])
+    for i in range(1, len(recorded.frames)):
+        yield state
+        box = Box(*map(float, recorded.boxes[i]))
+        around = Crop.around(box, settings.template_factor, settings.template_size)
+        templates = policy.advance(
+            state.templates, i, recorded.scores[i], partial(around.take, recorded.frames[i])
+        )
+        state = replace(state, box=box, frame=i, templates=templates)
 
 
 def test_closed_loop(tracker: Tracker, recorded: Recorded) -> None:
@@ -72,6 +109,14 @@ def test_closed_loop(tracker: Tracker, recorded: Recorded) -> None:
 
     boxes = np.array([result.box for result in results])
     scores = np.array([result.score for result in results])
-    print(abs(boxes - recorded.boxes).max(), abs(scores - recorded.scores).max())
     np.testing.assert_allclose(boxes, recorded.boxes, rtol=0, atol=BOX_TOLERANCE)
     np.testing.assert_allclose(scores, recorded.scores, rtol=0, atol=SCORE_TOLERANCE)
+
+
+def test_the_recording_changes_templates_and_puts_the_first_back(
+    tracker: Tracker, recorded: Recorded
+) -> None:
+    states = list(recorded_states(tracker, recorded))
+    first_again = [state.templates.online_is_first for state in states]
+    assert not all(first_again[7:13])  # the first interval has candidates above 0.5
+    assert any(first_again[13:])  # a later one has none

@@ -100,24 +100,25 @@ def _written_whole(folder: Path, *names: str) -> Iterator[list[Path]]:
     parts = [folder / f".{name}.part" for name in names]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        yield parts
-        for part, name in zip(parts, names, strict=True):
-            os.replace(part, folder / name)
+        try:
+            yield parts
+            for part, name in zip(parts, names, strict=True):
+                os.replace(part, folder / name)
+        finally:
+            for part in parts:
+                part.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write graphs to {folder}: {error.strerror or error}") from error
-    finally:
-        for part in parts:
-            part.unlink(missing_ok=True)
 
 
 def _copy_rest(source: Path, folder: Path) -> None:
-    """Weights, licence and card travel with the graphs."""
+    """Weights, licence, card and other graphs travel along."""
     if source.resolve() == folder.resolve():
         return
+    left_behind = {*_NAMES, "config.json", "training.safetensors"}
     try:
         for path in source.iterdir():
-            wanted = path.suffix in ("", ".md", ".txt") or path.name == "model.safetensors"
-            if path.is_file() and wanted:
+            if path.is_file() and path.name not in left_behind:
                 shutil.copyfile(path, folder / path.name)
     except OSError as error:
         raise OutputError(f"cannot copy the bundle to {folder}: {error.strerror}") from error

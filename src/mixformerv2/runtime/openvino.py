@@ -16,14 +16,14 @@ from .base import EngineInfo, Memory, StepOutput
 __all__ = ["OpenVinoEngine", "faster_precision"]
 
 _HINTS = {"fp32": "f32", "bf16": "bf16"}
-_NAMES = {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16"}
+_NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 
 
 class OpenVinoEngine:
     """Runs the two graphs of a bundle.
 
-    One target is compiled for its exact shapes, which is a tenth faster; batches share one
-    compilation for any shape, made when the first comes.
+    One target with two templates is compiled for its exact shapes, which is a tenth faster; all
+    else shares one compilation for any shape, made when the first comes.
 
     Args:
         template: `template.onnx`.
@@ -50,8 +50,9 @@ class OpenVinoEngine:
             options["INFERENCE_NUM_THREADS"] = threads
         if precision is not None:
             options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
-        self._template = _Graph(template, options, "templates")
-        self._search = _Graph(search, options, "search")
+        # What a tracker of one target needs is compiled now, not in its first frames.
+        self._template = _Graph(template, options, {"templates": (1, 2)})
+        self._search = _Graph(search, options, {"search": (1,), "memory": self._template.answer})
         taken = self._search.taken("INFERENCE_PRECISION_HINT").to_string()
         used = int(self._search.taken("INFERENCE_NUM_THREADS"))
         self.info = EngineInfo("openvino", _NAMES.get(taken, taken), used, reason=reason)
@@ -66,41 +67,68 @@ class OpenVinoEngine:
 
 
 class _Graph:
-    """One ONNX file, compiled for the shapes that come."""
+    """One ONNX file, compiled for the shapes that come.
 
-    def __init__(self, path: Path, options: dict[str, Any], first: str) -> None:
-        self._path, self._options, self._first = path, options, first
+    Args:
+        path: The file.
+        options: Of the compilation.
+        starts: How the shapes of the usual inputs start; the rest is fixed in the file.
+    """
+
+    def __init__(
+        self, path: Path, options: dict[str, Any], starts: dict[str, tuple[int, ...]]
+    ) -> None:
+        self._path, self._options = path, options
         self._core = _core()
-        self._requests: dict[Any, Any] = {}
-        self._compiled = self._compile(None)
-        self._requests[None] = self._compiled.create_infer_request()
+        model = self._read()
+        shapes = {}
+        for one in model.inputs:
+            start = starts[one.any_name]
+            rest = [d.get_length() for d in list(one.partial_shape)[len(start) :]]
+            shapes[one.any_name] = (*start, *rest)
+        self._usual = self._compile(model, shapes)
+        self._requests = {_key(shapes): self._usual.create_infer_request()}
+
+    @property
+    def answer(self) -> tuple[int, ...]:
+        """Shape of the first output for the usual inputs."""
+        return tuple(self._usual.output(0).shape)
 
     def taken(self, name: str) -> Any:
         """What OpenVINO made of an option."""
-        return self._compiled.get_property(name)
+        return self._usual.get_property(name)
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs, in the order of the file."""
-        shapes = {name: value.shape for name, value in inputs.items()}
-        key = tuple(shapes.values()) if shapes[self._first][0] == 1 else None
+        key = _key({name: value.shape for name, value in inputs.items()})
+        key = key if key in self._requests else ()
+        if key not in self._requests:
+            self._requests[key] = self._compile(self._read(), None).create_infer_request()
         try:
-            if key not in self._requests:
-                self._requests[key] = self._compile(shapes).create_infer_request()
-            request = self._requests[key]
             # Inputs are read where they lie; outputs are copied, for the next run overwrites them.
-            outputs = request.infer(inputs, share_inputs=True, share_outputs=False)
+            outputs = self._requests[key].infer(inputs, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO refuses these crops: {_line(error)}") from error
         return list(outputs.values())
 
-    def _compile(self, shapes: dict[str, tuple[int, ...]] | None) -> Any:
+    def _read(self) -> Any:
         try:
-            model = self._core.read_model(self._path)
+            return self._core.read_model(self._path)
+        except RuntimeError as error:
+            raise EngineError(f"OpenVINO cannot read {self._path}: {_line(error)}") from error
+
+    def _compile(self, model: Any, shapes: dict[str, tuple[int, ...]] | None) -> Any:
+        try:
             if shapes is not None:
                 model.reshape(shapes)
             return self._core.compile_model(model, "CPU", self._options)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile {self._path}: {_line(error)}") from error
+
+
+def _key(shapes: dict[str, tuple[int, ...]]) -> tuple[Any, ...]:
+    """Shapes to look a request up by; `()` is the one for any shape."""
+    return tuple(sorted(shapes.items()))
 
 
 @lru_cache(maxsize=1)

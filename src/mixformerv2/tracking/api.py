@@ -5,18 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..box import Box
 from .result import TrackResult
 from .settings import TrackerSettings
 from .tracker import Tracker
 
+if TYPE_CHECKING:
+    from ..video.source import SourceLike
+
 __all__ = ["track"]
 
 
 def track(
-    source: str | Path | int | Sequence[str | Path],
+    source: SourceLike,
     box: Sequence[float],
     model: str | Path = "t",
     engine: str = "auto",
@@ -29,7 +32,8 @@ def track(
     frame that cannot be read repeats the last box with state "lost".
 
     Args:
-        source: A video file, a folder or glob of pictures, a camera's number, an address.
+        source: A video file, a folder or glob of pictures, a camera's number, an address, or a
+            list of pictures.
         box: `(x, y, w, h)` in pixels of the first frame.
         model: Name of a shipped bundle, or a bundle folder.
         engine: As for `Tracker`.

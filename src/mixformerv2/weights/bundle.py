@@ -361,7 +361,8 @@ def _parse(values: Any) -> BundleConfig:
             "install a later mixformerv2, or export the model again"
         )
     graphs = _table(values["graphs"], "graphs")
-    for name in graphs:
+    for name, info in graphs.items():
+        _table(info, f"graphs.{name}")
         if not _GRAPH_NAME.fullmatch(name):
             raise ValueError(f"graphs must be files of the folder called *.onnx, got {name!r}")
     inputs = _table(values["input"], "input")
