@@ -61,8 +61,11 @@ def run(
     ] = False,
 ) -> None:
     """Measure trackers: AUC, precision, normalized precision, frames a second."""
+    from ..errors import OutputError
     from ..evaluation import TrackerSpec
 
+    if json_file is not None and not json_file.parent.is_dir():
+        raise OutputError(f"--json {json_file} cannot be written: its folder is not there")
     only = [name for name in names.split(",") if name] or None
     limit = max_frames or None
     figures = []
@@ -95,8 +98,13 @@ def _measure(
     total = len(read_sequences(root, names))
     folder = None if out is None else results_folder(out, spec, root, max_frames)
     columns = (TextColumn(spec.label), BarColumn(), TextColumn("{task.completed}/{task.total}"))
+    console = Console(stderr=True)
     with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True
+        *columns,
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
     ) as bar:
         task = bar.add_task("", total=total)
         report = evaluate(
@@ -119,7 +127,7 @@ def _print(report: Report) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"{report.tracker}: {_protocol(report)}", title_justify="left")
+    table = Table()
     table.add_column("sequence", no_wrap=True)
     for column in ("frames", "AUC", "prec.", "norm. prec.", "fps"):
         table.add_column(column, justify="right")
@@ -137,9 +145,12 @@ def _print(report: Report) -> None:
     cells = ("", *_cells(mean), f"{mean.fps:.0f}")
     table.add_row(f"mean of {mean.sequences}", *cells, style="bold")
     console = Console()
+    console.print(f"{report.tracker}: {_protocol(report)}", highlight=False, soft_wrap=True)
     console.print(table)
     for one in report.failed:
-        console.print(f"{one.name} failed and counts with zeros: {one.error}", style="red")
+        console.print(
+            f"{one.name} failed and counts with zeros: {one.error}", style="red", soft_wrap=True
+        )
 
 
 def _cells(one: object) -> tuple[str, str, str]:
@@ -165,6 +176,8 @@ def _presence(
     from ..evaluation.presence import presence
     from ..runtime.select import load_engine
 
+    if not spec.is_bundle:
+        raise ConfigError(f"presence needs a bundle with a score, not {spec.spec}")
     engine, config = load_engine(spec.spec, engine=spec.engine, threads=spec.threads)
     if not config.has_score:
         raise ConfigError(f"{spec.spec} has no score head, so its score says nothing of presence")

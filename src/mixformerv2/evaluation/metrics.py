@@ -22,6 +22,7 @@ __all__ = [
     "Convention",
     "Figures",
     "center_distances",
+    "check_convention",
     "counted_frames",
     "normalized_distances",
     "roc_auc",
@@ -65,14 +66,23 @@ def counted_frames(truth: ArrayLike, convention: Convention = "size") -> NDArray
     A row with a value that is not finite is unlabelled. Sparse truth is such rows in between.
     """
     boxes = _boxes(truth, "truth")
-    if convention not in get_args(Convention):
-        known = ", ".join(get_args(Convention))
-        raise ConfigError(f"convention {convention!r} is not known; choose one of {known}")
+    check_convention(convention)
     labelled = np.isfinite(boxes).all(axis=1)
     columns = boxes if convention == "all-four" else boxes[:, 2:]
     counted = np.asarray(labelled & np.all(np.nan_to_num(columns) > 0, axis=1), np.bool_)
     counted[:1] = False
     return counted
+
+
+def check_convention(convention: str) -> None:
+    """Refuse a convention that is none.
+
+    Raises:
+        ConfigError: it is not one of `Convention`.
+    """
+    if convention not in get_args(Convention):
+        known = ", ".join(get_args(Convention))
+        raise ConfigError(f"convention {convention!r} is not known; choose one of {known}")
 
 
 def share_above(values: Array, thresholds: Array) -> Array:

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError, MixFormerError, OutputError
 from .benchmarks import Sequence, read_sequences, read_truth, write_truth
-from .metrics import Convention, Figures, score_boxes
+from .metrics import Convention, Figures, check_convention, score_boxes
 from .report import Report, SequenceReport
 from .trackers import Factory, TrackerSpec
 
@@ -90,6 +90,7 @@ def evaluate(
         raise ConfigError(f"max_frames must be at least 2, got {max_frames}")
     if jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}")
+    check_convention(convention)
     sequences = [one.first(max_frames) for one in read_sequences(root, names)]
     folder = None if out is None else _make_folder(Path(out))
     reports: dict[str, SequenceReport] = {}

@@ -91,6 +91,11 @@ class TrackerSpec:
             return rest.rpartition(":")[2]
         return Path(self.spec).resolve().name if "/" in self.spec else self.spec
 
+    @property
+    def is_bundle(self) -> bool:
+        """Whether it is one of our own."""
+        return self.spec != "still" and not self.spec.startswith(("opencv:", "python:"))
+
     def __call__(self) -> Followable:
         """Make a fresh tracker.
 
@@ -116,7 +121,7 @@ class TrackerSpec:
             ConfigError, WeightsError: there is no such tracker.
         """
         identity: dict[str, Any] = {"tracker": self.spec}
-        if self.spec == "still" or self.spec.startswith(("opencv:", "python:")):
+        if not self.is_bundle:
             self()
             return identity | {"threads": self.threads}
         from ..weights.bundle import find_bundle

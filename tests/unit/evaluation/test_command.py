@@ -1,0 +1,79 @@
+"""`mixformerv2 eval` as it is typed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from mixformerv2.cli.main import main
+
+
+def test_trackers_are_measured_side_by_side(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, figures = tmp_path / "out", tmp_path / "figures.json"
+    finder = "python:tests.unit.evaluation.test_run:Finder"
+    words = ["eval", "still", finder, "--root", str(root), "--out", str(out)]
+    assert main([*words, "--json", str(figures)]) == 0
+    printed = capsys.readouterr().out
+    assert "counting frames whose true w, h > 0" in printed
+    assert "fam (2)" in printed
+    assert "mean of 3" in printed
+    assert "0.952" in printed
+    still, found = json.loads(figures.read_text())
+    assert still["tracker"] == "still"
+    assert found["mean"]["auc"] == pytest.approx(20 / 21)
+    assert sorted(path.name.rpartition("-")[0] for path in out.iterdir()) == ["Finder", "still"]
+
+
+def test_a_tracker_that_fails_is_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["eval", "python:tests.unit.evaluation.test_run:Crash", "--root", str(root)]
+    assert main([*words, "--convention", "all-four", "--max-frames", "0"]) == 0
+    printed = capsys.readouterr().out
+    assert "all frames" in printed
+    assert "x, y, w, h > 0" in printed
+    assert "fam_b failed and counts with zeros: ValueError('the sky fell')" in printed
+
+
+def test_presence_of_a_bundle(
+    root: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["eval", str(small_bundle), "--root", str(root), "--engine", "onnx", "--presence"]
+    assert main([*words, "--json", str(figures)]) == 0
+    assert "12 crops with the target" in capsys.readouterr().out
+    assert 0 <= json.loads(figures.read_text())[0]["presence_auc"] <= 1
+
+
+def test_a_bundle_is_measured(root: Path, small_bundle: Path, tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    words = ["eval", str(small_bundle), "--root", str(root), "--engine", "onnx", "--threads", "1"]
+    assert main([*words, "--json", str(figures)]) == 0
+    (report,) = json.loads(figures.read_text())
+    assert report["mean"]["sequences"] == 3
+    assert [one["error"] for one in report["sequences"]] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence", "code"),
+    [
+        (["nowhere", "--root", "ROOT"], "'nowhere'", 6),
+        (["opencv:kcf", "--root", "ROOT"], "opencv:kcf is not known here", 2),
+        (["still", "--root", "no/such/folder"], "is not a folder", 9),
+        (["still", "--root", "ROOT", "--names", "fam_x"], "no sequence 'fam_x'", 9),
+        (["still", "--root", "ROOT", "--convention", "half"], "choose one of size, all-four", 2),
+        (["still", "--root", "ROOT", "--jobs", "0"], "jobs must be at least 1", 2),
+        (["still", "--root", "ROOT", "--max-frames", "1"], "max_frames must be at least 2", 2),
+        (["still", "--root", "ROOT", "--presence"], "presence needs a bundle", 2),
+        (["still", "--root", "ROOT", "--json", "no/such/folder/f.json"], "cannot be written", 5),
+    ],
+)
+def test_bad_words_get_a_sentence(
+    root: Path, words: list[str], sentence: str, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["eval", *(word.replace("ROOT", str(root)) for word in words)]) == code
+    printed = capsys.readouterr().err
+    assert sentence in printed
+    assert printed.count("\n") == 1
