@@ -36,6 +36,7 @@ _INK: Colour = (24, 20, 18)
 _PAPER: Colour = (245, 245, 245)
 _SHIFT = 4  # OpenCV draws at sixteenths of a pixel, so that a slow target does not jump
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
+_DASHES = 1000
 _ROWS = 4  # sparklines at most; more objects than that would hide the picture
 
 
@@ -215,6 +216,9 @@ class _Pen:
         """A line of an odd number of dashes and gaps, so that it ends as it begins."""
         length = max(abs(b[0] - a[0]), abs(b[1] - a[1]))
         pieces = 2 * round(length / (14 * self.unit)) + 1
+        if pieces > _DASHES:  # far out of the picture: there is no end to see
+            self.line(a, b, colour, units, edge)
+            return
         for piece in range(0, pieces, 2):
             ends = [piece / pieces, (piece + 1) / pieces]
             c, d = ((a[0] + t * (b[0] - a[0]), a[1] + t * (b[1] - a[1])) for t in ends)

@@ -284,11 +284,8 @@ class _ReadAhead:
         self._put(last)
 
     def _put(self, item: VideoFrame | BaseException | None) -> None:
-        room = self._length
-        if isinstance(item, VideoFrame) and item.image is not None:
-            room = max(1, min(room, _READ_AHEAD_BYTES // item.image.nbytes))
         with self._change:
-            while len(self._items) >= room and not self._over:
+            while isinstance(item, VideoFrame) and not self._over and not self._has_room(item):
                 if self._reader.live:
                     self._items.popleft()
                     self.dropped += 1
@@ -297,3 +294,9 @@ class _ReadAhead:
             if not self._over:
                 self._items.append(item)
                 self._change.notify_all()
+
+    def _has_room(self, frame: VideoFrame) -> bool:
+        room = self._length
+        if frame.image is not None:
+            room = max(1, min(room, _READ_AHEAD_BYTES // frame.image.nbytes))
+        return len(self._items) < room

@@ -131,6 +131,7 @@ class VideoWriter:
             # Half the time of "veryfast" for a fifth more bytes; the tracker needs the cores.
             # Without frames that refer to later ones, none is held back when the run dies.
             self._stream.options = {"crf": str(self._quality), "preset": "superfast", "bf": "0"}
+            self._container.start_encoding()  # opens the file now, not with the first packet
         except (av.error.FFmpegError, OSError, ValueError) as error:
             self._abandon()
             raise OutputError(f"{self.path} cannot be written: {_reason(error)}") from error

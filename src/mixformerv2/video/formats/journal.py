@@ -97,7 +97,11 @@ class JournalWriter:
             self._file: TextIO = self.path.open("w", encoding="utf-8", buffering=1)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror}") from error
-        self._line(dump_header(header))
+        try:
+            self._line(dump_header(header))
+        except OutputError:
+            self.close()
+            raise
 
     def write(self, number: int, result: TrackResult) -> None:
         """Append one object's result in one frame."""
