@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from ..box import Box
     from .follow import Outputs, Summary
 
-__all__ = ["EPILOG", "mean_iou", "run"]
+__all__ = ["ASSETS", "EPILOG", "mean_iou", "run"]
 
 EPILOG = "Exit codes are those of `mixformerv2 track`."
 
-_ASSETS = Path(__file__).resolve().parent.parent / "assets"
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
 
 
 def run(
@@ -52,11 +52,11 @@ def run(
 
     if box is not None and video is None:
         raise BoxError("--box belongs to a --video of yours; the shipped clip brings its own")
-    clip, truth = video or str(_ASSETS / "demo.mp4"), None
+    clip, truth = video or str(ASSETS / "demo.mp4"), None
     if video is None:
         if not Path(clip).is_file():
             raise SourceError(f"the demo clip {clip} is missing; install mixformerv2 again")
-        truth = read_boxes(_ASSETS / "demo.csv")
+        truth = read_boxes(ASSETS / "demo.csv")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -119,7 +119,7 @@ def run(
                 quiet=quiet,
             )
         if not quiet:
-            for line in _report(frames.name, model, summary, outputs):
+            for line in report(frames.name, model, summary, outputs):
                 say(line)
     if summary.signal is not None:
         raise typer.Exit(128 + summary.signal)
@@ -147,7 +147,7 @@ def follow_with_progress(
         return follow(source, boxes, follower, outputs, model=model, limit=limit, watch=watch)
 
 
-def _report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[str]:
+def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[str]:
     engine = summary.engine
     alone = f" (tracker alone {summary.tracker_fps:.0f})" if summary.tracker_fps else ""
     lines = [

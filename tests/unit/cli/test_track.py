@@ -1,0 +1,138 @@
+"""`track`: which files a run writes, and what it says."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from mixformerv2.cli.follow import Outputs, Summary
+from mixformerv2.cli.track import plan_outputs, refuse_overwriting, report
+from mixformerv2.errors import ConfigError, MixFormerError, OutputError
+from mixformerv2.runtime.base import EngineInfo
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "dir").mkdir()
+    return tmp_path
+
+
+def paths(*names: str) -> list[Path]:
+    return [Path(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    ("video", "boxes", "form", "expected"),
+    [
+        (None, [], None, ("clip_tracked.jsonl", "clip_tracked.mp4", [])),
+        ("a.mp4", [], None, ("a.jsonl", "a.mp4", [])),
+        ("dir", [], None, ("dir/clip_tracked.jsonl", "dir/clip_tracked.mp4", [])),
+        (None, ["b.jsonl"], None, ("b.jsonl", None, [])),
+        (None, ["b.csv"], None, ("b.jsonl", None, [("b.csv", "csv")])),
+        ("dir/a.mp4", ["b.csv"], None, ("b.jsonl", "dir/a.mp4", [("b.csv", "csv")])),
+        (
+            None,
+            ["b.labelstudio.json"],
+            None,
+            ("b.jsonl", None, [("b.labelstudio.json", "labelstudio")]),
+        ),
+        (None, ["b.v1.data"], "mot", ("b.v1.jsonl", None, [("b.v1.data", "mot")])),
+        (
+            None,
+            [],
+            "cvat",
+            ("clip_tracked.jsonl", "clip_tracked.mp4", [("clip_tracked.xml", "cvat")]),
+        ),
+        (None, ["b.csv", "dir/c.jsonl"], None, ("dir/c.jsonl", None, [("b.csv", "csv")])),
+        (None, ["/dev/null"], "csv", ("clip_tracked.jsonl", None, [("/dev/null", "csv")])),
+    ],
+)
+def test_which_files_are_written(
+    video: str | None,
+    boxes: list[str],
+    form: str | None,
+    expected: tuple[str, str | None, list[tuple[str, str]]],
+) -> None:
+    outputs = plan_outputs("clip.mp4", Path(video) if video else None, paths(*boxes), form)
+    journal, film, exports = expected
+    assert outputs == Outputs(
+        Path(journal), Path(film) if film else None, tuple((Path(p), f) for p, f in exports)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"),
+    [
+        ("clip.mp4", "clip"),
+        ("my holiday.2024.mkv", "my holiday.2024"),
+        ("camera 0", "camera 0"),
+        ("rtsp://cam.local:554/live/stream1", "stream1"),
+        ("http://host/a%20b.mp4", "a_20b"),
+        ("http://host/", "host"),
+        ("...", "video"),
+    ],
+)
+def test_names_are_made_from_the_source(name: str, stem: str) -> None:
+    assert plan_outputs(name, None, [], None).journal == Path(f"{stem}_tracked.jsonl")
+
+
+@pytest.mark.parametrize(
+    ("video", "boxes", "form", "kind", "sentence"),
+    [
+        ("a.avi", [], None, ConfigError, "are written as .mp4"),
+        ("no/a.mp4", [], None, OutputError, "there is no folder no"),
+        (None, ["no/a.csv"], None, OutputError, "there is no folder no"),
+        (None, ["dir"], "csv", OutputError, "dir is a folder"),
+        (None, ["a.foo"], None, ConfigError, "stands for no format"),
+        (None, ["a.csv"], "zip", ConfigError, "no format 'zip'"),
+        (None, ["a.csv", "./a.csv"], None, ConfigError, "same name"),
+        (None, ["a.jsonl", "b.jsonl"], None, None, ""),
+    ],
+)
+def test_what_cannot_be_written(
+    video: str | None,
+    boxes: list[str],
+    form: str | None,
+    kind: type[MixFormerError] | None,
+    sentence: str,
+) -> None:
+    def plan() -> Outputs:
+        return plan_outputs("clip.mp4", Path(video) if video else None, paths(*boxes), form)
+
+    if kind is None:
+        assert plan().exports == ((Path("b.jsonl"), "jsonl"),)
+    else:
+        with pytest.raises(kind, match=sentence):
+            plan()
+
+
+def test_the_input_is_not_overwritten(here: Path) -> None:
+    Path("clip.mp4").touch()
+    Path("boxes.txt").touch()
+    Path("link.mp4").symlink_to("clip.mp4")
+    for outputs in (Outputs(Path("a.jsonl"), Path("link.mp4")), Outputs(Path("boxes.txt"))):
+        with pytest.raises(OutputError, match="is the input itself"):
+            refuse_overwriting("clip.mp4", ["1,2,3,4", "boxes.txt"], outputs)
+    refuse_overwriting("clip.mp4", ["1,2,3,4"], Outputs(Path("a.jsonl"), Path("b.mp4")))
+
+
+def test_the_report() -> None:
+    engine = EngineInfo("onnx", "fp32", 2)
+    summary = Summary(engine, frames=101, broken=1, dropped=2, seconds=2.0, tracking=0.5)
+    summary.states = {1: Counter(tracked=90, lost=11), 2: Counter(tracked=101)}
+    summary.signal = 2
+    outputs = Outputs(Path("a.jsonl"), Path("a.mp4"), ((Path("a.csv"), "csv"),))
+    assert report("clip.mp4", "t", summary, outputs) == [
+        "clip.mp4: 101 frames in 2.0 s, 50 a second (tracker alone 198); model t, onnx fp32; "
+        "stopped by SIGINT",
+        "target 1: tracked in 90, lost in 11",
+        "target 2: tracked in 101",
+        "1 frame could not be decoded",
+        "2 frames came too fast and were left out",
+        "video: a.mp4",
+        "csv: a.csv",
+        "journal: a.jsonl",
+    ]
