@@ -216,9 +216,7 @@ def _write_card(out: Path, settings: BundleSettings, measured: Measured) -> None
     print(f", presence {measured.presence_validation.auc:.3f}")
 
 
-def _card(
-    name: str, config: dict[str, Any], settings: BundleSettings, measured: Measured
-) -> str:
+def _card(name: str, config: dict[str, Any], settings: BundleSettings, measured: Measured) -> str:
     template = Path(__file__).with_name("model_card.md").read_text()
     provenance = config["provenance"]
     tracker = config["tracker"]

@@ -91,7 +91,7 @@ class Run:
         self.average = self.fabric.to_device(average).requires_grad_(False).eval()
         self.learner, self.optimizer = self.fabric.setup(learner, optimizer)
         self.batch: Batch = {}
-        self.monitor = Monitor(folder, config)
+        self.monitor = Monitor(folder, config, start=self.step)
 
     def _restore(
         self,

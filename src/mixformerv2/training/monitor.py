@@ -24,9 +24,10 @@ class Monitor:
     checkpoint.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig) -> None:
+    def __init__(self, folder: Path, config: TrainConfig, start: int) -> None:
         self.folder = folder
         self.config = config
+        _forget_after(folder, start)
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
         self._sums: dict[str, Tensor] = {}
         self._count = 0
@@ -83,6 +84,14 @@ def read_log(folder: Path) -> Iterator[dict[str, float]]:
                 yield json.loads(line)
             except json.JSONDecodeError:
                 return
+
+
+def _forget_after(folder: Path, step: int) -> None:
+    """Drop lines of steps that were lost with a kill and are now done again."""
+    path = folder / "log.jsonl"
+    if path.exists():
+        kept = [json.dumps(row) + "\n" for row in read_log(folder) if row["step"] <= step]
+        path.write_text("".join(kept), encoding="utf-8")
 
 
 def write_curves(folder: Path) -> None:

@@ -29,7 +29,7 @@ TINY = [
 ]
 
 
-@pytest.fixture()
+@pytest.fixture
 def tiny(bank_folder: Path) -> TrainConfig:  # noqa: F811
     """Twelve steps of a network of two layers on the drawn bank."""
     return load_config(None, [*TINY, f"bank={bank_folder}"])

@@ -47,6 +47,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(tiny: TrainConfig, tmp_p
     first.monitor.close()
     train(tiny, tmp_path / "parts")
     same_weights(tmp_path / "whole", tmp_path / "parts")
+    steps = [row["step"] for row in read_log(tmp_path / "parts")]
+    assert steps == [2, 4, 6, 8, 10, 12]
 
 
 def test_a_killed_run_resumes_to_the_same_weights(tiny: TrainConfig, tmp_path: Path) -> None:
@@ -120,7 +122,7 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     monkeypatch.setattr(
         loop_module, "total_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1])
     )
-    with pytest.raises(TrainingError, match="not finite at step 1.*bad_batch_1"):
+    with pytest.raises(TrainingError, match=r"not finite at step 1.*bad_batch_1"):
         run._one(stream)
     run.monitor.close()
     assert torch.load(tmp_path / "bad_batch_1.pt", weights_only=True)["search"].shape[0] == 4
