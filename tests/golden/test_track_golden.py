@@ -48,13 +48,7 @@ def recorded(shared: Path) -> Recorded:
 @pytest.fixture(scope="module")
 def bundle(recorded: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The golden S network with the recorded box head, as a bundle with graphs."""
-    import torch
-
-    state = weights.state_dict("mixformerv2_s")
-    for part in ("0_weight", "0_bias", "1_weight", "1_bias"):
-        name = "box_head.layers.1." + part.replace("_", ".")
-        state[name] = torch.from_numpy(recorded.numbers[f"box_head_1_{part}"])
-    state["score_head.layers.1.bias"] += float(recorded.numbers["score_bias_added"])
+    state = weights.tracked_state_dict(recorded.numbers)
     folder = tmp_path_factory.mktemp("golden") / "s"
     settings = TrackerSettings(112, 224, update_interval=int(recorded.numbers["interval"]))
     save_bundle(from_official(state), folder, tracker=settings, precision="float32")
