@@ -13,7 +13,7 @@ import numpy as np
 
 from mixformerv2.video.source import open_source
 
-COLUMNS, WIDTH, GAP = 3, 426, 4
+COLUMNS, WIDTH, GAP = 3, 320, 4
 
 
 def main() -> None:

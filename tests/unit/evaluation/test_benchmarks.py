@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mixformerv2.errors import DataError
 from mixformerv2.evaluation.benchmarks import read_sequences, read_truth, write_truth
+from tests.clips import number_of, write_clip
 
 
 def test_sequences_are_found_in_order_and_read_frame_by_frame(root: Path) -> None:
@@ -91,3 +92,18 @@ def test_bad_folders_are_named(root: Path, tmp_path: Path) -> None:
     (root / "other_c" / "groundtruth.txt").write_text("nan,nan,nan,nan\n" * 5)
     with pytest.raises(DataError, match="no labelled frame"):
         read_sequences(root, ["other_c"])
+
+
+def test_a_clip_is_a_sequence_too(tmp_path: Path) -> None:
+    write_clip(tmp_path / "fam_clip.mp4", count=12)
+    truth = np.full((12, 4), np.nan)
+    truth[3], truth[9] = (6, 0, 2, 9), (18, 0, 2, 9)
+    write_truth(tmp_path / "fam_clip.txt", truth)
+    (sequence,) = read_sequences(tmp_path)
+    assert (sequence.name, sequence.start, len(sequence)) == ("fam_clip", 3, 9)
+    assert [number_of(frame) for frame in sequence.frames()] == list(range(3, 12))
+    assert number_of(sequence.frame(6)) == 9
+
+    write_truth(tmp_path / "fam_clip.txt", np.full((14, 4), 5.0))
+    with pytest.raises(DataError, match=r"ends after 12 frames .* has 14 rows"):
+        list(read_sequences(tmp_path)[0].frames())
