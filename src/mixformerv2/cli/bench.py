@@ -103,13 +103,14 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int) -> None:
         title_style="bold",
         box=box.SIMPLE_HEAD,
     )
+    table.padding = (0, 1, 0, 0)
     for column in ("model", "engine", "precision"):
         table.add_column(column, no_wrap=True)
-    for column in ("ms", "a second", "outside network", "ratio"):
+    for column in ("ms", "a second", "outside", "times first"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in figures:
         table.add_row(
-            row["model"],
+            Path(row["model"]).name,
             row["engine"],
             row["precision"],
             f"{row['milliseconds']:.1f}",
@@ -117,7 +118,11 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int) -> None:
             f"{row['outside_network_ms']:.2f} ms",
             f"{row['times_faster_than_first']:.2f} x",
         )
-    Console(highlight=False).print(table)
+    console = Console(highlight=False)
+    console.print(table)
+    console.print(
+        "outside: what of an update is not the network. times first: against the first row"
+    )
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:
