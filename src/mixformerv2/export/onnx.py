@@ -77,8 +77,8 @@ def export_bundle(bundle: str | Path, out: str | Path | None = None) -> list[Par
     arch = model.config
     templates = torch.zeros(2, 2, arch.template_size, arch.template_size, 3, dtype=torch.uint8)
     crops = torch.zeros(2, arch.search_size, arch.search_size, 3, dtype=torch.uint8)
-    with torch.inference_mode():
-        memory = template(templates).clone()
+    with torch.no_grad():
+        memory = template(templates)
     with _written_whole(folder, "template.onnx", "search.onnx") as paths:
         _write(template, (templates,), paths[0], "template.onnx", config)
         _write(search, (crops, memory), paths[1], "search.onnx", config)

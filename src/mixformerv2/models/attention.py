@@ -43,15 +43,6 @@ class MixedAttention(nn.Module):
         q, k, v = qkv.permute(2, 0, 3, 1, 4).unbind(0)
         return q, k, v
 
-    def _split_last(self, x: Tensor, first: int) -> tuple[Tensor, Tensor, Tensor]:
-        """As `split`, with the queries of tokens from `first` on alone."""
-        b, n, c = x.shape
-        weight, bias = self.qkv.weight, self.qkv.bias
-        q = F.linear(x[:, first:], weight[:c], bias[:c])
-        kv = F.linear(x, weight[c:], bias[c:]).view(b, n, 2, self.heads, HEAD_WIDTH)
-        k, v = kv.permute(2, 0, 3, 1, 4).unbind(0)
-        return q.view(b, n - first, self.heads, HEAD_WIDTH).transpose(1, 2), k, v
-
     def join(self, x: Tensor) -> Tensor:
         """Attended values `[B, h, N, d]` to tokens `[B, N, C]`."""
         b, h, n, d = x.shape
@@ -63,15 +54,32 @@ class MixedAttention(nn.Module):
         q, k, v = self.split(t)
         return self.join(F.scaled_dot_product_attention(q, k, v)), k, v
 
-    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int = 0) -> Tensor:
-        """Search and prediction tokens `[B, Nx, C]` attend to all tokens.
-
-        Only tokens from `first` on ask and are answered, `[B, Nx - first, C]`.
-        """
-        q, k, v = self.split(x) if first == 0 else self._split_last(x, first)
+    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor) -> Tensor:
+        """Search and prediction tokens `[B, Nx, C]` attend to all tokens."""
+        q, k, v = self.split(x)
         k = torch.cat([k_t, k], dim=2)
         v = torch.cat([v_t, v], dim=2)
         return self.join(F.scaled_dot_product_attention(q, k, v))
+
+    def ask(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int) -> Tensor:
+        """As `search`, but only the tokens from `first` on ask and are answered: `[B, P, C]`.
+
+        For a few askers, keys and values of all search tokens cost more than all the rest, so
+        they are not made. With k = W_k x + b_k, q . k is (W_k^T q) . x + q . b_k; with
+        v = W_v x + b_v, the sum of a v is W_v (sum of a x) + (sum of a) b_v.
+        """
+        b, n, c = x.shape
+        h, d, p = self.heads, HEAD_WIDTH, n - first
+        w_q, w_k, w_v = self.qkv.weight.view(3, c, c).unbind(0)
+        b_q, b_k, b_v = self.qkv.bias.view(3, c).unbind(0)
+        q = F.linear(x[:, first:], w_q, b_q).view(b, p, h, d).transpose(1, 2) * d**-0.5
+        asked = (q @ w_k.view(h, d, c)).reshape(b, h * p, c)  # W_k^T q
+        on_x = (asked @ x.transpose(1, 2)).view(b, h, p, n) + q @ b_k.view(h, d, 1)
+        a = torch.cat([q @ k_t.transpose(2, 3), on_x], dim=3).softmax(dim=-1)
+        a_t, a_x = a[..., :-n], a[..., -n:]
+        seen = (a_x.reshape(b, h * p, n) @ x).view(b, h, p, c)  # sum of a x
+        values = seen @ w_v.view(h, d, c).transpose(1, 2) + a_x.sum(-1, True) * b_v.view(h, 1, d)
+        return self.join(a_t @ v_t + values)
 
 
 class Mlp(nn.Module):
@@ -113,8 +121,12 @@ class Layer(nn.Module):
         t = self._add(t, attended)
         return self._add(t, self.mlp(self.norm2(t))), k, v
 
-    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int = 0) -> Tensor:
-        """Search and prediction tokens through the layer; only those from `first` on come out."""
-        attended = self.attn.search(self.norm1(x), k_t, v_t, first)
-        x = self._add(x[:, first:] if first else x, attended)
+    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor) -> Tensor:
+        """Search and prediction tokens through the layer."""
+        x = self._add(x, self.attn.search(self.norm1(x), k_t, v_t))
+        return self._add(x, self.mlp(self.norm2(x)))
+
+    def ask(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int) -> Tensor:
+        """As `search`, for the tokens from `first` on alone: `[B, P, C]`."""
+        x = self._add(x[:, first:], self.attn.ask(self.norm1(x), k_t, v_t, first))
         return self._add(x, self.mlp(self.norm2(x)))

@@ -75,19 +75,30 @@ def multiply_adds(
     total = sum(op.weights * (pixels // shrink**2) for op, shrink in _stem(config))
     for layer in range(config.depth):
         # With the templates kept, nobody reads what the last layer makes of the search tokens.
-        last = cached and layer == config.depth - 1
-        answered = config.prediction_tokens if last else looking
-        total += _layer_cost(config, looking, answered, looking + kept, attention)
+        if cached and layer == config.depth - 1:
+            total += _last_cost(config, looking, kept, attention)
+        else:
+            total += _layer_cost(config, looking, looking + kept, attention)
         if not cached:
-            total += _layer_cost(config, kept, kept, kept, attention)
+            total += _layer_cost(config, kept, kept, attention)
     return total + sum(op.weights * times for op, times in _heads(config))
 
 
-def _layer_cost(config: ModelConfig, tokens: int, answered: int, seen: int, attention: bool) -> int:
-    """Multiply-adds of a layer: keys and values of all tokens, the rest of those answered."""
-    keys_values, query, proj, fc1, fc2 = (op.weights for op in _layer(config))
-    products = 2 * config.width * answered * seen if attention else 0
-    return tokens * keys_values + answered * (query + proj + fc1 + fc2) + products
+def _layer_cost(config: ModelConfig, tokens: int, seen: int, attention: bool) -> int:
+    """Multiply-adds of a layer whose tokens are all answered."""
+    products = 2 * config.width * tokens * seen if attention else 0
+    return tokens * sum(op.weights for op in _layer(config)) + products
+
+
+def _last_cost(config: ModelConfig, tokens: int, kept: int, attention: bool) -> int:
+    """Multiply-adds of a layer that answers the prediction tokens alone (`MixedAttention.ask`).
+
+    They look at search tokens over the whole width with each head, and at templates over 64.
+    """
+    answered = config.prediction_tokens
+    products = 2 * config.width * answered * (config.heads * tokens + kept) if attention else 0
+    bias = config.width * answered if attention else 0  # q . b_k
+    return answered * sum(op.weights for op in _layer(config)) + products + bias
 
 
 def _linear(into: int, out: int) -> Operation:
