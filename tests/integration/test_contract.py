@@ -12,9 +12,9 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
+from tests.doubles import moving_square
 
 import mixformerv2 as mf
-from tests.doubles import moving_square
 
 Picture = NDArray[np.uint8]
 
