@@ -233,10 +233,11 @@ class ContainerReader:
 
     def frames(self, start: int) -> Iterator[VideoFrame]:
         clock = _Clock(self._stream.time_base, self.fps)
+        turned = _Upright()
         for index, (pts, frame) in enumerate(self._shown()):
             when = clock.at(pts, index)
             if index >= start:
-                yield VideoFrame(index, when, None if frame is None else _picture(frame))
+                yield VideoFrame(index, when, turned.picture(frame) if frame else None)
         self._notice_early_end(clock.latest)
 
     def _shown(self) -> Iterator[tuple[int, AVFrame | None]]:
@@ -252,7 +253,7 @@ class ContainerReader:
             try:
                 packet = next(packets, None)
             except FFmpegError as error:
-                self.cut_short = error.strerror
+                self.cut_short = error.strerror or str(error)
                 packet = None
             going = packet is not None
             try:
@@ -306,7 +307,7 @@ class _Clock:
 
 def _open_container(place: str, name: str, network: bool) -> InputContainer:
     import av
-    from av.error import FFmpegError, InvalidDataError
+    from av.error import ExitError, FFmpegError, InvalidDataError
 
     options = {"rtsp_transport": "tcp"} if network and place.lower().startswith("rtsp") else {}
     try:
@@ -322,6 +323,9 @@ def _open_container(place: str, name: str, network: bool) -> InputContainer:
             "is it whole? An MP4 that was cut off while it was written or copied has lost its index"
         )
         raise SourceError(f"{name} is not a video that can be read: {hint}") from error
+    except ExitError as error:  # PyAV's word for its own time limit
+        limit = f"{_NETWORK_TIMEOUT:.0f} s"
+        raise SourceError(f"{name} did not answer within {limit}; is it running?") from error
     except (FFmpegError, OSError) as error:
         reason = (error.strerror or str(error)).rstrip(".")
         raise SourceError(
@@ -348,13 +352,25 @@ def _sensible_fps(rate: Any) -> float | None:
     return value if math.isfinite(value) and 0 < value <= _HIGHEST_FPS else None
 
 
-def _picture(frame: AVFrame) -> NDArray[np.uint8] | None:
-    """A decoded frame as upright BGR; None where the decoder says that it had to guess."""
-    if frame.is_corrupt:
-        return None
-    image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-    return image if matrix is None else upright(image, np.frombuffer(matrix, np.int32))
+class _Upright:
+    """Turns decoded frames into upright BGR pictures."""
+
+    def __init__(self) -> None:
+        self._rotation: int | None = None
+        self._matrix: NDArray[np.int32] | None = None
+
+    def picture(self, frame: AVFrame) -> NDArray[np.uint8] | None:
+        """The frame's picture; None where the decoder says that it had to guess."""
+        if frame.is_corrupt:
+            return None
+        # A frame whose side data were looked at is in a reference cycle with them, and stays in
+        # memory until Python happens to look for cycles: not with every frame of a video.
+        if frame.rotation != self._rotation:
+            matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+            self._matrix = None if matrix is None else np.frombuffer(matrix, np.int32).copy()
+            self._rotation = frame.rotation
+        image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
+        return image if self._matrix is None else upright(image, self._matrix)
 
 
 def upright(image: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:

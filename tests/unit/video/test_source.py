@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
+import socket
+import struct
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -264,6 +267,27 @@ def test_a_phone_video_comes_upright(tmp_path: Path) -> None:
             assert number_of(frame.image.transpose(1, 0, 2)) == frame.index
 
 
+def test_a_photograph_is_turned_as_its_exif_says(tmp_path: Path) -> None:
+    good, data = cv2.imencode(".jpg", numbered(5))
+    assert good
+    # One entry: orientation (0x0112), a short, 6: turn a quarter clockwise.
+    tiff = b"II*\0" + struct.pack("<IHHHIII", 8, 1, 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0" + tiff
+    marked = data.tobytes()[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif
+    (tmp_path / "p.jpg").write_bytes(marked + data.tobytes()[2:])
+    with open_source(tmp_path / "p.jpg") as source:
+        assert source.size == (48, 64)
+        assert number_of(source.peek().transpose(1, 0, 2)) == 5
+
+
+def test_a_silent_address_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixformerv2.video.readers._NETWORK_TIMEOUT", 0.3)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with pytest.raises(SourceError, match=r"did not answer within 0 s"):
+            open_source(f"http://127.0.0.1:{port}/clip.mp4")
+
+
 # Broken frames.
 
 
@@ -373,6 +397,19 @@ def test_no_more_than_the_queue_is_decoded_ahead() -> None:
                 break
     assert reader.closed.wait(5)
     assert reader.made <= 206
+
+
+def test_decoded_frames_do_not_wait_for_the_garbage_collector(tmp_path: Path) -> None:
+    path = turn(write_clip(tmp_path / "clip.mp4", 60), 0, 1, -1, 0)
+    gc.collect()
+    gc.disable()
+    try:
+        with open_source(path) as source:
+            assert len(indices(source)) == 60
+        left = sum(isinstance(thing, av.VideoFrame) for thing in gc.get_objects())
+    finally:
+        gc.enable()
+    assert left <= 2  # one in a cycle with its side data, and the last
 
 
 def test_a_live_source_drops_what_nobody_fetches() -> None:
