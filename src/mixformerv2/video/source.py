@@ -131,7 +131,8 @@ class Source:
     """
 
     def __init__(self, reader: Reader, *, read_ahead: int = 8, start: int = 0) -> None:
-        self.name = reader.name
+        # A file may be called anything; this goes into reports and XML.
+        self.name = "".join(c if c.isprintable() else "?" for c in reader.name)
         self.fps = reader.fps
         self.count = reader.count
         self.live = reader.live

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import socket
 import struct
 import threading
@@ -129,6 +130,18 @@ def test_a_name_that_ffmpeg_would_take_for_an_instruction(
     (tmp_path / "clip.mp4").rename(tmp_path / "concat:a|b.mp4")
     monkeypatch.chdir(tmp_path)
     with open_source("concat:a|b.mp4") as source:
+        assert indices(source) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [(b"a\nb.mp4", "a?b.mp4"), (b"\xff\x01.mp4", "??.mp4"), (b"-%03d.mp4", None)],
+)
+def test_a_file_may_be_called_anything(tmp_path: Path, given: bytes, shown: str | None) -> None:
+    path = tmp_path / os.fsdecode(given)
+    write_clip(tmp_path / "clip.mp4", 3).rename(path)
+    with open_source(path) as source:
+        assert source.name == (shown or path.name)
         assert indices(source) == [0, 1, 2]
 
 
