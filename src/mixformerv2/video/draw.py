@@ -82,7 +82,7 @@ class Overlay:
         Args:
             image: `[H, W, 3]` uint8, BGR. Left as it is.
             results: By the number of the object.
-            note: A remark at the top, such as that the frame is a repeated one.
+            note: A remark at the bottom, such as that the frame is a repeated one.
         """
         canvas = np.ascontiguousarray(image).copy()
         pen = _Pen(canvas)
@@ -97,7 +97,9 @@ class Overlay:
         if self._history:
             self._draw_scores(pen)
         if note:
-            pen.chip(note, (2.0 * pen.gap, 2.0 * pen.gap), _INK, _PAPER)
+            width, height = pen.chip_size(note)
+            corner = (pen.width - width - 2 * pen.gap, pen.height - height - 2 * pen.gap)
+            pen.chip(note, corner, _INK, _PAPER)
         return canvas
 
     def _remember(self, results: Mapping[int, TrackResult]) -> None:
