@@ -107,10 +107,8 @@ class VideoWriter:
 
         self._given = (width, height)
         self._size = (max(width + width % 2, _SMALLEST), max(height + height % 2, _SMALLEST))
-        # A chain of fragments; FFmpeg 8 can end it as an ordinary file, before it stays a chain.
-        flags = "frag_keyframe+empty_moov+default_base_moof"
-        if av.library_versions["libavformat"][0] >= 62:
-            flags += "+hybrid_fragmented"
+        # A chain of fragments, which the end of the run turns into an ordinary file.
+        flags = "hybrid_fragmented+frag_keyframe+empty_moov+default_base_moof"
         kind = "mov" if self.path.suffix.lower() == ".mov" else "mp4"
         try:
             self._container = av.open(
