@@ -27,11 +27,14 @@ VERBS: dict[str, str] = {
     "models": "List models: parameters, operations, sizes, licences.",
     "convert": "Turn a published checkpoint into a bundle.",
     "export": "Write a bundle's ONNX graphs and check them.",
+    "data": "Check and pack labelled videos.",
     "train": "Train a model.",
     "eval": "Measure a tracker on sequences with ground truth.",
     "bench": "Measure speed.",
 }
-"""What `--help` says of each verb. Its function is `run` in `mixformerv2.cli.VERB`."""
+"""What `--help` says of each verb.
+
+Its function is `run` in `mixformerv2.cli.VERB`; a verb with verbs of its own has `app` instead."""
 
 _EXTRAS = {
     "torch": "torch",
@@ -62,6 +65,9 @@ def build(verb: str | None = None) -> typer.Typer:
     for name, line in VERBS.items():
         if name == verb:
             module = import_module(f"{__package__}.{name}")
+            if hasattr(module, "app"):  # verbs of its own below this one
+                app.add_typer(module.app, name=name, short_help=line)
+                continue
             app.command(name, short_help=line, epilog=getattr(module, "EPILOG", None))(module.run)
         else:
             app.command(name, help=line)(_not_loaded)

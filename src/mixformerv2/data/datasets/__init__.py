@@ -1,0 +1,175 @@
+"""Labelled videos in the layouts they are published in, and in your own.
+
+```python
+dataset = read_dataset("LaSOT", split="train")         # a folder, .zip, .lmdb, or an export's file
+for sequence in dataset:
+    sequence.frames[0], sequence.boxes[0], sequence.absent[0]
+```
+
+Boxes are x, y, w, h in pixels with the first pixel at 0, whatever the files count from: `LAYOUTS`
+says for each. Nothing here needs PyTorch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from ...errors import DataError
+from ..store import FolderStore, FrameStore, open_store, suffix_of
+from . import coco, exports, got10k, lasot, masks, otb, own, tnl2k, trackingnet, uav123, vid, vot
+from .base import AnnotatedSequence, Entry, Findings, Frames, Layout
+
+__all__ = [
+    "LAYOUTS",
+    "AnnotatedSequence",
+    "Dataset",
+    "Entry",
+    "Findings",
+    "Frames",
+    "Layout",
+    "find_layout",
+    "read_dataset",
+]
+
+# In the order of asking: what is surest to be told apart comes first.
+LAYOUTS: dict[str, Layout] = {
+    layout.name: layout
+    for layout in (
+        got10k.LAYOUT,
+        lasot.LAYOUT,
+        lasot.EXTENSION,
+        trackingnet.LAYOUT,
+        tnl2k.LAYOUT,
+        coco.LAYOUT,
+        vid.LAYOUT,
+        masks.YOUTUBE,
+        masks.DAVIS,
+        uav123.LAYOUT,
+        otb.LAYOUT,
+        vot.LAYOUT,
+        exports.MOT,
+        exports.COCOVID,
+        exports.CVAT,
+        exports.CSV,
+        own.LAYOUT,
+    )
+}
+
+
+class Dataset(Sequence[AnnotatedSequence]):
+    """Sequences of one place; labels are read when a sequence is asked for, frames later still.
+
+    Attributes:
+        store: Where they lie.
+        layout: How.
+        entries: Names and loaders.
+    """
+
+    def __init__(self, store: FrameStore, layout: str, entries: list[Entry]) -> None:
+        self.store = store
+        self.layout = layout
+        self.entries = entries
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the sequences, in order."""
+        return [entry.name for entry in self.entries]
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # overloads would hide it
+        """A sequence by its place; a slice gives a `Dataset`.
+
+        Raises:
+            DataError: its labels are wrong; the file and line are named.
+        """
+        if isinstance(index, slice):
+            return Dataset(self.store, self.layout, self.entries[index])
+        return self.entries[index].load(Findings())
+
+    def __iter__(self) -> Iterator[AnnotatedSequence]:
+        for entry in self.entries:
+            yield entry.load(Findings())
+
+    def __repr__(self) -> str:
+        return f"Dataset({self.layout}, {len(self)} sequences of {self.store.place})"
+
+
+def find_layout(store: FrameStore) -> str:
+    """Name of the layout of a store.
+
+    Raises:
+        DataError: it is none that is known.
+    """
+    for name, layout in LAYOUTS.items():
+        if layout.detect(store):
+            return name
+    found = [*store.folders()[:3], *store.files()[:3]]
+    holds = ", ".join(found) if found else "nothing"
+    raise DataError(
+        f"{store.where()} is laid out in no known way (it holds {holds}); for your own videos: "
+        f"{own.LAYOUT.form}. `mixformerv2 data layouts` lists all"
+    )
+
+
+def read_dataset(
+    place: str | Path,
+    *,
+    layout: str | None = None,
+    split: str | None = None,
+    names: Iterable[str] | str | Path | None = None,
+) -> Dataset:
+    """Find the sequences of a place.
+
+    Args:
+        place: A folder, `.zip` or `.lmdb`; or one file that a label tool exported.
+        layout: How it is laid out, a name of `LAYOUTS`; found out where not given.
+        split: One split; all that are there where not given.
+        names: Only these, in this order; or a file with a name or a number (from 0, of the split's
+            order) on each line, such as the published `got10k_vot_train_split.txt`.
+
+    Raises:
+        DataError: the place, layout, split or a name is not there.
+    """
+    path = Path(place)
+    if path.is_file() and path.suffix.lower() in exports.READERS and layout != "own":
+        store: FrameStore = FolderStore(path.parent)
+        name = {".json": "cocovid", ".xml": "cvat", ".csv": "csv"}.get(suffix_of(path.name), "mot")
+        entries = exports.READERS[suffix_of(path.name)](store, path.name)
+    else:
+        store = open_store(path)
+        if layout is not None and layout not in LAYOUTS:
+            raise DataError(f"there is no layout {layout!r}; choose from {', '.join(LAYOUTS)}")
+        name = layout or find_layout(store)
+        splits = LAYOUTS[name].splits
+        if split is not None and split not in splits:
+            offer = f"choose from {', '.join(splits)}" if splits else "it has no splits"
+            raise DataError(f"{name} has no split {split!r}; {offer}")
+        entries = LAYOUTS[name].entries(store, split)
+    if not entries:
+        part = f" of split {split}" if split else ""
+        raise DataError(f"{store.where()} holds no sequence{part} in the layout of {name}")
+    return Dataset(store, name, entries if names is None else _chosen(entries, names))
+
+
+def _chosen(entries: list[Entry], names: Iterable[str] | str | Path) -> list[Entry]:
+    where = "the data set"
+    if isinstance(names, str | Path):
+        where = f"the data set that {names} is for"
+        try:
+            names = Path(names).read_text(encoding="utf-8").split()
+        except (OSError, UnicodeDecodeError) as error:
+            raise DataError(f"list of names {names} cannot be read: {error}") from error
+    by_name = {entry.name: entry for entry in entries}
+    chosen = []
+    for name in names:
+        if name in by_name:
+            chosen.append(by_name[name])
+        elif name.isdecimal() and int(name) < len(entries):
+            chosen.append(entries[int(name)])
+        else:
+            some = ", ".join(sorted(by_name)[:10])
+            raise DataError(f"{where} holds no sequence {name!r}; it has {some}")
+    return chosen

@@ -1,0 +1,312 @@
+"""Exports of label tools: COCO-video JSON, CVAT for video XML, MOT text and CSV.
+
+All frames count from 0 here; MOT files count them from 1. The frames lie beside the export: a clip
+of the name that it gives, a folder of that name, or `images/`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Any
+from xml.parsers import expat
+
+from ...errors import DataError
+from ..store import FrameStore, suffix_of
+from .base import Entry, Layout
+from .coco import read_json
+from .text import Row, read_ini
+from .tracks import Track, to_entries
+
+__all__ = ["COCOVID", "CSV", "CVAT", "MOT", "READERS"]
+
+Tracks = dict[tuple[str, str], Track]
+_CSV_NAMES = {"video", "sequence", "clip", "name"}
+
+
+def _row(values: list[str]) -> Row:
+    x, y, w, h = (float(value) for value in values)
+    return x, y, w, h
+
+
+def read_csv(store: FrameStore, file: str) -> list[Entry]:
+    """`frame,x,y,w,h` with a header line, and, where given, video, id, label and state."""
+    wrong: list[str] = []
+    tracks: Tracks = {}
+    reader = csv.DictReader(io.StringIO(store.text(file)), skipinitialspace=True)
+    fields = [name.strip().lower() for name in reader.fieldnames or ()]
+    reader.fieldnames = fields
+    missing = {"frame", "x", "y", "w", "h"} - set(fields)
+    if missing:
+        raise DataError(
+            f"{store.where(file)}, line 1: its header lacks {', '.join(sorted(missing))}; it must "
+            "name frame, x, y, w, h and may name video, id, label, state"
+        )
+    column = next((name for name in fields if name in _CSV_NAMES), "")
+    for line in reader:
+        try:
+            frame, row = _frame(line["frame"]), _row([line[key] for key in ("x", "y", "w", "h")])
+        except (TypeError, ValueError, OverflowError):
+            wrong.append(
+                f"{store.where(file)}, line {reader.line_num}: no frame from 0 and four numbers in "
+                f"{list(line.values())}"
+            )
+            continue
+        key = ((line.get(column) or "").strip(), (line.get("id") or "1").strip())
+        track = tracks.setdefault(key, Track(*key))
+        track.category = line.get("label") or line.get("class") or track.category
+        track.rows[frame] = None if line.get("state") == "lost" else row
+    return to_entries(store, file, list(tracks.values()), "csv", wrong)
+
+
+def _frame(text: str, origin: int = 0) -> int:
+    number = float(text)
+    if number != int(number) or number < origin:
+        raise ValueError(text)
+    return int(number) - origin
+
+
+def read_mot(store: FrameStore, file: str) -> list[Entry]:
+    """`frame,id,x,y,w,h,confidence,class,visibility`; a confidence of 0 says: do not count.
+
+    MOTChallenge counts pixels from 1. CVAT writes them from 0, and a `labels.txt` beside.
+    """
+    wrong: list[str] = []
+    tracks: Tracks = {}
+    challenge = PurePosixPath(file).parent.name == "gt"  # VIDEO/gt/gt.txt and VIDEO/img1
+    folder = str(PurePosixPath(file).parent.parent) if challenge else None
+    video = ""
+    look: tuple[str, ...] = ()
+    if challenge:
+        video = PurePosixPath(str(folder)).name or store.place.resolve().stem
+        look = (read_ini(store, f"{folder}/seqinfo.ini".removeprefix("./")).get("imdir", "img1"),)
+    labels = str(PurePosixPath(file).with_name("labels.txt"))
+    classes = store.text(labels).splitlines() if store.has(labels) else []
+    for number, line in enumerate(store.text(file).splitlines(), 1):
+        parts = line.strip().split(",")
+        if parts == [""]:
+            continue
+        try:
+            frame, row = _frame(parts[0], 1), _row(parts[2:6])
+            counts = len(parts) < 7 or float(parts[6]) != 0
+            kind = int(float(parts[7])) if len(parts) > 7 else 0
+        except (ValueError, IndexError, OverflowError):
+            wrong.append(
+                f"{store.where(file)}, line {number}: {line.strip()[:60]!r} is not frame (from 1), "
+                "id, x, y, w, h"
+            )
+            continue
+        if counts:
+            track = tracks.setdefault((video, parts[1]), Track(video, parts[1], look=look))
+            track.rows[frame] = row
+            if 0 < kind <= len(classes):
+                track.category = classes[kind - 1].strip()
+    origin = 0 if classes else 1
+    return to_entries(
+        store, file, list(tracks.values()), "mot", wrong, origin=origin, folder=folder
+    )
+
+
+def read_cvat(store: FrameStore, file: str) -> list[Entry]:
+    """CVAT for video 1.1: a `<track>` an object, a `<box>` a frame; `outside` is absent.
+
+    Between two key frames without boxes of their own the box goes straight, as in CVAT.
+    """
+    reader = _Cvat(store.where(file))
+    reader.parse(store.read(file))
+    for track in reader.tracks:
+        _fill(track)
+    tracks = [track for track in reader.tracks if track.rows]
+    for track in tracks:
+        track.video = PurePosixPath(reader.source.replace("\\", "/")).name
+    return to_entries(store, file, tracks, "cvat", reader.wrong)
+
+
+class _Cvat:
+    """Collects tracks while the file goes by, so that messages can name lines."""
+
+    def __init__(self, where: str) -> None:
+        self.tracks: list[Track] = []
+        self.wrong: list[str] = []
+        self.source = ""
+        self._where = where
+        self._path: list[str] = []
+        self._parser = expat.ParserCreate()
+        self._parser.StartElementHandler = self._start
+        self._parser.EndElementHandler = self._end
+        self._parser.CharacterDataHandler = self._text
+        self._parser.EntityDeclHandler = self._entity
+        self._parser.buffer_text = True
+
+    def parse(self, data: bytes) -> None:
+        try:
+            self._parser.Parse(data, True)
+        except expat.ExpatError as error:
+            raise DataError(f"{self._where}, line {error.lineno}: it is no XML: {error}") from error
+
+    def _entity(self, *_: object) -> None:
+        raise DataError(f"{self._where} defines entities; a label file needs none")
+
+    def _start(self, name: str, values: dict[str, str]) -> None:
+        self._path.append(name)
+        if name == "track":
+            self.tracks.append(
+                Track("", values.get("id", str(len(self.tracks))), category=values.get("label"))
+            )
+        elif name == "box" and "track" in self._path:
+            try:
+                frame = _frame(values["frame"])
+                x1, y1, x2, y2 = (float(values[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
+            except (KeyError, ValueError, OverflowError):
+                self.wrong.append(
+                    f"{self._where}, line {self._parser.CurrentLineNumber}: a box needs frame, "
+                    "xtl, ytl, xbr, ybr as numbers"
+                )
+                return
+            outside = values.get("outside") == "1"
+            self.tracks[-1].rows[frame] = None if outside else (x1, y1, x2 - x1, y2 - y1)
+
+    def _end(self, name: str) -> None:
+        self._path.pop()
+
+    def _text(self, text: str) -> None:
+        if self._path[-1:] == ["source"] and "meta" in self._path:
+            self.source += text
+
+
+def _fill(track: Track) -> None:
+    keys = sorted(track.rows)
+    for first, last in pairwise(keys):
+        before, after = track.rows[first], track.rows[last]
+        for frame in range(first + 1, last):
+            if before is None or after is None:
+                track.rows[frame] = before
+            else:
+                share = (frame - first) / (last - first)
+                x, y, w, h = (a + share * (b - a) for a, b in zip(before, after, strict=True))
+                track.rows[frame] = (x, y, w, h)
+
+
+def read_cocovid(store: FrameStore, file: str) -> list[Entry]:
+    """COCO with `videos` (CocoVID): images know video and frame, annotations their object."""
+    content = read_json(store, file)
+    tracks: Tracks = {}
+    wrong: list[str] = []
+    try:
+        videos = {one["id"]: one for one in content["videos"]}
+        images = {one["id"]: one for one in content["images"]}
+        classes = {one["id"]: one["name"] for one in content.get("categories", ())}
+        notes = content["annotations"]
+    except (KeyError, TypeError) as error:
+        raise DataError(
+            f"{store.where(file)} is no COCO-video file: it needs videos, images and annotations "
+            f"with ids; {error} is missing"
+        ) from error
+    pictures: dict[Any, dict[int, str]] = {key: {} for key in videos}
+    for image in images.values():
+        pictures.setdefault(image.get("video_id"), {})[_number(image)] = image.get("file_name", "")
+    for note in notes:
+        try:
+            image = images[note["image_id"]]
+            video = videos[image["video_id"]]
+            number = str(note.get("track_id", note.get("instance_id", 1)))
+            row = _row(note["bbox"])
+        except (KeyError, TypeError, ValueError) as error:
+            wrong.append(f"{store.where(file)}: annotation {note.get('id')}: {error!r}")
+            continue
+        name = video.get("file_name") or video.get("name") or str(video["id"])
+        listed = pictures[image["video_id"]]
+        track = tracks.setdefault((name, number), Track(name, number))
+        track.category = classes.get(note.get("category_id"), track.category)
+        track.look = (str(video.get("name", "")),)
+        if sorted(listed) == list(range(len(listed))):
+            track.pictures = [listed[frame] for frame in range(len(listed))]
+        track.rows[_number(image)] = None if note.get("state") == "lost" else row
+    return to_entries(store, file, list(tracks.values()), "cocovid", wrong)
+
+
+def _number(image: dict[str, Any]) -> int:
+    return int(image.get("frame_id", image.get("frame_index", image.get("frame", 0))))
+
+
+READERS: dict[str, Callable[[FrameStore, str], list[Entry]]] = {
+    ".csv": read_csv,
+    ".xml": read_cvat,
+    ".json": read_cocovid,
+    ".mot": read_mot,
+    ".txt": read_mot,
+}
+"""By the end of a file's name."""
+
+
+def _files(store: FrameStore, suffix: str) -> list[str]:
+    """Exports at the root, and in `annotations/` where label tools put them."""
+    places = [*store.files(), *store.files("annotations")]
+    if suffix == ".json":
+        return [name for name in places if suffix_of(name) == suffix and _is_cocovid(store, name)]
+    return [name for name in places if suffix_of(name) == suffix]
+
+
+def _is_cocovid(store: FrameStore, name: str) -> bool:
+    try:
+        content = read_json(store, name)
+    except DataError:
+        return False
+    return isinstance(content, dict) and {"videos", "images", "annotations"} <= content.keys()
+
+
+def _mot_files(store: FrameStore) -> list[str]:
+    roots = ["", *store.folders(), *(i for o in store.folders() for i in store.folders(o))]
+    found = [f"{root}/gt/gt.txt".lstrip("/") for root in roots]
+    return [name for name in found if store.has(name)] + _files(store, ".mot")
+
+
+def _entries(
+    find: Callable[[FrameStore], list[str]], read: Callable[[FrameStore, str], list[Entry]]
+) -> Callable[[FrameStore, str | None], list[Entry]]:
+    return lambda store, split: [entry for file in find(store) for entry in read(store, file)]
+
+
+def _layout(
+    name: str, title: str, form: str, origin: str, find: Callable[[FrameStore], list[str]]
+) -> Layout:
+    read = {"cocovid": read_cocovid, "cvat": read_cvat, "mot": read_mot, "csv": read_csv}[name]
+    return Layout(name, title, form, origin, (), lambda s: bool(find(s)), _entries(find, read))
+
+
+COCOVID = _layout(
+    "cocovid",
+    "COCO-video JSON",
+    "ANY.json with videos, images, annotations; beside it the pictures it names, or the clip",
+    "0, not rounded",
+    lambda store: _files(store, ".json"),
+)
+CVAT = _layout(
+    "cvat",
+    "CVAT for video 1.1",
+    "ANY.xml; beside it the clip it names, or images/frame_000000.PNG",
+    "0, not rounded: corners as CVAT has them",
+    lambda store: [n for n in _files(store, ".xml") if b"<annotations" in store.read(n)[:4096]],
+)
+MOT = _layout(
+    "mot",
+    "MOTChallenge text",
+    "VIDEO/gt/gt.txt and VIDEO/img1/000001.jpg, or NAME.mot and NAME.mp4",
+    "1; 0 with CVAT's labels.txt beside; frames from 1",
+    _mot_files,
+)
+CSV = _layout(
+    "csv",
+    "CSV",
+    "ANY.csv with frame, x, y, w, h (video, id, label); beside it the clip or folder it names",
+    "0",
+    lambda store: [n for n in _files(store, ".csv") if _has_header(store, n)],
+)
+
+
+def _has_header(store: FrameStore, name: str) -> bool:
+    first = store.text(name).partition("\n")[0].lower()
+    return {"frame", "x", "y", "w", "h"} <= {part.strip() for part in first.split(",")}

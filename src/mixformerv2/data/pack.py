@@ -1,0 +1,186 @@
+"""One file instead of a million: a data set as `.zip` or `.lmdb`, which the same readers read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError, OutputError
+from .datasets import AnnotatedSequence, Dataset, find_layout
+from .datasets.text import write_rows
+from .store import CLIP_SUFFIXES, FrameStore, VideoStore, import_lmdb, suffix_of
+
+__all__ = ["frame_files", "pack_files", "pack_store"]
+
+Files = Iterator[tuple[str, bytes]]
+_LONGEST_KEY = 511  # bytes; how LMDB is built
+_COMMIT = 64 << 20
+
+
+def pack_store(
+    store: FrameStore, out: str | Path, *, progress: Callable[[int], Any] = lambda total: None
+) -> int:
+    """Copy all files of a data set, as they are, into one file.
+
+    Args:
+        store: The data set.
+        out: `.zip` or `.lmdb`; must not exist.
+        progress: Called with the number of files in all, after each.
+
+    Returns:
+        How many files were packed.
+
+    Raises:
+        DataError: the store is no data set that is known.
+        OutputError: `out` exists or cannot be written.
+    """
+    if isinstance(store, VideoStore):
+        raise DataError(f"{store.place} is a clip alone; give the folder with its truth")
+    find_layout(store)
+    names = list(store.walk())
+
+    def files() -> Files:
+        for name in names:
+            yield name, store.read(name)
+            progress(len(names))
+
+    return pack_files(files(), out)
+
+
+def frame_files(
+    dataset: Dataset,
+    *,
+    short_side: int | None = None,
+    quality: int = 95,
+    progress: Callable[[int], Any] = lambda total: None,
+) -> Files:
+    """A data set of any layout as one of your own: `NAME/img/000000.jpg`, `NAME/groundtruth.txt`.
+
+    Clips are taken apart, so that frames can be picked at random. Where the target is absent the
+    row is of zeros.
+
+    Args:
+        dataset: What to turn.
+        short_side: Make pictures smaller, to this many pixels; boxes go along.
+        quality: Of the JPEG.
+        progress: Called with the number of sequences, after each.
+    """
+    for sequence in dataset:
+        yield from _sequence_files(sequence, short_side, quality)
+        progress(len(dataset))
+
+
+def _sequence_files(sequence: AnnotatedSequence, short_side: int | None, quality: int) -> Files:
+    import cv2
+
+    scale = np.ones(2)
+    for number, frame in enumerate(sequence.frames):
+        height, width = frame.shape[:2]
+        if short_side is not None and min(height, width) > short_side:
+            share = short_side / min(height, width)
+            size = (round(width * share), round(height * share))
+            scale = np.array([size[0] / width, size[1] / height])
+            frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+        good, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if not good:
+            raise DataError(f"{sequence.frames.where(number)} cannot be written as JPEG")
+        yield f"{sequence.name}/img/{number:06d}.jpg", data.tobytes()
+    boxes = sequence.boxes * np.tile(scale, 2)
+    boxes[sequence.absent] = 0.0
+    yield f"{sequence.name}/groundtruth.txt", write_rows(boxes).encode()
+
+
+def pack_files(files: Files, out: str | Path) -> int:
+    """Write files into one, which appears whole or not at all.
+
+    Raises:
+        OutputError: `out` exists, is of another kind or cannot be written.
+    """
+    target = Path(out)
+    writers = {".zip": _zip, ".lmdb": _lmdb}
+    if target.suffix.lower() not in writers:
+        raise OutputError(f"{target} must end in .zip or .lmdb, to say which is wanted")
+    if target.exists():
+        raise OutputError(f"{target} is there already; remove it or name another file")
+    part = target.with_name(f".{target.name}.part")
+    lock = part.with_name(f"{part.name}-lock")  # LMDB leaves it behind
+    count = 0
+    try:
+        with writers[target.suffix.lower()](part) as write:
+            for name, data in files:
+                write(name, data)
+                count += 1
+        os.replace(part, target)
+    except OSError as error:
+        raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
+    finally:
+        for left in (part, lock):
+            if left.is_file():
+                left.unlink()
+            elif left.exists():
+                shutil.rmtree(left)
+    return count
+
+
+Write = Callable[[str, bytes], None]
+
+
+@contextmanager
+def _zip(path: Path) -> Iterator[Write]:
+    from ..video.readers import PICTURE_SUFFIXES
+
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+
+        def write(name: str, data: bytes) -> None:
+            packed = suffix_of(name) in PICTURE_SUFFIXES | CLIP_SUFFIXES  # would not get smaller
+            entry = zipfile.ZipInfo(name)  # without the time of packing: equal data, equal file
+            entry.external_attr = 0o644 << 16
+            kind = zipfile.ZIP_STORED if packed else zipfile.ZIP_DEFLATED
+            archive.writestr(entry, data, compress_type=kind)
+
+        yield write
+
+
+@contextmanager
+def _lmdb(path: Path) -> Iterator[Write]:
+    lmdb = import_lmdb()
+    try:
+        with lmdb.open(str(path), subdir=False, map_size=_COMMIT, writemap=False) as base:
+            waiting: list[tuple[bytes, bytes]] = []
+            size = 0
+
+            def flush() -> None:
+                nonlocal size
+                # A page of 4 KB a value is lost at most; the map only ever grows.
+                need = size + 4 * 4096 * len(waiting) + (1 << 20)
+                base.set_mapsize(base.info()["map_size"] + need)
+                with base.begin(write=True) as change:
+                    for key, data in waiting:
+                        change.put(key, data)
+                waiting.clear()
+                size = 0
+
+            def write(name: str, data: bytes) -> None:
+                nonlocal size
+                key = name.encode()
+                if len(key) > _LONGEST_KEY:
+                    raise OutputError(
+                        f"{name} is a name of {len(key)} bytes, and LMDB takes {_LONGEST_KEY}; "
+                        "pack to .zip"
+                    )
+                waiting.append((key, data))
+                size += len(data)
+                if size >= _COMMIT:
+                    flush()
+
+            yield write
+            flush()
+    except lmdb.Error as error:
+        raise OutputError(f"{path} cannot be written: {error}") from error

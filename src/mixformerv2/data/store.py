@@ -1,0 +1,417 @@
+"""Frames and label files by name, from a folder, a zip, an LMDB or a video, behind one interface.
+
+```python
+store = open_store("GOT-10k.zip")                 # or a folder, GOT-10k.lmdb, clip.mp4
+store.folders("train"), store.files("train/GOT-10k_Train_000001")
+image = store.frame("train/GOT-10k_Train_000001/00000001.jpg")     # uint8 [H, W, 3], BGR
+```
+
+Names are paths below the root with `/` between the parts. A store opens its file anew in each
+process and can be pickled, so that loader processes may share it.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+import weakref
+import zipfile
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DataError, EngineError, MixFormerError
+
+__all__ = [
+    "CLIP_SUFFIXES",
+    "FolderStore",
+    "FrameStore",
+    "LmdbStore",
+    "VideoStore",
+    "ZipStore",
+    "natural_order",
+    "open_store",
+]
+
+CLIP_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
+
+Image = NDArray[np.uint8]
+
+
+def open_store(place: str | Path) -> FrameStore:
+    """Open a folder, `.zip`, `.lmdb` (one file, or a folder with `data.mdb`) or a video.
+
+    Raises:
+        DataError: it is missing or none of these.
+    """
+    path = Path(place)
+    if path.is_dir():
+        return LmdbStore(path) if (path / "data.mdb").is_file() else FolderStore(path)
+    if not path.is_file():
+        raise DataError(f"{path} is not there; give a folder, .zip, .lmdb or video")
+    suffix = path.suffix.lower()
+    if suffix in CLIP_SUFFIXES:
+        return VideoStore(path)
+    if suffix in {".lmdb", ".mdb"}:
+        return LmdbStore(path)
+    if zipfile.is_zipfile(path):
+        return ZipStore(path)
+    raise DataError(
+        f"{path} is no data set that can be opened; give a folder, .zip, .lmdb or video"
+    )
+
+
+def natural_order(names: list[str]) -> list[str]:
+    """Names sorted so that 2 comes before 10."""
+    from ..video.readers import natural_key
+
+    return sorted(names, key=lambda name: (natural_key(Path(name)), name))
+
+
+class FrameStore(ABC):
+    """Files by name.
+
+    Attributes:
+        place: The folder or file on disk.
+    """
+
+    def __init__(self, place: str | Path) -> None:
+        self.place = Path(place)
+        self._handle: Any = None
+        self._owner = -1
+        self._temporary: dict[str, VideoStore] = {}
+
+    @abstractmethod
+    def folders(self, folder: str = "") -> list[str]:
+        """Names of the folders in a folder, whole and in natural order; none if it is missing."""
+
+    @abstractmethod
+    def files(self, folder: str = "") -> list[str]:
+        """Names of the files in a folder, whole and in natural order; none if it is missing."""
+
+    @abstractmethod
+    def has(self, name: str) -> bool:
+        """Whether there is a file of this name."""
+
+    @abstractmethod
+    def _bytes(self, name: str) -> bytes:
+        """A file's content; KeyError or OSError where there is none."""
+
+    def read(self, name: str) -> bytes:
+        """A file's content.
+
+        Raises:
+            DataError: there is no such file, or it cannot be read.
+        """
+        try:
+            return self._bytes(name)
+        except (KeyError, OSError, zipfile.BadZipFile) as error:
+            reason = getattr(error, "strerror", None) or "it is missing or damaged"
+            raise DataError(f"{self.where(name)} cannot be read: {reason}") from error
+
+    def text(self, name: str) -> str:
+        """A text file's content.
+
+        Raises:
+            DataError: there is no such file, or it is not UTF-8.
+        """
+        try:
+            return self.read(name).decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            raise DataError(f"{self.where(name)} is not text in UTF-8: {error}") from error
+
+    def frame(self, name: str) -> Image:
+        """A picture as `[H, W, 3]` BGR.
+
+        Raises:
+            DataError: there is no such picture, or it is damaged.
+        """
+        import cv2
+
+        data = np.frombuffer(self.read(name), np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        if image is None:
+            raise DataError(
+                f"picture {self.where(name)} cannot be read; it is damaged or of an unknown kind"
+            )
+        return np.asarray(image, np.uint8)
+
+    def pictures(self, folder: str) -> list[str]:
+        """Names of the pictures in a folder, in natural order."""
+        from ..video.readers import PICTURE_SUFFIXES
+
+        return [name for name in self.files(folder) if suffix_of(name) in PICTURE_SUFFIXES]
+
+    def clip(self, name: str) -> VideoStore:
+        """A video file of this store. One inside a packed file is unpacked for as long as it lives.
+
+        Raises:
+            DataError: there is no such file.
+        """
+        if name not in self._temporary:
+            handle, path = tempfile.mkstemp(suffix=suffix_of(name))
+            with os.fdopen(handle, "wb") as file:
+                file.write(self.read(name))
+            store = VideoStore(path, shown=self.where(name))
+            weakref.finalize(store, Path(path).unlink, missing_ok=True)
+            self._temporary[name] = store
+        return self._temporary[name]
+
+    def where(self, name: str = "") -> str:
+        """How messages call a file of this store."""
+        return f"{self.place}:{name}" if name else str(self.place)
+
+    def walk(self, folder: str = "") -> Iterator[str]:
+        """Names of all files below a folder."""
+        yield from self.files(folder)
+        for inner in self.folders(folder):
+            yield from self.walk(inner)
+
+    def _own(self) -> Any:
+        """The open file of this process: neither zip nor LMDB may be shared over a fork."""
+        if self._owner != os.getpid():
+            self._handle, self._owner = self._open(), os.getpid()
+        return self._handle
+
+    def _open(self) -> Any:
+        return None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_handle": None, "_owner": -1, "_temporary": {}}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({str(self.place)!r})"
+
+
+def suffix_of(name: str) -> str:
+    """The end of a name, in small letters: `.jpg`."""
+    return PurePosixPath(name).suffix.lower()
+
+
+def _hidden(name: str) -> bool:
+    return PurePosixPath(name).name.startswith((".", "__MACOSX"))
+
+
+class FolderStore(FrameStore):
+    """A folder of the file system."""
+
+    def folders(self, folder: str = "") -> list[str]:
+        return natural_order(list(self._entries(folder, directories=True)))
+
+    def files(self, folder: str = "") -> list[str]:
+        return natural_order(list(self._entries(folder, directories=False)))
+
+    def _entries(self, folder: str, *, directories: bool) -> Iterator[str]:
+        prefix = f"{folder}/" if folder else ""
+        try:
+            with os.scandir(self.place / folder) as entries:
+                for entry in entries:
+                    if entry.is_dir() == directories and not _hidden(entry.name):
+                        yield prefix + entry.name
+        except (FileNotFoundError, NotADirectoryError):
+            return
+
+    def has(self, name: str) -> bool:
+        return (self.place / name).is_file()
+
+    def _bytes(self, name: str) -> bytes:
+        return (self.place / name).read_bytes()
+
+    def clip(self, name: str) -> VideoStore:
+        return VideoStore(self.place / name)
+
+    def where(self, name: str = "") -> str:
+        return str(self.place / name)
+
+
+class _PackedStore(FrameStore):
+    """A file that holds files; its list of names is read once."""
+
+    @abstractmethod
+    def _names(self) -> list[str]:
+        """All names in the file."""
+
+    @cached_property
+    def _tree(self) -> dict[str, tuple[set[str], list[str]]]:
+        """For each folder its folders and files."""
+        tree: dict[str, tuple[set[str], list[str]]] = {"": (set(), [])}
+        for name in self._names():
+            if name.endswith("/") or any(_hidden(part) for part in name.split("/")):
+                continue
+            folder = name.rpartition("/")[0]
+            if folder not in tree:
+                tree[folder] = (set(), [])
+                inner = folder
+                while inner:
+                    outer = inner.rpartition("/")[0]
+                    tree.setdefault(outer, (set(), []))[0].add(inner)
+                    inner = outer
+            tree[folder][1].append(name)
+        return tree
+
+    @cached_property
+    def _all(self) -> frozenset[str]:
+        return frozenset(name for _, files in self._tree.values() for name in files)
+
+    def folders(self, folder: str = "") -> list[str]:
+        return natural_order(list(self._tree.get(folder, (set(), []))[0]))
+
+    def files(self, folder: str = "") -> list[str]:
+        return natural_order(self._tree.get(folder, (set(), []))[1])
+
+    def has(self, name: str) -> bool:
+        return name in self._all
+
+
+class ZipStore(_PackedStore):
+    """A zip file; one that stores its pictures without compression reads as fast as a folder."""
+
+    def _open(self) -> zipfile.ZipFile:
+        try:
+            return zipfile.ZipFile(self.place)
+        except (OSError, zipfile.BadZipFile) as error:
+            raise DataError(f"{self.place} is no zip file that can be read: {error}") from error
+
+    def _names(self) -> list[str]:
+        return list(self._own().namelist())
+
+    def _bytes(self, name: str) -> bytes:
+        return bytes(self._own().read(name))
+
+
+class LmdbStore(_PackedStore):
+    """An LMDB whose keys are names and whose values are the files' bytes."""
+
+    def _open(self) -> Any:
+        lmdb = import_lmdb()
+        try:
+            return lmdb.open(
+                str(self.place),
+                subdir=self.place.is_dir(),
+                readonly=True,
+                lock=False,  # nobody writes, and a set may lie where nobody may
+                readahead=False,  # samples are picked at random
+                max_spare_txns=4,
+            )
+        except (OSError, lmdb.Error) as error:
+            raise DataError(f"{self.place} is no LMDB that can be read: {error}") from error
+
+    def _names(self) -> list[str]:
+        with self._own().begin() as view:
+            return [bytes(key).decode() for key in view.cursor().iternext(values=False)]
+
+    def _bytes(self, name: str) -> bytes:
+        with self._own().begin() as view:
+            value = view.get(name.encode())
+        if value is None:
+            raise KeyError(name)
+        return bytes(value)
+
+
+def import_lmdb() -> Any:
+    """The package `lmdb`.
+
+    Raises:
+        EngineError: it is not installed.
+    """
+    try:
+        import lmdb
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            "an LMDB needs the package lmdb, which is not installed; run "
+            "`pip install 'mixformerv2[train]'`, or pack to .zip"
+        ) from error
+    return lmdb
+
+
+class VideoStore(FrameStore):
+    """A video whose frames are the names `0`, `1`, ...
+
+    Frames are decoded in order: one after the other is fast, jumping back starts again. A frame
+    that cannot be decoded repeats the last good one, so that numbers stay those of the labels.
+    """
+
+    def __init__(self, place: str | Path, *, shown: str | None = None) -> None:
+        super().__init__(place)
+        self._shown = shown or str(place)
+        self._next = 0
+        self._last: Image | None = None
+
+    def folders(self, folder: str = "") -> list[str]:
+        return []
+
+    def files(self, folder: str = "") -> list[str]:
+        return [] if folder else [str(number) for number in range(self.count)]
+
+    @cached_property
+    def count(self) -> int:
+        """How many frames the header promises."""
+        from ..video.source import open_source
+
+        with self._failing(), open_source(self.place, read_ahead=1) as source:
+            return source.count or 0
+
+    def has(self, name: str) -> bool:
+        return name.isdecimal() and int(name) < self.count
+
+    def _bytes(self, name: str) -> bytes:
+        import cv2
+
+        return bytes(cv2.imencode(".png", self.frame(name))[1])
+
+    def frame(self, name: str) -> Image:
+        """A frame by its number.
+
+        Raises:
+            DataError: the video cannot be read.
+            EOFError: it ends before; the argument is how many frames it has.
+        """
+        number = int(name)
+        if self._owner != os.getpid() or number < self._next - 1:
+            self._rewind()
+        with self._failing():
+            while self._next <= number or self._last is None:
+                frame = next(self._handle, None)
+                if frame is None:
+                    raise EOFError(self._next)
+                self._next = frame.index + 1
+                self._last = self._last if frame.image is None else frame.image
+        return self._last
+
+    def _rewind(self) -> None:
+        self._handle, self._owner = self._open(), os.getpid()
+        self._next, self._last = 0, None
+
+    def _open(self) -> Any:
+        from ..video.source import open_source
+
+        with self._failing():
+            return iter(open_source(self.place, read_ahead=2))
+
+    def _failing(self) -> _Renamed:
+        return _Renamed(self._shown)
+
+    def where(self, name: str = "") -> str:
+        return f"{self._shown}, frame {name}" if name else self._shown
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**super().__getstate__(), "_next": 0, "_last": None}
+
+
+class _Renamed:
+    """Turns errors of the video half into those of a data set."""
+
+    def __init__(self, shown: str) -> None:
+        self._shown = shown
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, MixFormerError) and not isinstance(error, DataError):
+            raise DataError(f"clip {self._shown} cannot be read: {error}") from error
