@@ -53,6 +53,6 @@ def run(
     try:
         path = train(settings, out, minutes=minutes, init=init)
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped; `--out {out}` carries on from its last checkpoint", err=True)
+        typer.echo(f"\nstopped; `--out {out}` carries on from here", err=True)
         raise
     typer.echo(f"\n{path}")

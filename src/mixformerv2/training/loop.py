@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import logging
+import signal
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -54,13 +57,18 @@ def train(
     Raises:
         TrainingError: the loss is no longer finite.
         WeightsError: a checkpoint or bundle that does not fit.
+        KeyboardInterrupt: Ctrl-C or SIGTERM came; the checkpoint is written by then.
     """
     run = Run(config, folder, init)
     try:
-        run.go(minutes)
+        with _stopped_between_steps(run):
+            run.go(minutes)
     finally:
         run.monitor.close()
-    return run.save()
+    path = run.save()
+    if run.interrupted:
+        raise KeyboardInterrupt
+    return path
 
 
 class Run:
@@ -86,6 +94,7 @@ class Run:
         )
         self.step = 0
         self.seconds = 0.0
+        self.interrupted = False
         if state is not None:
             self._restore(state, learner, average, optimizer)
         self.average = self.fabric.to_device(average).requires_grad_(False).eval()
@@ -146,7 +155,7 @@ class Run:
                 self.save()
                 self.monitor.look(self.average, self.batch)
                 saved = now
-            if minutes is not None and now - started > 60 * minutes:
+            if self.interrupted or (minutes is not None and now - started > 60 * minutes):
                 break
         if self.batch:
             self.monitor.look(self.average, self.batch)
@@ -191,6 +200,24 @@ class Run:
             f"the loss or its gradient is not finite at step {self.step} ({values}); the batch is "
             f"in {path}, the last checkpoint is untouched. Lower optim.lr and start again."
         )
+
+
+@contextmanager
+def _stopped_between_steps(run: Run) -> Iterator[None]:
+    """Let Ctrl-C and SIGTERM end the run after the step in hand, so that nothing is lost."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
+
+    def stop(number: int, frame: object) -> None:
+        run.interrupted = True
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _unwrap(module: Any) -> nn.Module:

@@ -98,6 +98,25 @@ def test_minutes_end_a_run_with_a_checkpoint(tiny: TrainConfig, tmp_path: Path) 
     assert state["step"] == 1
 
 
+def test_ctrl_c_ends_a_run_after_its_step_with_a_checkpoint(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Run._one
+
+    def interrupted_at_three(self: Run, stream: object) -> None:
+        real(self, stream)  # type: ignore[arg-type]
+        if self.step == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(Run, "_one", interrupted_at_three)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tmp_path)
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["step"] == 3
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
 def test_the_score_stage_moves_the_score_head_alone(tiny: TrainConfig, tmp_path: Path) -> None:
     train(with_steps(tiny, 3), tmp_path / "box")
     before = load_checkpoint(tmp_path / "box")
