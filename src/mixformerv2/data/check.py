@@ -23,7 +23,7 @@ Image = NDArray[np.uint8]
 _JUMP = 4.0  # in sizes of the box: what moves farther between two frames is more likely a slip
 _THUMBS = 4
 _SIZE = (168, 112)
-_INK, _GREY, _TARGET = (235, 235, 235), (150, 150, 150), (60, 200, 255)
+_INK, _GREY, _TARGET = (235, 235, 235), (150, 150, 150), (0, 150, 255)
 
 
 @dataclass
@@ -161,7 +161,7 @@ def _gaps(sequence: AnnotatedSequence, findings: Findings) -> None:
     if len(numbers) < 3 or len(numbers) < len(digits):
         return
     steps = np.diff(numbers)
-    usual = int(np.median(steps))
+    usual = int(steps.min())
     for index in np.flatnonzero(steps != usual)[:3]:
         findings.odd.append(
             f"{sequence.frames.where(int(index) + 1)} follows number {numbers[index]}: are "
@@ -233,12 +233,13 @@ def _thumb(sequence: AnnotatedSequence, index: int) -> Image:
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
     small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
     x1, y1, x2, y2 = Box(*sequence.boxes[index] * scale).xyxy
-    # Drawn around the box, dark under light, so that even a target of a few pixels stays visible.
+    # Drawn around the box, so that a target of a few pixels stays visible inside.
     low, high = (round(x1) - 1, round(y1) - 1), (round(x2), round(y2))
-    cv2.rectangle(small, low, high, (0, 0, 0), 3)
-    cv2.rectangle(small, low, high, _GREY if sequence.absent[index] else _TARGET, 1)
+    cv2.rectangle(small, low, high, _GREY if sequence.absent[index] else _TARGET, 2)
     tile = np.full((height, width, 3), 40, np.uint8)
     top, left = (height - size[1]) // 2, (width - size[0]) // 2
     tile[top : top + size[1], left : left + size[0]] = small
-    _write(tile, str(index), (4, height - 5), _INK)
+    (end, _), _ = cv2.getTextSize(str(index), _FONT, 0.42, 1)
+    tile[height - 16 :, : end + 8] = 24
+    _write(tile, str(index), (4, height - 4), _INK)
     return tile

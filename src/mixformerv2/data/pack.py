@@ -15,7 +15,8 @@ import numpy as np
 from ..errors import DataError, OutputError
 from .datasets import AnnotatedSequence, Dataset, find_layout
 from .datasets.text import write_rows
-from .store import CLIP_SUFFIXES, FrameStore, VideoStore, import_lmdb, suffix_of
+from .packed import import_lmdb
+from .store import CLIP_SUFFIXES, FrameStore, VideoStore, suffix_of
 
 __all__ = ["frame_files", "pack_files", "pack_store"]
 

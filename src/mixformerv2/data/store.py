@@ -25,17 +25,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, EngineError, MixFormerError
+from ..errors import DataError, MixFormerError
 
 __all__ = [
     "CLIP_SUFFIXES",
     "FolderStore",
     "FrameStore",
-    "LmdbStore",
     "VideoStore",
-    "ZipStore",
+    "is_hidden",
     "natural_order",
     "open_store",
+    "suffix_of",
 ]
 
 CLIP_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
@@ -49,6 +49,8 @@ def open_store(place: str | Path) -> FrameStore:
     Raises:
         DataError: it is missing or none of these.
     """
+    from .packed import LmdbStore, ZipStore
+
     path = Path(place)
     if path.is_dir():
         return LmdbStore(path) if (path / "data.mdb").is_file() else FolderStore(path)
@@ -193,7 +195,8 @@ def suffix_of(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _hidden(name: str) -> bool:
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder is none of the data set's, by its name."""
     return PurePosixPath(name).name.startswith((".", "__MACOSX"))
 
 
@@ -211,7 +214,7 @@ class FolderStore(FrameStore):
         try:
             with os.scandir(self.place / folder) as entries:
                 for entry in entries:
-                    if entry.is_dir() == directories and not _hidden(entry.name):
+                    if entry.is_dir() == directories and not is_hidden(entry.name):
                         yield prefix + entry.name
         except (FileNotFoundError, NotADirectoryError):
             return
@@ -227,106 +230,6 @@ class FolderStore(FrameStore):
 
     def where(self, name: str = "") -> str:
         return str(self.place / name)
-
-
-class _PackedStore(FrameStore):
-    """A file that holds files; its list of names is read once."""
-
-    @abstractmethod
-    def _names(self) -> list[str]:
-        """All names in the file."""
-
-    @cached_property
-    def _tree(self) -> dict[str, tuple[set[str], list[str]]]:
-        """For each folder its folders and files."""
-        tree: dict[str, tuple[set[str], list[str]]] = {"": (set(), [])}
-        for name in self._names():
-            if name.endswith("/") or any(_hidden(part) for part in name.split("/")):
-                continue
-            folder = name.rpartition("/")[0]
-            if folder not in tree:
-                tree[folder] = (set(), [])
-                inner = folder
-                while inner:
-                    outer = inner.rpartition("/")[0]
-                    tree.setdefault(outer, (set(), []))[0].add(inner)
-                    inner = outer
-            tree[folder][1].append(name)
-        return tree
-
-    @cached_property
-    def _all(self) -> frozenset[str]:
-        return frozenset(name for _, files in self._tree.values() for name in files)
-
-    def folders(self, folder: str = "") -> list[str]:
-        return natural_order(list(self._tree.get(folder, (set(), []))[0]))
-
-    def files(self, folder: str = "") -> list[str]:
-        return natural_order(self._tree.get(folder, (set(), []))[1])
-
-    def has(self, name: str) -> bool:
-        return name in self._all
-
-
-class ZipStore(_PackedStore):
-    """A zip file; one that stores its pictures without compression reads as fast as a folder."""
-
-    def _open(self) -> zipfile.ZipFile:
-        try:
-            return zipfile.ZipFile(self.place)
-        except (OSError, zipfile.BadZipFile) as error:
-            raise DataError(f"{self.place} is no zip file that can be read: {error}") from error
-
-    def _names(self) -> list[str]:
-        return list(self._own().namelist())
-
-    def _bytes(self, name: str) -> bytes:
-        return bytes(self._own().read(name))
-
-
-class LmdbStore(_PackedStore):
-    """An LMDB whose keys are names and whose values are the files' bytes."""
-
-    def _open(self) -> Any:
-        lmdb = import_lmdb()
-        try:
-            return lmdb.open(
-                str(self.place),
-                subdir=self.place.is_dir(),
-                readonly=True,
-                lock=False,  # nobody writes, and a set may lie where nobody may
-                readahead=False,  # samples are picked at random
-                max_spare_txns=4,
-            )
-        except (OSError, lmdb.Error) as error:
-            raise DataError(f"{self.place} is no LMDB that can be read: {error}") from error
-
-    def _names(self) -> list[str]:
-        with self._own().begin() as view:
-            return [bytes(key).decode() for key in view.cursor().iternext(values=False)]
-
-    def _bytes(self, name: str) -> bytes:
-        with self._own().begin() as view:
-            value = view.get(name.encode())
-        if value is None:
-            raise KeyError(name)
-        return bytes(value)
-
-
-def import_lmdb() -> Any:
-    """The package `lmdb`.
-
-    Raises:
-        EngineError: it is not installed.
-    """
-    try:
-        import lmdb
-    except ModuleNotFoundError as error:
-        raise EngineError(
-            "an LMDB needs the package lmdb, which is not installed; run "
-            "`pip install 'mixformerv2[train]'`, or pack to .zip"
-        ) from error
-    return lmdb
 
 
 class VideoStore(FrameStore):

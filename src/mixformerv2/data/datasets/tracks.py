@@ -15,6 +15,8 @@ from .text import Row
 
 __all__ = ["Track", "find_frames", "to_entries"]
 
+_CLIPS = (".mp4", *sorted(CLIP_SUFFIXES - {".mp4"}))
+
 
 @dataclass
 class Track:
@@ -72,7 +74,7 @@ def to_entries(
         load = partial(_load, store, file, track, name, source, told, (place, guesses), origin)
         entries.append(Entry(name, load))
     if not entries:
-        raise DataError(f"{store.where(file)} holds no box of any object")
+        raise DataError(wrong[0] if wrong else f"{store.where(file)} holds no box of any object")
     return entries
 
 
@@ -141,17 +143,18 @@ def find_frames(
             if store.has(f"{base}{inner}{pictures[0]}"):
                 return Frames(store, [f"{base}{inner}{name}" for name in pictures])
     tried = []
-    for guess in dict.fromkeys(guesses):
+    guesses = [guess for guess in dict.fromkeys(guesses) if guess]
+    for guess in guesses:
         stem = guess[: -len(suffix_of(guess))] if suffix_of(guess) in CLIP_SUFFIXES else guess
-        names = [guess] if stem != guess else [f"{guess}{end}" for end in sorted(CLIP_SUFFIXES)]
+        names = [guess] if stem != guess else [f"{guess}{end}" for end in _CLIPS]
         for name in [*names, *(PurePosixPath(name).name for name in names)]:
-            if guess and store.has(f"{base}{name}"):
+            if store.has(f"{base}{name}"):
                 return Frames.of_clip(store.clip(f"{base}{name}"), count)
         tried += [names[0], *(f"{stem}{inner}" for inner in ("", "/img", "/img1", "/images"))]
     tried += ["images", "img1", "img", "frames"]
     for name in tried:
-        found = store.pictures(f"{base}{name}") if name else []
+        found = store.pictures(f"{base}{name}")
         if found:
             return Frames(store, found)
-    places = ", ".join(dict.fromkeys(f"{base}{name}" for name in tried if name))
+    places = ", ".join(dict.fromkeys(f"{base}{name}" for name in tried))
     raise DataError(f"{store.where(base)} has no frames of {guesses[0]!r}; looked for {places}")
