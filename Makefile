@@ -14,11 +14,11 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CODE := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck bench dist bundle test-long clean
+.PHONY: help demo test lint typecheck bench dist bundle test-long test-toolkits clean
 .DELETE_ON_ERROR:
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{ printf "make %-13s %s\n", $$1, $$2 }'
 
 # Stamps: each says that a layer of the environment is installed as pyproject.toml now asks.
 $(VENV)/.made:
@@ -48,6 +48,16 @@ test: $(VENV)/.dev ## the suite, minutes
 test-long: $(VENV)/.dev ## the tests that take minutes each; needs ../shared
 	@test -d ../shared || { echo "test-long needs the companion folder ../shared, which is not there" >&2; exit 1; }
 	$(BIN)/python -m pytest -m slow --timeout 3600 $(PYTEST_ARGS)
+
+# The got10k toolkit wants packages that nothing else here does: it gets an environment of its own.
+$(VENV)-toolkits/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-toolkits
+	$(VENV)-toolkits/bin/python -m pip --disable-pip-version-check install --quiet \
+		--editable . got10k==0.1.3 six hypothesis pytest pytest-timeout
+	@touch $@
+
+test-toolkits: $(VENV)-toolkits/.made ## readers against the got10k toolkit
+	MIXFORMERV2_TOOLKITS=1 $(VENV)-toolkits/bin/python -m pytest tests/toolkits $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)
