@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
+from ._signals import unchanged_signal_stack
 from .base import EngineInfo, Memory, StepOutput
 
 __all__ = ["OpenVinoEngine", "faster_precision"]
@@ -117,6 +118,7 @@ class _Graph:
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot read {self._path}: {_line(error)}") from error
 
+    @unchanged_signal_stack()
     def _compile(self, model: Any, shapes: dict[str, tuple[int, ...]] | None) -> Any:
         try:
             if shapes is not None:
@@ -132,6 +134,7 @@ def _key(shapes: dict[str, tuple[int, ...]]) -> tuple[Any, ...]:
 
 
 @lru_cache(maxsize=1)
+@unchanged_signal_stack()
 def faster_precision() -> tuple[str, str]:
     """The faster of the precision that OpenVINO takes by itself and fp32, and why.
 
