@@ -49,10 +49,10 @@ LAYOUTS: dict[str, Layout] = {
         otb.LAYOUT,
         vot.LAYOUT,
         exports.MOT,
+        own.LAYOUT,
         exports.COCOVID,
         exports.CVAT,
         exports.CSV,
-        own.LAYOUT,
     )
 }
 
