@@ -63,6 +63,18 @@ def test_what_is_wrong_or_odd_is_told_with_file_and_line(tmp_path: Path) -> None
     ]
 
 
+def test_wrong_boxes_of_an_export_have_lines_too(tmp_path: Path) -> None:
+    write_frames(tmp_path / "a", boxes_of(3), "{}.png")
+    put(tmp_path / "a.csv", "frame,x,y,w,h\n2,9,9,9,9\n0,70,1,2,2\n1,9,9,-9,9\n")
+    report = check_dataset(read_dataset(tmp_path))
+    file = tmp_path / "a.csv"
+    assert report.wrong == [
+        f"{file}, object 1, line 3: box 70, 1, 2, 2 (from pixel 0) lies outside the picture of "
+        "64 x 48"
+    ]
+    assert report.odd == [f"{file}, object 1, line 4: width -9 and height 9: no box, left out"]
+
+
 def test_the_sheet_shows_each_sequence_with_its_box(tmp_path: Path) -> None:
     make_lasot(tmp_path)
     put(tmp_path / "zebra/zebra-10/groundtruth.txt", "0,0,0,0\n" * 4)  # cannot be drawn

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -106,6 +106,7 @@ class AnnotatedSequence:
         source: Name of the layout and split, such as `got10k/train`.
         truth: The label file, for messages.
         by_line: Its lines are the frames.
+        lines: Where they are not: the line of each label that has one, by its frame.
     """
 
     name: str
@@ -116,6 +117,7 @@ class AnnotatedSequence:
     source: str = ""
     truth: str = ""
     by_line: bool = False
+    lines: Mapping[int, int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
         shapes = (len(self.frames), self.boxes.shape, self.absent.shape)
@@ -128,7 +130,8 @@ class AnnotatedSequence:
 
     def where(self, index: int) -> str:
         """How messages call a frame's label."""
-        return f"{self.truth}, line {index + 1}" if self.by_line else f"{self.truth}, frame {index}"
+        line = index + 1 if self.by_line else self.lines.get(index)
+        return f"{self.truth}, frame {index}" if line is None else f"{self.truth}, line {line}"
 
     @property
     def labelled(self) -> Flags:
@@ -190,6 +193,7 @@ def annotate(
     first_only: bool = False,
     frames_where: str | None = None,
     by_line: bool = True,
+    lines: Mapping[int, int] | None = None,
 ) -> AnnotatedSequence:
     """Put frames and labels together as all readers do.
 
@@ -208,6 +212,7 @@ def annotate(
         first_only: Only the first frame has a row, as in test sets.
         frames_where: Their folder, for messages.
         by_line: The truth file has a line a frame.
+        lines: Else the lines of the labels that have one, by frame.
     """
     count = len(frames)
     if first_only and len(truth) == 1 < count:
@@ -227,11 +232,14 @@ def annotate(
     with np.errstate(invalid="ignore"):
         negative = (boxes[:, 2:] < 0).any(axis=1)
         zero = (boxes[:, 2:] == 0).any(axis=1)
-    for row in np.flatnonzero(negative):
+    for row in np.flatnonzero(negative).tolist():
         w, h = boxes[row, 2:]
-        place = f"line {row + 1}" if by_line else f"frame {row}"
+        line = row + 1 if by_line else (lines or {}).get(row)
+        place = f"frame {row}" if line is None else f"line {line}"
         findings.remark(f"{where}, {place}: width {w:g} and height {h:g}: no box, left out")
     flags |= zero
     boxes[negative | zero] = np.nan
     boxes[:, :2] -= origin
-    return AnnotatedSequence(name, frames, boxes, flags, category, source, where, by_line)
+    return AnnotatedSequence(
+        name, frames, boxes, flags, category, source, where, by_line, lines or {}
+    )

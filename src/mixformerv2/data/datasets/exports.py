@@ -59,6 +59,7 @@ def read_csv(store: FrameStore, file: str) -> list[Entry]:
         track = tracks.setdefault(key, Track(*key))
         track.category = line.get("label") or line.get("class") or track.category
         track.rows[frame] = None if line.get("state") == "lost" else row
+        track.lines[frame] = reader.line_num
     return to_entries(store, file, list(tracks.values()), "csv", wrong)
 
 
@@ -101,7 +102,7 @@ def read_mot(store: FrameStore, file: str) -> list[Entry]:
             continue
         if counts:
             track = tracks.setdefault((video, parts[1]), Track(video, parts[1], look=look))
-            track.rows[frame] = row
+            track.rows[frame], track.lines[frame] = row, number
             if 0 < kind <= len(classes):
                 track.category = classes[kind - 1].strip()
     origin = 0 if classes else 1
@@ -167,6 +168,7 @@ class _Cvat:
                 )
                 return
             outside = values.get("outside") == "1"
+            self.tracks[-1].lines[frame] = self._parser.CurrentLineNumber
             self.tracks[-1].rows[frame] = None if outside else (x1, y1, x2 - x1, y2 - y1)
 
     def _end(self, name: str) -> None:

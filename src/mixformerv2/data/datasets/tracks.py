@@ -29,6 +29,7 @@ class Track:
         category: What it is.
         pictures: Names of the frames, where the export lists them.
         look: Other names under which the frames may lie.
+        lines: Line of each box in the file, by its frame.
     """
 
     video: str
@@ -37,6 +38,7 @@ class Track:
     category: str | None = None
     pictures: list[str] | None = None
     look: tuple[str, ...] = ()
+    lines: dict[int, int] = field(default_factory=dict)
 
 
 def to_entries(
@@ -114,6 +116,7 @@ def _load(
         origin=origin,
         absent=absent,
         by_line=False,
+        lines=track.lines,
         category=track.category,
     )
 
