@@ -26,8 +26,8 @@ def run(
     root: Annotated[
         Path,
         typer.Option(
-            help="Folder of sequences: NAME/img and NAME/groundtruth.txt, or clips "
-            "with NAME.txt beside them."
+            help="Folder of sequences: NAME/img and NAME/groundtruth.txt, clips with NAME.txt "
+            "beside them, or any layout of `mixformerv2 data layouts`."
         ),
     ],
     max_frames: Annotated[
