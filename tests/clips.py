@@ -10,6 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from mixformerv2.video import Source
+
 SIZE = (64, 48)
 """Width and height of the clips."""
 
@@ -74,3 +76,8 @@ def turn(path: Path, a: int, b: int, c: int, d: int) -> Path:
     data[start : start + 36] = struct.pack(">9i", *matrix)
     path.write_bytes(data)
     return path
+
+
+def indices(source: Source) -> list[int]:
+    """The numbers of all frames of a source."""
+    return [frame.index for frame in source]
