@@ -130,7 +130,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _missing(verb: str | None, error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
-    extra = _EXTRAS.get(package)
+    extra = "train" if verb == "train" else _EXTRAS.get(package)
     way_out = f"pip install 'mixformerv2[{extra}]'" if extra else f"pip install {package}"
     return f"`mixformerv2 {verb}` needs {package}, which is not installed: {way_out}"
 
