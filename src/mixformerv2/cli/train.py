@@ -48,7 +48,7 @@ def run(
     except ModuleNotFoundError as error:
         raise EngineError(
             f"training needs {error.name}, which is not installed; "
-            "run `pip install mixformerv2[train]`"
+            "run `pip install 'mixformerv2[train]'`"
         ) from error
     try:
         path = train(settings, out, minutes=minutes, init=init)

@@ -67,7 +67,10 @@ def _run(session: Any, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
     try:
         return list(session.run(None, inputs))
     except Exception as error:
-        raise EngineError(f"ONNX Runtime refuses these crops: {_line(error)}") from error
+        raise EngineError(
+            "ONNX Runtime refuses these crops, perhaps because config.json is not that of the "
+            f"graphs (`mixformerv2 export` writes both anew): {_line(error)}"
+        ) from error
 
 
 def _share() -> int | None:

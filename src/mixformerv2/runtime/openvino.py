@@ -109,7 +109,10 @@ class _Graph:
             # Inputs are read where they lie; outputs are copied, for the next run overwrites them.
             outputs = self._requests[key].infer(inputs, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
-            raise EngineError(f"OpenVINO refuses these crops: {_line(error)}") from error
+            raise EngineError(
+                "OpenVINO refuses these crops, perhaps because config.json is not that of the "
+                f"graphs (`mixformerv2 export` writes both anew): {_line(error)}"
+            ) from error
         return list(outputs.values())
 
     def _read(self) -> Any:
@@ -175,7 +178,7 @@ def _core() -> Any:
         import openvino as ov
     except ImportError as error:
         raise EngineError(
-            f"OpenVINO cannot be imported ({error}); pip install mixformerv2[openvino]"
+            f"OpenVINO cannot be imported ({error}); pip install 'mixformerv2[openvino]'"
         ) from error
     return ov.Core()
 

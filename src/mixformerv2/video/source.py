@@ -83,7 +83,9 @@ def open_source(source: SourceLike, *, read_ahead: int = 8, start: int = 0) -> S
 
 
 def _reader(source: SourceLike) -> Reader:
-    if isinstance(source, bool | bytes) or source is None:
+    listed = hasattr(source, "__len__") and not isinstance(source, bytes | dict)
+    if isinstance(source, bool) or not (listed or isinstance(source, int | Path)):
+        # A generator is none either: pictures are counted, and the first is looked at before.
         raise SourceError(f"{source!r} is no source; give a path, an address, a camera or a list")
     if isinstance(source, int):
         return CameraReader(source)

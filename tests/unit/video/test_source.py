@@ -205,6 +205,7 @@ def test_a_camera_by_its_number(monkeypatch: pytest.MonkeyPatch, name: int | str
         ("http://user:secret@127.0.0.1:9/x.mp4", "^http://127.0.0.1:9/x.mp4 cannot be opened"),
         ([], "is empty"),
         (True, "is no source"),
+        ((image for image in ()), "is no source"),
         (-1, "camera -1 cannot be opened"),
     ],
 )
