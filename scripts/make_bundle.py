@@ -54,6 +54,7 @@ class BundleSettings:
     min_size: float = 4.0
     update_interval: int = 0
     update_threshold: float = 0.5
+    before: dict[str, Any] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
 
 
@@ -110,15 +111,13 @@ def _write(run: Path, out: Path, settings: BundleSettings) -> None:
         update_interval=settings.update_interval,
         update_threshold=settings.update_threshold,
     )
-    history = out / "history.json"
-    past = json.loads(history.read_text()) if history.exists() else {}
     provenance = {
         "stage": state["stage"],
         "steps": state["step"],
         "samples": state["samples"],
         "minutes": round(state["seconds"] / 60, 1),
         "optim": state["optim"],
-        **past,
+        "before": settings.before,
     }
     save_bundle(
         model.eval(),
