@@ -22,7 +22,10 @@ def run(
         float | None, typer.Option(help="End with a checkpoint after this long.")
     ] = None,
     init: Annotated[
-        Path | None, typer.Option(help="Bundle or run whose weights a fresh run starts from.")
+        str | None,
+        typer.Option(
+            help="Bundle, by name or folder, or run whose weights a fresh run starts from."
+        ),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Check and print the settings, train nothing.")

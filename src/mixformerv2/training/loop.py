@@ -38,7 +38,7 @@ def train(
     folder: Path,
     *,
     minutes: float | None = None,
-    init: Path | None = None,
+    init: str | Path | None = None,
 ) -> Path:
     """Train until the last step of the schedule, or until the minutes are over.
 
@@ -49,7 +49,7 @@ def train(
         config: The run.
         folder: Where checkpoint, log, curves and contact sheets go.
         minutes: Wall-clock budget; the run ends with a checkpoint when it is over.
-        init: Bundle or run folder whose weights start a fresh run.
+        init: Bundle, by name or folder, or run folder whose weights start a fresh run.
 
     Returns:
         The path of the last checkpoint.
@@ -74,7 +74,7 @@ def train(
 class Run:
     """A run in progress: what is trained, where it stands, and where it writes."""
 
-    def __init__(self, config: TrainConfig, folder: Path, init: Path | None = None) -> None:
+    def __init__(self, config: TrainConfig, folder: Path, init: str | Path | None = None) -> None:
         self.config = config
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
@@ -229,19 +229,22 @@ def _plain(state: dict[str, Any]) -> dict[str, Tensor]:
     return {k: v.detach().cpu() for k, v in state.items()}
 
 
-def _start_from(learner: Learner, source: Path) -> None:
+def _start_from(learner: Learner, source: str | Path) -> None:
     """Take the weights of a run folder's moving average or of a bundle."""
-    state = load_checkpoint(source) if source.is_dir() else None
+    state = load_checkpoint(Path(source))
     if state is not None:
         wanted = state["average"]
     else:
         from ..weights.bundle import load_training_state
 
         wanted = load_training_state(source)
-    missing, unexpected = learner.load_state_dict(wanted, strict=False)
+    try:
+        missing, unexpected = learner.load_state_dict(wanted, strict=False)
+    except RuntimeError as error:  # shapes that differ
+        raise WeightsError(f"{source} holds weights of another network: {error}") from error
     if unexpected or any(not name.startswith("dense.") for name in missing):
         raise WeightsError(
-            f"the weights of {source} do not fit this network: missing {missing[:3]}, "
+            f"{source} holds weights of another network: missing {missing[:3]}, "
             f"unexpected {unexpected[:3]}"
         )
     if missing:

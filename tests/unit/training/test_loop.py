@@ -15,11 +15,13 @@ import torch
 from torch.testing import assert_close
 
 from mixformerv2.errors import OutputError, TrainingError, WeightsError
+from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.training import loop as loop_module
 from mixformerv2.training.checkpoint import load_checkpoint, save_checkpoint
 from mixformerv2.training.config import TrainConfig, show_config
 from mixformerv2.training.loop import Run, train
 from mixformerv2.training.monitor import read_log
+from mixformerv2.weights import save_bundle
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 
@@ -128,6 +130,23 @@ def test_the_score_stage_moves_the_score_head_alone(tiny: TrainConfig, tmp_path:
     for name, value in before["average"].items():
         moved = bool((after["learner"][name] != value).any())
         assert moved == name.startswith("net.score_head."), name
+
+
+def test_a_fresh_run_starts_from_a_bundle(tiny: TrainConfig, tmp_path: Path) -> None:
+    """By folder with its dense head, and by the shipped name; another network is refused."""
+    run = Run(tiny, tmp_path / "one")
+    run.monitor.close()
+    state = run.learner.state_dict()
+    wanted = {k: v.half().float() if v.is_floating_point() else v for k, v in state.items()}
+    net = MixFormerV2(tiny.network).eval()
+    net.load_state_dict({k[4:]: v for k, v in wanted.items() if k.startswith("net.")})
+    save_bundle(net, tmp_path / "bundle", training=wanted)
+    other = Run(replace(tiny, seed=9), tmp_path / "two", init=tmp_path / "bundle")
+    other.monitor.close()
+    for name, value in other.learner.state_dict().items():
+        assert_close(value, wanted[name], atol=0, rtol=0)
+    with pytest.raises(WeightsError, match="t holds weights of another network"):
+        Run(tiny, tmp_path / "three", init="t")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(
