@@ -25,6 +25,7 @@ from .learner import Learner, moving_average, parameter_groups
 from .losses import Predictions, total_loss
 from .monitor import Monitor
 from .schedule import lr_factor
+from .transfer import start_from
 
 __all__ = ["Run", "train"]
 
@@ -85,7 +86,7 @@ class Run:
         learner = Learner(config.network)
         state = load_checkpoint(folder)
         if state is None and init is not None:
-            _start_from(learner, init)
+            start_from(learner, init)
         if config.stage == "score":
             learner.freeze_all_but_score()
         average = copy.deepcopy(learner)
@@ -227,25 +228,3 @@ def _unwrap(module: Any) -> nn.Module:
 
 def _plain(state: dict[str, Any]) -> dict[str, Tensor]:
     return {k: v.detach().cpu() for k, v in state.items()}
-
-
-def _start_from(learner: Learner, source: str | Path) -> None:
-    """Take the weights of a run folder's moving average or of a bundle."""
-    state = load_checkpoint(Path(source))
-    if state is not None:
-        wanted = state["average"]
-    else:
-        from ..weights.bundle import load_training_state
-
-        wanted = load_training_state(source)
-    try:
-        missing, unexpected = learner.load_state_dict(wanted, strict=False)
-    except RuntimeError as error:  # shapes that differ
-        raise WeightsError(f"{source} holds weights of another network: {error}") from error
-    if unexpected or any(not name.startswith("dense.") for name in missing):
-        raise WeightsError(
-            f"{source} holds weights of another network: missing {missing[:3]}, "
-            f"unexpected {unexpected[:3]}"
-        )
-    if missing:
-        _logger.warning("%s has no dense head; it starts from random weights", source)

@@ -1,0 +1,75 @@
+"""Start a run from weights that exist: of another run, of a bundle, of another input size."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ..errors import WeightsError
+from .checkpoint import load_checkpoint
+from .learner import Learner
+
+__all__ = ["resample_bins", "start_from"]
+
+_logger = logging.getLogger(__name__)
+
+
+def resample_bins(rows: Tensor, bins: int) -> Tensor:
+    """Rows that belong to bins `[K, ...]` for another number of bins, `[bins, ...]`.
+
+    Bin i stands at i/K of the crop (fact 3), so row j of the result is read between the rows on
+    either side of j K / bins; what lies beyond the last row repeats it.
+
+    Example:
+        >>> resample_bins(torch.tensor([0.0, 1.0, 2.0]), 6)
+        tensor([0.0000, 0.5000, 1.0000, 1.5000, 2.0000, 2.0000])
+    """
+    count = rows.shape[0]
+    place = torch.arange(bins, dtype=torch.float64) * count / bins
+    low = place.long().clamp(max=count - 1)
+    high = (low + 1).clamp(max=count - 1)
+    share = (place - low).to(rows.dtype).view(-1, *[1] * (rows.dim() - 1))
+    return rows[low] * (1 - share) + rows[high] * share
+
+
+def start_from(learner: Learner, source: str | Path) -> None:
+    """Take the weights of a run folder's moving average or of a bundle.
+
+    The input sizes may differ (progressive sizes: small crops first): position embeddings belong
+    to the size and are computed, and the box head's rows are resampled to the new bins.
+
+    Raises:
+        WeightsError: weights of another network.
+    """
+    state = load_checkpoint(Path(source))
+    if state is not None:
+        wanted = state["average"]
+    else:
+        from ..weights.bundle import load_training_state
+
+        wanted = load_training_state(source)
+    wanted = _fit_bins(wanted, learner)
+    try:
+        missing, unexpected = learner.load_state_dict(wanted, strict=False)
+    except RuntimeError as error:  # shapes that differ
+        raise WeightsError(f"{source} holds weights of another network: {error}") from error
+    if unexpected or any(not name.startswith("dense.") for name in missing):
+        raise WeightsError(
+            f"{source} holds weights of another network: missing {missing[:3]}, "
+            f"unexpected {unexpected[:3]}"
+        )
+    if missing:
+        _logger.warning("%s has no dense head; it starts from random weights", source)
+
+
+def _fit_bins(state: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
+    """The same state with the last layer of each side's MLP at the learner's number of bins."""
+    bins = learner.net.config.bins
+    out = dict(state)
+    for name, value in state.items():
+        if ".mlps." in name and name.split(".")[-2] in ("fc2", "norm2"):
+            out[name] = resample_bins(value, bins) if value.shape[0] != bins else value
+    return out
