@@ -1,0 +1,48 @@
+"""Starting from weights of another input size."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from mixformerv2.errors import WeightsError
+from mixformerv2.models import ModelConfig
+from mixformerv2.training.checkpoint import save_checkpoint
+from mixformerv2.training.learner import Learner
+from mixformerv2.training.transfer import resample_bins, start_from
+
+SMALL = {"width": 64, "depth": 2, "template_size": 32, "search_size": 64, "bins": 32}
+
+
+def _save(learner: Learner, folder: Path) -> None:
+    state = learner.state_dict()
+    save_checkpoint(folder, {"learner": state, "average": state, "step": 1})
+
+
+def test_resampled_rows_keep_their_place_in_the_crop() -> None:
+    rows = torch.arange(64.0) / 64  # the value of a row is where its bin stands
+    places = resample_bins(rows, 80)
+    torch.testing.assert_close(places[:79], torch.arange(79.0) / 80)
+    assert torch.equal(resample_bins(rows, 64), rows)
+
+
+def test_weights_move_to_larger_crops(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    small = Learner(ModelConfig(**SMALL))
+    _save(small, tmp_path)
+    large = Learner(ModelConfig(**{**SMALL, "template_size": 48, "search_size": 96, "bins": 48}))
+    start_from(large, tmp_path)
+    torch.testing.assert_close(
+        large.net.backbone.stem.proj.weight, small.net.backbone.stem.proj.weight
+    )
+    before, after = small.net.box_head.mlps[0].fc2.bias, large.net.box_head.mlps[0].fc2.bias
+    assert after.shape == (48,)
+    torch.testing.assert_close(after[::3], before[::2])  # bins of the same place
+
+
+def test_another_width_is_refused(tmp_path: Path) -> None:
+    _save(Learner(ModelConfig(**SMALL)), tmp_path)
+    with pytest.raises(WeightsError, match="another network"):
+        start_from(Learner(ModelConfig(**{**SMALL, "width": 128})), tmp_path)
