@@ -18,13 +18,15 @@ __all__ = ["batch_stream"]
 class _Batches(Dataset[dict[str, Tensor]]):
     """Batch k of a run is a function of k and the seed alone, so that a run resumes exactly."""
 
-    def __init__(self, config: TrainConfig, first: int) -> None:
+    def __init__(self, config: TrainConfig, first: int, stride: int = 1) -> None:
         self.config = config
         self.first = first
+        self.stride = stride
         self.generator: SampleGenerator | None = None
 
     def __len__(self) -> int:
-        return self.config.optim.steps * self.config.optim.accumulate - self.first
+        count = self.config.optim.steps * self.config.optim.accumulate * self.stride - self.first
+        return -(-count // self.stride)
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
         if self.generator is None:
@@ -33,19 +35,21 @@ class _Batches(Dataset[dict[str, Tensor]]):
                 self.config.bank, self.config.data, self.config.seed, clips=self.config.clips
             )
         size = self.config.optim.batch
-        arrays = self.generator.batch((self.first + item) * size, size)
+        arrays = self.generator.batch((self.first + item * self.stride) * size, size)
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
-def batch_stream(config: TrainConfig, first: int) -> Iterator[dict[str, Tensor]]:
-    """Batches from number `first` on, to the end of the run.
+def batch_stream(config: TrainConfig, first: int, stride: int = 1) -> Iterator[dict[str, Tensor]]:
+    """Batches `first`, `first + stride`, ..., to the end of the run.
+
+    Process r of n, each on a device of its own, takes every n-th batch from number r on.
 
     Each is a table of `template` and `online` `[B, T, T, 3]` and `search` `[B, S, S, 3]`, BGR of
     8 bits, `box` `[B, 4]` and `present` `[B]`.
     """
     return iter(
         DataLoader(
-            _Batches(config, first),
+            _Batches(config, first, stride),
             batch_size=None,
             shuffle=False,
             num_workers=config.workers,
