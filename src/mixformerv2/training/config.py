@@ -8,12 +8,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..data.synthetic import SyntheticConfig
+from ..distillation.config import DistillConfig, PruneConfig
 from ..errors import ConfigError
 from ..models.config import ModelConfig
 from ..models.registry import model_config
 from ..settings import build, merge, parse_overrides, read_yaml
 
-__all__ = ["LossConfig", "OptimConfig", "TrainConfig", "load_config", "show_config"]
+__all__ = [
+    "EvalConfig",
+    "LossConfig",
+    "OptimConfig",
+    "StageName",
+    "TrainConfig",
+    "load_config",
+    "show_config",
+]
+
+StageName = Literal["box", "score"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,9 @@ class LossConfig:
         dense_to_sparse: KL from the dense head to the prediction tokens (eq. 5, weight 1).
         inside: How much of each search token is target, cross-entropy.
         score: Target present or not, cross-entropy.
+        logits: KL from the teacher's side distributions (eq. 5 and 10: 1; published code: 5, with
+            `distill.sides: mean`).
+        features: Mean squared difference from the teacher's tokens (eq. 6 and 10: 0.2).
         label_sigma: Width of the soft labels, in bins.
     """
 
@@ -40,6 +54,8 @@ class LossConfig:
     dense_to_sparse: float = 1.0
     inside: float = 1.0
     score: float = 0.5
+    logits: float = 1.0
+    features: float = 0.2
     label_sigma: float = 1.0
 
     def __post_init__(self) -> None:
@@ -65,7 +81,13 @@ class OptimConfig:
         weight_decay: For weights of two and more dimensions.
         clip: Largest norm of the gradient.
         ema: Decay of the moving average that is evaluated and saved.
-        accumulate: Batches of a step.
+        accumulate: Batches of a step: the gradient is that of the joint batch.
+        layer_decay: Learning rate of a layer over that of the layer after it.
+        backbone: Learning rate of the backbone over that of the heads (published: 0.1).
+        compile: Compile the network with `torch.compile`.
+        fused: One kernel for all of AdamW.
+        channels_last: Keep pictures and convolutions in channels-last memory.
+        explode: A loss of so many times its running mean stops the run.
     """
 
     batch: int = 16
@@ -78,11 +100,24 @@ class OptimConfig:
     clip: float = 1.0
     ema: float = 0.999
     accumulate: int = 1
+    layer_decay: float = 1.0
+    backbone: float = 1.0
+    compile: bool = False
+    fused: bool = True
+    channels_last: bool = False
+    explode: float = 100.0
 
     def __post_init__(self) -> None:
         for name in ("batch", "steps", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"optim.{name} must be at least 1, got {getattr(self, name)}")
+        for name in ("layer_decay", "backbone"):
+            if not 0 < getattr(self, name) <= 1:
+                raise ConfigError(
+                    f"optim.{name} must be above 0 and at most 1, got {getattr(self, name)}"
+                )
+        if self.explode <= 1:
+            raise ConfigError(f"optim.explode must be above 1, got {self.explode}")
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}")
@@ -93,17 +128,47 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class EvalConfig:
+    """Tracking of whole sequences, now and then during a run.
+
+    Attributes:
+        root: Folder of sequences with truth, as `mixformerv2 eval --root` takes it; none, no
+            evaluation.
+        every_minutes: Minutes from the end of one evaluation to the next.
+        limit: At most so many sequences, spread evenly over the sorted names; 0 for all.
+        max_frames: At most so many frames of each.
+    """
+
+    root: Path | None = None
+    every_minutes: float = 30.0
+    limit: int = 0
+    max_frames: int = 300
+
+    def __post_init__(self) -> None:
+        if not self.every_minutes >= 0:
+            raise ConfigError(f"eval.every_minutes must be from 0 on, got {self.every_minutes}")
+        if self.limit < 0:
+            raise ConfigError(f"eval.limit must be from 0 on, got {self.limit}")
+        if self.max_frames < 2:
+            raise ConfigError(f"eval.max_frames must be at least 2, got {self.max_frames}")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """One training run.
 
     Attributes:
         model: `{name: mixformerv2_t, ...}` with any settings of `ModelConfig` changed.
         stage: "box" trains everything; "score" trains the score head alone (fact 6).
+        init: Run or bundle whose weights a fresh run starts from; `--init` wins over it.
         bank: Folder of pictures, masks and boxes.
         clips: Folder of tracklets from unlabelled clips (`mixformerv2.data.pseudo`), or nothing.
         data: How samples are made.
         optim: Optimizer and schedule.
         loss: Weights of the loss terms.
+        distill: The teacher and how the student is held to it.
+        prune: What is taken away.
+        eval: Tracking of whole sequences, now and then.
         precision: Lightning Fabric's name, "32-true" or "bf16-mixed".
         device: "auto", "cpu" or "cuda".
         threads: Threads of PyTorch on a CPU; 0 leaves its choice.
@@ -114,12 +179,16 @@ class TrainConfig:
     """
 
     model: dict[str, Any] = field(default_factory=lambda: {"name": "mixformerv2_t"})
-    stage: Literal["box", "score"] = "box"
+    stage: StageName = "box"
+    init: str | None = None
     bank: Path = Path("../shared/data/train")
     clips: Path | None = None
     data: SyntheticConfig = field(default_factory=SyntheticConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
+    prune: PruneConfig = field(default_factory=PruneConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
@@ -160,10 +229,19 @@ def show_config(config: TrainConfig) -> str:
     """All settings of a run as YAML, defaults included."""
     import yaml
 
-    values = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(config).items()}
+    values = _plain(asdict(config))
     values["model"] = {
         "name": config.model.get("name", "mixformerv2_t"),
         **config.network.to_dict(),
     }
     text: str = yaml.safe_dump(values, sort_keys=False, default_flow_style=None)
     return text
+
+
+def _plain(value: Any) -> Any:
+    """Paths as text and tuples as lists, which every YAML reader knows."""
+    if isinstance(value, dict):
+        return {key: _plain(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(inner) for inner in value]
+    return str(value) if isinstance(value, Path) else value

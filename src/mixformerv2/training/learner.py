@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..errors import ConfigError
 from ..models.config import ModelConfig
 from ..models.heads import DenseHead
 from ..models.mixformerv2 import MixFormerV2
 from .losses import Predictions
 
-__all__ = ["MEAN", "STD", "Learner", "moving_average", "normalise", "parameter_groups"]
+__all__ = [
+    "MEAN",
+    "STD",
+    "Learner",
+    "make_learner",
+    "moving_average",
+    "normalise",
+    "parameter_groups",
+]
+
+_LAYER = re.compile(r"\blayers\.(\d+)\.")
 
 MEAN = (0.485, 0.456, 0.406)
 """ImageNet's mean of R, G, B, of pictures in 0..1."""
@@ -34,10 +44,14 @@ class Learner(nn.Module):
     """A network and the dense head that teaches it (fact 10 of the design).
 
     The dense head sits on the search tokens of the last layer and is dropped at export.
+
+    Attributes:
+        keep: Layers whose tokens `forward` answers too, for feature matching.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
+        self.keep: tuple[int, ...] = ()
         self.net = MixFormerV2(config)
         self.dense = DenseHead(config)
         nn.init.trunc_normal_(self.dense.sides.weight, std=0.02)
@@ -49,31 +63,64 @@ class Learner(nn.Module):
         templates = (normalise(template), normalise(online))
         features = net.features(templates, normalise(search))
         tokens = features.prediction[-1]
-        logits = net.box_head.logits(tokens)
+        direct = net.config.box_head == "one_token_direct"
+        logits = None if direct else net.box_head.logits(tokens)
         _, boxes = net.box_head(tokens)
         score = None if net.score_head is None else net.score_head(tokens)
         dense, inside = self.dense(features.search[-1])
-        return Predictions(logits, boxes, score, dense, inside)
+        kept = tuple(
+            torch.cat([features.templates[i], features.search[i], features.prediction[i]], dim=1)
+            for i in self.keep
+        )
+        return Predictions(logits, boxes, score, dense, inside, kept)
 
     def freeze_all_but_score(self) -> None:
         """Train the score head alone (fact 6): everything else stays as it is."""
         if self.net.score_head is None:
-            raise ValueError("the network has no score head to train")
+            raise ConfigError("the score stage needs a network with score_head: true")
         self.requires_grad_(False)
         self.net.score_head.requires_grad_(True)
 
 
-def parameter_groups(model: nn.Module, weight_decay: float) -> list[dict[str, object]]:
-    """Weights of two and more dimensions decay; biases, norms and tokens do not."""
-    decayed: list[nn.Parameter] = []
-    rest: list[nn.Parameter] = []
-    for name, p in model.named_parameters():
-        if p.requires_grad:
-            (decayed if p.ndim >= 2 and "prediction" not in name else rest).append(p)
-    groups: list[dict[str, object]] = [{"params": rest, "weight_decay": 0.0}]
-    if decayed:
-        groups.append({"params": decayed, "weight_decay": weight_decay})
-    return groups
+def make_learner(config: ModelConfig) -> Learner:
+    """What is trained for a network of this configuration."""
+    return Learner(config)
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, backbone: float = 1.0
+) -> list[dict[str, Any]]:
+    """Parameters by weight decay and by learning rate.
+
+    Weights of two and more dimensions decay; biases, norms and tokens do not.
+
+    Args:
+        model: Anything whose layers are called `layers.N` and whose backbone is `backbone`.
+        weight_decay: Of the weights that decay.
+        layer_decay: Each layer learns at so many times the rate of the one after it, the stem at
+            that of a layer before the first.
+        backbone: Rate of the backbone's last layer over that of the heads.
+
+    Returns:
+        Groups for an optimizer; "scale" is the factor on the learning rate.
+    """
+    named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    numbers = [int(found[1]) for name, _ in named if (found := _LAYER.search(name))]
+    depth = 1 + max(numbers, default=-1)
+    groups: dict[tuple[float, bool], list[nn.Parameter]] = {}
+    for name, p in named:
+        decays = p.ndim >= 2 and "prediction" not in name
+        scale = 1.0
+        if "backbone." in name:
+            found = _LAYER.search(name)
+            scale = backbone * layer_decay ** (depth - (int(found[1]) + 1 if found else 0))
+        groups.setdefault((scale, decays), []).append(p)
+    if not groups:
+        raise ConfigError("nothing is left to train: every parameter is frozen")
+    return [
+        {"params": found, "weight_decay": weight_decay * decays, "scale": scale}
+        for (scale, decays), found in sorted(groups.items(), key=lambda item: item[0])
+    ]
 
 
 @torch.no_grad()
@@ -86,9 +133,3 @@ def moving_average(average: nn.Module, model: nn.Module, decay: float, step: int
     for key, value in ours.items():
         if not value.is_floating_point():
             value.copy_(theirs[key])
-
-
-def to_tensors(batch: dict[str, NDArray[np.generic]]) -> Iterator[tuple[str, Tensor]]:
-    """NumPy arrays of a batch as tensors, without copying."""
-    for name, values in batch.items():
-        yield name, torch.from_numpy(values)

@@ -1,4 +1,4 @@
-"""The one training loop, on Lightning Fabric."""
+"""The one training loop, on Lightning Fabric, for every stage."""
 
 from __future__ import annotations
 
@@ -8,30 +8,28 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from lightning.fabric import Fabric
 from torch import Tensor, nn
 
-from ..errors import TrainingError, WeightsError
+from ..errors import OutputError, WeightsError
 from .batches import batch_stream
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .learner import Learner, moving_average, parameter_groups
-from .losses import Predictions, total_loss
+from .devices import make_fabric
+from .guard import LossGuard
+from .learner import moving_average, parameter_groups
 from .monitor import Monitor
 from .schedule import lr_factor
-from .transfer import start_from
+from .stage import Batch, make_stage
 
 __all__ = ["Run", "train"]
 
 _logger = logging.getLogger(__name__)
-
-Batch = dict[str, Tensor]
 
 
 def train(
@@ -50,14 +48,16 @@ def train(
         config: The run.
         folder: Where checkpoint, log, curves and contact sheets go.
         minutes: Wall-clock budget; the run ends with a checkpoint when it is over.
-        init: Bundle, by name or folder, or run folder whose weights start a fresh run.
+        init: Bundle, by name or folder, or run folder whose weights start a fresh run; instead of
+            the settings' `init`.
 
     Returns:
         The path of the last checkpoint.
 
     Raises:
-        TrainingError: the loss is no longer finite.
-        WeightsError: a checkpoint or bundle that does not fit.
+        TrainingError: the loss is no longer finite, or it exploded.
+        WeightsError: a checkpoint, bundle or teacher that does not fit.
+        OutputError: the disk is full; the last good checkpoint stays.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; the checkpoint is written by then.
     """
     run = Run(config, folder, init)
@@ -78,30 +78,54 @@ class Run:
     def __init__(self, config: TrainConfig, folder: Path, init: str | Path | None = None) -> None:
         self.config = config
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"cannot make the run's folder {folder}: {error}") from error
         if config.threads:
             torch.set_num_threads(config.threads)
-        torch.manual_seed(config.seed)
-        self.fabric = Fabric(accelerator=config.device, devices=1, precision=config.precision)
-        learner = Learner(config.network)
-        state = load_checkpoint(folder)
-        if state is None and init is not None:
-            start_from(learner, init)
-        if config.stage == "score":
-            learner.freeze_all_but_score()
-        average = copy.deepcopy(learner)
-        optimizer = torch.optim.AdamW(
-            parameter_groups(learner, config.optim.weight_decay), lr=config.optim.lr, fused=True
-        )
+        self.fabric = make_fabric(config)
+        self.stage = make_stage(config)
+        self.guard = LossGuard(folder, config.optim.explode, self.fabric.global_rank)
         self.step = 0
         self.seconds = 0.0
         self.interrupted = False
+        torch.manual_seed(config.seed)
+        learner = self.stage.build()
+        state = load_checkpoint(folder)
+        # A stage may need its teacher for the very shape of the learner, so `start` always runs.
+        self.stage.start(learner, None if state is not None else init or config.init)
+        self.stage.freeze(learner)
+        if config.optim.channels_last:
+            learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        average = copy.deepcopy(learner)
+        optimizer = self._optimizer(learner)
         if state is not None:
             self._restore(state, learner, average, optimizer)
-        self.average = self.fabric.to_device(average).requires_grad_(False).eval()
-        self.learner, self.optimizer = self.fabric.setup(learner, optimizer)
+        self._set_up(learner, average, optimizer)
         self.batch: Batch = {}
-        self.monitor = Monitor(folder, config, start=self.step)
+        self.monitor = Monitor(
+            folder, config, start=self.step, world=self.fabric.world_size, shown=self.is_first
+        )
+
+    @property
+    def is_first(self) -> bool:
+        """Whether this process writes; with one process, always."""
+        return bool(self.fabric.is_global_zero)
+
+    def _optimizer(self, learner: nn.Module) -> torch.optim.AdamW:
+        optim = self.config.optim
+        groups = parameter_groups(learner, optim.weight_decay, optim.layer_decay, optim.backbone)
+        return torch.optim.AdamW(groups, lr=optim.lr, fused=optim.fused)
+
+    def _set_up(self, learner: nn.Module, average: nn.Module, optimizer: Any) -> None:
+        self.stage.place(self.fabric.device)
+        self.average = self.fabric.to_device(average).requires_grad_(False).eval()
+        if self.config.optim.compile:
+            learner.compile()  # in place: names of parameters stay as they are
+            self.stage.compile()
+        self.inner = learner  # what `learner` wraps for its device
+        self.learner, self.optimizer = self.fabric.setup(learner, optimizer)
 
     def _restore(
         self,
@@ -110,97 +134,139 @@ class Run:
         average: nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> None:
-        if state["network"] != self.config.network.to_dict():
+        ours = self.stage.describe()
+        theirs = {key: state.get(key, value) for key, value in ours.items()}
+        if theirs["network"] != ours["network"]:
             raise WeightsError(
-                f"{self.folder} holds a run of another network ({state['network']}); give another "
+                f"{self.folder} holds a run of another network ({theirs['network']}); give another "
                 "folder, or the same model settings"
+            )
+        if theirs != ours:
+            changed = sorted(key for key in ours if theirs[key] != ours[key])
+            raise WeightsError(
+                f"{self.folder} holds a run with another {', '.join(changed)} "
+                f"({', '.join(str(theirs[key]) for key in changed)}); give another folder"
             )
         learner.load_state_dict(state["learner"])
         average.load_state_dict(state["average"])
+        scales = [group["scale"] for group in optimizer.param_groups]
         optimizer.load_state_dict(state["optimizer"])
-        torch.set_rng_state(state["rng"])
+        for group, scale in zip(optimizer.param_groups, scales, strict=True):
+            group["scale"] = scale
         self.step, self.seconds = state["step"], state["seconds"]
+        self.guard.mean, self.guard.seen = state.get("guard", (0.0, 0))
 
     def save(self) -> Path:
         """Write a checkpoint of this moment."""
+        if not self.is_first:
+            return self.folder / "checkpoint.pt"
+        optim = self.config.optim
         return save_checkpoint(
             self.folder,
             {
+                **self.stage.describe(),
                 "step": self.step,
                 "seconds": self.seconds,
-                "samples": self.step * self.config.optim.batch * self.config.optim.accumulate,
-                "network": self.config.network.to_dict(),
-                "stage": self.config.stage,
-                "optim": asdict(self.config.optim),
-                "learner": _plain(self.learner.state_dict()),
+                "samples": self.step * optim.batch * optim.accumulate * self.fabric.world_size,
+                "removed": list(self.stage.removed(self.step)),
+                "finished": self.step >= optim.steps,
+                "optim": asdict(optim),
+                "learner": _plain(self.inner.state_dict()),
                 "average": _plain(self.average.state_dict()),
                 "optimizer": self.optimizer.state_dict(),
-                "rng": torch.get_rng_state(),
+                "guard": (self.guard.mean, self.guard.seen),
             },
         )
 
     def go(self, minutes: float | None) -> None:
         """Take steps until the schedule or the time is over."""
-        config = self.config.optim
         started = saved = time.monotonic()
         before = self.seconds
-        per_step = config.accumulate
-        stream = batch_stream(self.config, first=self.step * per_step)
-        while self.step < config.steps:
+        stream = self.stream()
+        while self.step < self.config.optim.steps:
             try:
                 self._one(stream)
             finally:
                 self.seconds = before + time.monotonic() - started
             now = time.monotonic()
-            if now - saved > 60 * self.config.save_minutes:
+            over = self.interrupted or (minutes is not None and now - started > 60 * minutes)
+            due = now - saved > 60 * self.config.save_minutes
+            over, due = self._agree(over), self._agree(due)
+            if due:
                 self.save()
-                self.monitor.look(self.average, self.batch)
+                self._look()
                 saved = now
-            if self.interrupted or (minutes is not None and now - started > 60 * minutes):
+            if over:
                 break
         if self.batch:
-            self.monitor.look(self.average, self.batch)
+            self._look()
+
+    def stream(self) -> Iterator[Batch]:
+        """This process's batches, from the next step on."""
+        world, rank = self.fabric.world_size, self.fabric.global_rank
+        first = self.step * self.config.optim.accumulate * world + rank
+        return batch_stream(self.config, first=first, stride=world)
+
+    def _agree(self, wish: bool) -> bool:
+        """What the first process wishes: all must stop after the same step."""
+        if self.fabric.world_size == 1:
+            return wish
+        return bool(self.fabric.broadcast(wish, src=0))
+
+    def _look(self) -> None:
+        if self.is_first:
+            self.monitor.look(self.stage, self.average, self.batch)
 
     def _one(self, stream: Iterator[Batch]) -> None:
         """One optimizer step."""
         config = self.config.optim
         rate = config.lr * lr_factor(self.step, config)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
-        self._train_mode()
-        terms: dict[str, Tensor] = {}
-        batch: Batch = {}
-        for _ in range(config.accumulate):
-            self.batch = batch = self.fabric.to_device(next(stream))
-            out: Predictions = self.learner(batch["template"], batch["online"], batch["search"])
-            loss, terms = total_loss(out, batch["box"], batch["present"].float(), self.config.loss)
-            self.fabric.backward(loss / config.accumulate)
-            terms["loss"] = loss.detach()
+            group["lr"] = rate * group["scale"]
+        # What is drawn in a step, as for stochastic depth, is a function of the seed, the step and
+        # the process, so that a resumed run draws the same.
+        torch.manual_seed(hash((self.config.seed, self.step, self.fabric.global_rank)))
+        self.stage.train_mode(self.inner)
+        self.stage.before_step((self.inner, self.average), self.step)
+        batches = [self.fabric.to_device(next(stream)) for _ in range(config.accumulate)]
+        self.batch = batches[-1]
+        terms = self._gradients(batches)
         norm = self.fabric.clip_gradients(
             self.learner, self.optimizer, max_norm=config.clip, error_if_nonfinite=False
         )
-        if not torch.isfinite(terms["loss"]) or (norm is not None and not torch.isfinite(norm)):
-            self._stop_on_nan(batch, terms)
+        assert norm is not None
+        values = torch.stack([*terms.values(), norm]).tolist()  # one wait for the device
+        named = dict(zip(terms, values, strict=False))
+        self.guard.check(self.step, named["loss"], values[-1], named, batches)
         self.optimizer.step()
         self.optimizer.zero_grad(set_to_none=True)
         self.step += 1
-        moving_average(self.average, _unwrap(self.learner), config.ema, self.step)
-        self.monitor.log(self.step, rate, terms)
+        moving_average(self.average, self.inner, config.ema, self.step)
+        self.monitor.log(self.step, rate, named)
 
-    def _train_mode(self) -> None:
-        if self.config.stage == "score":
-            self.learner.eval()  # batch norms keep what the box stage learnt
-        else:
-            self.learner.train()
+    def _gradients(self, batches: list[Batch]) -> Batch:
+        """Backward of all batches of a step; answers the mean of the terms over processes too."""
+        count = torch.stack([b["present"].sum() for b in batches]).float().mean()
+        count = self._mean(count)
+        sums: Batch = {}
+        for number, batch in enumerate(batches):
+            last = number == len(batches) - 1
+            # Processes exchange gradients once, after the last batch.
+            with nullcontext() if last else self.fabric.no_backward_sync(self.learner):
+                loss, terms = self.stage.losses(self.learner, batch, count)
+                self.fabric.backward(loss / len(batches))
+            terms["loss"] = loss.detach()
+            for name, value in terms.items():
+                sums[name] = sums.get(name, torch.zeros((), device=value.device)) + value / len(
+                    batches
+                )
+        means = self._mean(torch.stack(list(sums.values())))
+        return dict(zip(sums, means.unbind(), strict=True))
 
-    def _stop_on_nan(self, batch: Batch, terms: dict[str, Tensor]) -> None:
-        path = self.folder / f"bad_batch_{self.step}.pt"
-        torch.save({k: v.cpu() for k, v in batch.items()}, path)
-        values = {k: float(v) for k, v in terms.items()}
-        raise TrainingError(
-            f"the loss or its gradient is not finite at step {self.step} ({values}); the batch is "
-            f"in {path}, the last checkpoint is untouched. Lower optim.lr and start again."
-        )
+    def _mean(self, value: Tensor) -> Tensor:
+        if self.fabric.world_size == 1:
+            return value
+        return cast(Tensor, self.fabric.all_reduce(value, reduce_op="mean"))
 
 
 @contextmanager
@@ -219,11 +285,6 @@ def _stopped_between_steps(run: Run) -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _unwrap(module: Any) -> nn.Module:
-    inner: nn.Module = getattr(module, "module", module)
-    return inner
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -21,6 +21,7 @@ __all__ = [
     "ciou_loss",
     "gaussian_sides",
     "kl_to_sides",
+    "mean_over_present",
     "target_share",
     "total_loss",
 ]
@@ -32,18 +33,21 @@ class Predictions(NamedTuple):
     A named tuple, because Fabric's wrappers look inside tuples but refuse frozen dataclasses.
 
     Attributes:
-        logits: Side logits of the prediction tokens, `[B, 4, K]`.
+        logits: Side logits of the prediction tokens, `[B, 4, K]`; None where a head regresses the
+            box directly.
         boxes: Their expectation, `[B, 4]`.
         score: `[B]` logits, or None.
         dense: Side logits of the dense head, `[B, 4, K]`, or None.
         inside: Target logits of the search tokens, `[B, Ns]`, or None.
+        features: All tokens `[B, N, C]` after the layers that were asked for.
     """
 
-    logits: Tensor
+    logits: Tensor | None
     boxes: Tensor
-    score: Tensor | None
-    dense: Tensor | None
-    inside: Tensor | None
+    score: Tensor | None = None
+    dense: Tensor | None = None
+    inside: Tensor | None = None
+    features: tuple[Tensor, ...] = ()
 
 
 def box_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -105,10 +109,20 @@ def target_share(boxes: Tensor, grid: int) -> Tensor:
     return (down[:, :, None] * across[:, None, :]).flatten(1)
 
 
+def mean_over_present(values: Tensor, present: Tensor, count: Tensor | None = None) -> Tensor:
+    """Mean of `[B]` over the samples that show their target, or their sum over `count`."""
+    total = present.sum() if count is None else count
+    return (values * present).sum() / total.clamp(min=1)
+
+
 def total_loss(
-    out: Predictions, boxes: Tensor, present: Tensor, config: LossConfig
+    out: Predictions,
+    boxes: Tensor,
+    present: Tensor,
+    config: LossConfig,
+    count: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of all terms, and each term's value for the log.
+    """The weighted sum of all terms that need no teacher, and each term's value for the log.
 
     Box terms count on samples where the target is present; the score and the token terms on all.
 
@@ -117,24 +131,26 @@ def total_loss(
         boxes: True boxes, `[B, 4]`; anything where the target is absent.
         present: `[B]`, 1 where the target is in the search crop, else 0.
         config: Weights of the terms.
+        count: What sums over present samples are divided by; their number where it is not given.
     """
     terms: dict[str, Tensor] = {}
-    bins = out.logits.shape[-1]
-    count = present.sum().clamp(min=1)
+    bins = _bins_of(out)
 
     def mean(values: Tensor) -> Tensor:
-        return (values * present).sum() / count
+        return mean_over_present(values, present, count)
 
-    labels = gaussian_sides(boxes, bins, config.label_sigma)
     terms["l1"] = mean((out.boxes - boxes).abs().mean(1))
     terms["ciou"] = mean(ciou_loss(out.boxes, boxes))
-    terms["sides"] = mean(kl_to_sides(out.logits, labels))
+    labels = gaussian_sides(boxes, bins, config.label_sigma) if bins else boxes
+    if out.logits is not None:
+        terms["sides"] = mean(kl_to_sides(out.logits, labels))
     if out.dense is not None:
         dense = out.dense.softmax(-1)
         dense_boxes = expectation(dense)
         terms["dense"] = mean(kl_to_sides(out.dense, labels))
         terms["dense_ciou"] = mean(ciou_loss(dense_boxes, boxes))
-        terms["dense_to_sparse"] = mean(kl_to_sides(out.logits, dense))
+        if out.logits is not None:
+            terms["dense_to_sparse"] = mean(kl_to_sides(out.logits, dense))
     if out.inside is not None:
         grid = math.isqrt(out.inside.shape[1])
         share = target_share(boxes, grid) * present[:, None]
@@ -147,3 +163,10 @@ def total_loss(
         if out.dense is not None:
             terms["dense_iou"] = mean(box_iou(dense_boxes, boxes))
     return total, {name: value.detach() for name, value in terms.items()}
+
+
+def _bins_of(out: Predictions) -> int:
+    for logits in (out.logits, out.dense):
+        if logits is not None:
+            return logits.shape[-1]
+    return 0

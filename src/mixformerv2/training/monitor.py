@@ -1,79 +1,195 @@
-"""What a run shows: a JSONL log, a line of progress, curves and contact sheets."""
+"""What a run shows while it runs: a JSONL log, a live table, TensorBoard where it is installed."""
 
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import time
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
+from ..errors import OutputError
 from .config import TrainConfig
+from .stage import Batch, Stage
 
-__all__ = ["Monitor", "read_log"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["Monitor", "duration", "read_log"]
+
+_logger = logging.getLogger(__name__)
+_MAIN = ("loss", "iou", "dense_iou")
 
 
 class Monitor:
     """Collects the loss terms and writes what people look at into the run's folder.
 
-    `log.jsonl` has one line each `log_every` steps; `curves.png` and `sheet.png` are made at each
-    checkpoint.
+    `log.jsonl` has one line each `log_every` steps, and one for each evaluation; `curves.png` and
+    `sheet.png` are made at each checkpoint.
+
+    Args:
+        folder: The run's folder.
+        config: The run.
+        start: Step at which it goes on.
+        world: Processes that take part.
+        shown: Whether this process is the one that writes.
     """
 
-    def __init__(self, folder: Path, config: TrainConfig, start: int) -> None:
+    def __init__(
+        self, folder: Path, config: TrainConfig, start: int, world: int = 1, shown: bool = True
+    ) -> None:
         self.folder = folder
         self.config = config
-        _forget_after(folder, start)
-        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
-        self._sums: dict[str, Tensor] = {}
+        self.shown = shown
+        self.per_step = config.optim.batch * config.optim.accumulate * world
+        self._sums: dict[str, float] = {}
         self._count = 0
         self._since = time.monotonic()
+        self._evaluation: dict[str, float] = {}
+        if not shown:
+            return
+        _forget_after(folder, start)
+        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        self._board = _tensorboard(folder, start)
+        self._live: Any = None
+        self._tty = sys.stderr.isatty()
 
-    def log(self, step: int, rate: float, terms: dict[str, Tensor]) -> None:
+    def log(self, step: int, rate: float, terms: dict[str, float]) -> None:
         """Take note of one step; write a line now and then."""
         for name, value in terms.items():
-            self._sums[name] = self._sums.get(name, torch.zeros_like(value)) + value
+            self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
-        if step % self.config.log_every:
+        if step % self.config.log_every or not self.shown:
             return
         now = time.monotonic()
-        means = {name: float(v) / self._count for name, v in self._sums.items()}
-        batch = self.config.optim.batch * self.config.optim.accumulate
-        speed = self._count * batch / max(1e-9, now - self._since)
-        line = {"step": step, "samples": step * batch, "lr": rate, "samples_per_s": speed, **means}
-        self._file.write(json.dumps({k: _short(v) for k, v in line.items()}) + "\n")
-        self._file.flush()
-        self._show(step, speed, means)
+        means = {name: value / self._count for name, value in self._sums.items()}
+        speed = self._count * self.per_step / max(1e-9, now - self._since)
+        line = {"step": step, "samples": step * self.per_step, "lr": rate, "samples_per_s": speed}
+        self._write(line | means)
+        self._show(step, rate, speed, means)
         self._sums, self._count, self._since = {}, 0, now
 
-    def _show(self, step: int, speed: float, means: dict[str, float]) -> None:
-        optim = self.config.optim
-        left = (optim.steps - step) * optim.batch * optim.accumulate / speed
-        text = (
-            f"step {step}/{optim.steps}  loss {means['loss']:.3f}  IoU {means['iou']:.3f}"
-            f"  dense IoU {means.get('dense_iou', 0):.3f}  {speed:.0f} samples/s"
-            f"  {left / 60:.0f} min left"
+    def evaluated(self, step: int, figures: dict[str, float], seconds: float) -> None:
+        """Write the figures of an evaluation of whole sequences."""
+        if not self.shown:
+            return
+        named = {f"eval_{name}": value for name, value in figures.items()}
+        self._write({"step": step, "samples": step * self.per_step, **named})
+        self._evaluation = figures
+        self._say(
+            f"step {step}  evaluation: "
+            + "  ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            + f"  ({duration(seconds)})"
         )
-        end = "\r" if sys.stderr.isatty() else "\n"
-        sys.stderr.write(text + end)
-        sys.stderr.flush()
+        self._since += seconds  # the speed is that of training
 
-    def look(self, model: nn.Module, batch: dict[str, Tensor]) -> None:
+    def look(self, stage: Stage, model: nn.Module, batch: Batch) -> None:
         """Draw curves, and a contact sheet of what the model makes of a batch."""
+        from .pictures import write_curves, write_sheet
+
+        before = time.monotonic()
         write_curves(self.folder)
-        write_sheet(self.folder / "sheet.png", model, batch)
+        write_sheet(self.folder / "sheet.png", stage, model, batch)
+        self._since += time.monotonic() - before
 
     def close(self) -> None:
         """End the log."""
+        if not self.shown:
+            return
         self._file.close()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+        if self._board is not None:
+            self._board.close()
+
+    def _write(self, line: dict[str, float]) -> None:
+        try:
+            self._file.write(json.dumps({k: _short(v) for k, v in line.items()}) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the log {self.folder / 'log.jsonl'}: {error.strerror}; the last "
+                "checkpoint is untouched"
+            ) from error
+        if self._board is not None:
+            for name, value in line.items():
+                if name not in ("step", "samples"):
+                    self._board.add_scalar(name, value, int(line["step"]))
+
+    def _say(self, text: str) -> None:
+        if self._live is not None:
+            self._live.console.print(text)
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    def _show(self, step: int, rate: float, speed: float, means: dict[str, float]) -> None:
+        steps = self.config.optim.steps
+        left = duration((steps - step) * self.per_step / speed)
+        if not self._tty:
+            parts = [f"step {step}/{steps}"]
+            parts += [f"{name} {means[name]:.3f}" for name in _MAIN if name in means]
+            self._say("  ".join([*parts, f"{speed:.0f} samples/s", f"{left} left"]))
+            return
+        if self._live is None:
+            from rich.console import Console
+            from rich.live import Live
+
+            self._live = Live(console=Console(stderr=True), auto_refresh=False)
+            self._live.start()
+        self._live.update(self._table(step, rate, speed, left, means), refresh=True)
+
+    def _table(
+        self, step: int, rate: float, speed: float, left: str, means: dict[str, float]
+    ) -> Table:
+        from rich.table import Table
+
+        steps = self.config.optim.steps
+        table = Table(title=f"{self.folder}: {self.config.stage}", title_justify="left")
+        for heading in ("run", "", "term", "", "weighted"):
+            table.add_column(heading, justify="left" if heading in ("run", "term") else "right")
+        run = [
+            ("step", f"{step} of {steps}, {100 * step / steps:.0f} %"),
+            ("left", left),
+            ("samples/s", f"{speed:.0f}"),
+            ("samples", f"{step * self.per_step:,}"),
+            ("rate", f"{rate:.2e}"),
+            *((f"eval {name}", f"{value:.3f}") for name, value in self._evaluation.items()),
+        ]
+        terms = []
+        for name, value in means.items():
+            weight = getattr(self.config.loss, name, None)
+            weighted = "" if weight is None else f"{weight * value:.3f}"
+            terms.append((name, f"{value:.4f}", weighted))
+        for row in range(max(len(run), len(terms))):
+            table.add_row(
+                *(run[row] if row < len(run) else ("", "")),
+                *(terms[row] if row < len(terms) else ("", "", "")),
+            )
+        return table
 
 
-def _short(value: float) -> float:
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+def duration(seconds: float) -> str:
+    """A time for people.
+
+    Example:
+        >>> duration(42), duration(750), duration(9000), duration(400000)
+        ('42 s', '12 min', '2 h 30 min', '4 d 15 h')
+    """
+    minutes = round(seconds / 60 - 0.5)
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 48 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
 def read_log(folder: Path) -> Iterator[dict[str, float]]:
@@ -86,6 +202,10 @@ def read_log(folder: Path) -> Iterator[dict[str, float]]:
                 return
 
 
+def _short(value: float) -> float:
+    return value if isinstance(value, int) else float(f"{value:.6g}")
+
+
 def _forget_after(folder: Path, step: int) -> None:
     """Drop lines of steps that were lost with a kill and are now done again."""
     path = folder / "log.jsonl"
@@ -94,67 +214,14 @@ def _forget_after(folder: Path, step: int) -> None:
         path.write_text("".join(kept), encoding="utf-8")
 
 
-def write_curves(folder: Path) -> None:
-    """Plot a run's log as `curves.png`."""
-    import matplotlib as mpl
+def _tensorboard(folder: Path, step: int) -> Any:
+    """A writer of TensorBoard events in the run's folder, or None where it is not installed."""
+    if find_spec("tensorboard") is None:
+        return None
+    try:
+        from torch.utils.tensorboard import SummaryWriter
 
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    rows = list(read_log(folder))
-    if not rows:
-        return
-    figure, axes = plt.subplots(1, 3, figsize=(15, 4), layout="constrained")
-    samples = [row["samples"] / 1000 for row in rows]
-    for ax, names in zip(
-        axes,
-        (("iou", "dense_iou"), ("sides", "dense", "dense_to_sparse"), ("score", "inside", "l1")),
-        strict=True,
-    ):
-        for name in names:
-            if name in rows[-1]:
-                ax.plot(samples, [row.get(name, np.nan) for row in rows], label=name, lw=1)
-        ax.set_xlabel("thousand samples")
-        ax.legend()
-        ax.grid(alpha=0.3)
-    figure.savefig(folder / "curves.png", dpi=80)
-    plt.close(figure)
-
-
-@torch.no_grad()
-def write_sheet(path: Path, model: nn.Module, batch: dict[str, Tensor]) -> None:
-    """A contact sheet: template and search crop, truth green, prediction orange, score below."""
-    import cv2
-
-    device = next(model.parameters()).device
-    model.eval()
-    batch = {name: values[:24] for name, values in batch.items()}
-    out = model(*(batch[name].to(device) for name in ("template", "online", "search")))
-    batch = {name: values.cpu() for name, values in batch.items()}
-    cells = []
-    side = batch["search"].shape[1]
-    for i in range(len(batch["box"])):
-        search = batch["search"][i].numpy().copy()
-        if batch["present"][i]:
-            _rectangle(search, batch["box"][i], (80, 220, 80))
-        _rectangle(search, out.boxes[i].cpu(), (0, 140, 255))
-        if out.score is not None:
-            text = f"{float(out.score[i].sigmoid()):.2f}"
-            cv2.putText(search, text, (3, side - 4), 0, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
-        template = batch["template"][i].numpy()
-        column = np.zeros((side, template.shape[1], 3), np.uint8)
-        column[: template.shape[0]] = template
-        room = min(template.shape[0], side - template.shape[0])
-        column[-room:] = batch["online"][i].numpy()[:room]
-        cells.append(np.hstack([column, search]))
-    wide = min(6, len(cells))
-    whole = len(cells) // wide * wide
-    rows = [np.hstack(cells[i : i + wide]) for i in range(0, whole, wide)]
-    cv2.imwrite(str(path), np.vstack(rows))
-
-
-def _rectangle(image: np.ndarray, box: Tensor, colour: tuple[int, int, int]) -> None:
-    import cv2
-
-    x1, y1, x2, y2 = (round(float(v) * image.shape[1]) for v in box)
-    cv2.rectangle(image, (x1, y1), (x2, y2), colour, 1)
+        return SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
+    except Exception as error:  # an installation that does not fit must not stop a run
+        _logger.warning("TensorBoard is installed but cannot be used: %s", error)
+        return None

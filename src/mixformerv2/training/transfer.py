@@ -6,7 +6,7 @@ import logging
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import WeightsError
 from .checkpoint import load_checkpoint
@@ -35,7 +35,7 @@ def resample_bins(rows: Tensor, bins: int) -> Tensor:
     return rows[low] * (1 - share) + rows[high] * share
 
 
-def start_from(learner: Learner, source: str | Path) -> None:
+def start_from(learner: nn.Module, source: str | Path) -> None:
     """Take the weights of a run folder's moving average or of a bundle.
 
     The input sizes may differ (progressive sizes: small crops first): position embeddings belong
@@ -51,7 +51,8 @@ def start_from(learner: Learner, source: str | Path) -> None:
         from ..weights.bundle import load_training_state
 
         wanted = load_training_state(source)
-    wanted = _fit_bins(wanted, learner)
+    if isinstance(learner, Learner):
+        wanted = _fit_bins(wanted, learner)
     try:
         missing, unexpected = learner.load_state_dict(wanted, strict=False)
     except RuntimeError as error:  # shapes that differ

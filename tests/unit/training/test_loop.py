@@ -17,6 +17,7 @@ from torch.testing import assert_close
 from mixformerv2.errors import OutputError, TrainingError, WeightsError
 from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.training import loop as loop_module
+from mixformerv2.training import stages
 from mixformerv2.training.checkpoint import load_checkpoint, save_checkpoint
 from mixformerv2.training.config import TrainConfig, show_config
 from mixformerv2.training.loop import Run, train
@@ -156,10 +157,8 @@ def test_a_loss_that_is_not_finite_stops_the_run(
     stream = loop_module.batch_stream(tiny, first=0)
     run._one(stream)
     before = {k: v.clone() for k, v in run.learner.state_dict().items()}
-    real = loop_module.total_loss
-    monkeypatch.setattr(
-        loop_module, "total_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1])
-    )
+    real = stages.total_loss
+    monkeypatch.setattr(stages, "total_loss", lambda *a: (real(*a)[0] * float("nan"), real(*a)[1]))
     with pytest.raises(TrainingError, match=r"not finite at step 1.*bad_batch_1"):
         run._one(stream)
     run.monitor.close()

@@ -1,0 +1,43 @@
+"""Where a run computes: one device, or one for each process that `torchrun` started."""
+
+from __future__ import annotations
+
+import os
+
+from lightning.fabric import Fabric
+
+from ..errors import ConfigError
+from .config import TrainConfig
+
+__all__ = ["make_fabric"]
+
+
+def make_fabric(config: TrainConfig) -> Fabric:
+    """Lightning Fabric for a run's device and precision.
+
+    Under `torchrun --nproc-per-node N` the processes divide each step among them: gradients are
+    those of the joint batch of all. On CPUs they speak gloo, on GPUs NCCL.
+
+    Raises:
+        ConfigError: there is no such device.
+    """
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    here = int(os.environ.get("LOCAL_WORLD_SIZE", world))
+    many = world > 1
+    try:
+        fabric = Fabric(
+            accelerator=config.device,
+            devices=here if many else 1,
+            num_nodes=max(1, world // here) if many else 1,
+            strategy="ddp" if many else "auto",
+            precision=config.precision,
+        )
+    except Exception as error:
+        if config.device == "cuda":
+            raise ConfigError(
+                f"device cuda cannot be used ({error}); set device=cpu or device=auto"
+            ) from error
+        raise
+    if many:
+        fabric.launch()
+    return fabric
