@@ -96,6 +96,16 @@ def test_otb(tmp_path: Path) -> None:
         assert_same(ours, files, boxes, origin=1)
 
 
+@pytest.mark.parametrize("split", ["30", "240"])
+def test_nfs(split: str, tmp_path: Path) -> None:
+    MAKERS["nfs"](tmp_path)
+    toolkit = theirs.NfS(str(tmp_path), fps=int(split))
+    dataset = read_dataset(tmp_path, split=split)
+    assert dataset.names == toolkit.seq_names
+    for ours, (files, boxes) in zip(dataset, toolkit, strict=True):
+        assert_same(ours, files, boxes, origin=0)
+
+
 def test_uav123(tmp_path: Path) -> None:
     metas = json.loads((LISTS / "uav123.json").read_text())["UAV123"]
     cut = {name: meta for name, meta in metas.items() if meta["folder_name"] != name}

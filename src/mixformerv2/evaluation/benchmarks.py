@@ -14,16 +14,17 @@ those of `mixformerv2.data.datasets`.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..data.datasets import AnnotatedSequence, Findings, Frames, read_dataset
+from ..data.datasets import LAYOUTS, AnnotatedSequence, Dataset, Findings, Frames, read_dataset
 from ..data.datasets.text import rows_of, write_rows
 from ..errors import DataError
+from .attributes import read_attributes
 
 __all__ = ["Sequence", "read_sequences", "read_truth", "write_truth"]
 
@@ -37,17 +38,41 @@ class Sequence:
         pictures: Its frames, from the one on whose box is given.
         start: Number, in the source, of that frame.
         truth: `[N, 4]` x, y, w, h from that frame on, NaN where unlabelled.
+        absent: `[N]`, the labels say that the target cannot be seen; None where they never do.
+        layout: How its data set is laid out.
+        attributes: Short names of what makes it hard.
+        category: What the target is, where the set says so.
     """
 
     name: str
     pictures: Frames = field(repr=False)
     start: int
     truth: NDArray[np.float64] = field(repr=False)
+    absent: NDArray[np.bool_] | None = field(default=None, repr=False)
+    layout: str = "own"
+    attributes: frozenset[str] = frozenset()
+    category: str | None = None
 
     @property
     def family(self) -> str:
         """The part of the name before the first `_`."""
         return self.name.split("_", 1)[0]
+
+    @property
+    def origin(self) -> int:
+        """How its files, and result files in the field's format, call the first pixel."""
+        return int(self.origin_text[0])
+
+    @property
+    def origin_text(self) -> str:
+        """The same with who says so."""
+        return LAYOUTS[self.layout].origin
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of its first frame."""
+        height, width = self.frame(0).shape[:2]
+        return width, height
 
     @property
     def box(self) -> Box:
@@ -75,15 +100,28 @@ class Sequence:
 
     def first(self, count: int | None) -> Sequence:
         """The same sequence, at most `count` frames long."""
-        return Sequence(self.name, self.pictures[:count], self.start, self.truth[:count])
+        absent = None if self.absent is None else self.absent[:count]
+        return replace(
+            self, pictures=self.pictures[:count], truth=self.truth[:count], absent=absent
+        )
 
 
-def read_sequences(root: str | Path, names: Iterable[str] | None = None) -> list[Sequence]:
+def read_sequences(
+    root: str | Path,
+    names: Iterable[str] | None = None,
+    *,
+    layout: str | None = None,
+    split: str | None = None,
+    attributes: Path | None = None,
+) -> list[Sequence]:
     """Find the sequences of a folder, `.zip` or `.lmdb`, sorted by name.
 
     Args:
         root: The folder.
         names: Only these, all of which must be there.
+        layout: How it is laid out; found out where not given.
+        split: One split of it; all where not given.
+        attributes: Folder of attribute files that do not lie beside the data.
 
     Raises:
         DataError: the folder is missing or holds no sequence, or a sequence is not as it should be.
@@ -98,19 +136,28 @@ def read_sequences(root: str | Path, names: Iterable[str] | None = None) -> list
             f"{folder} holds no sequence; lay it out as NAME/img/000001.jpg and "
             "NAME/groundtruth.txt, or NAME.mp4 and NAME.txt"
         )
-    dataset = read_dataset(folder, names=names)
+    dataset = read_dataset(folder, layout=layout, split=split, names=names)
     found = list(dataset)
     if names is None:
         found.sort(key=lambda one: one.name)
-    return [_from_first_label(one) for one in found]
+    return [_from_first_label(one, dataset, attributes) for one in found]
 
 
-def _from_first_label(one: AnnotatedSequence) -> Sequence:
+def _from_first_label(one: AnnotatedSequence, dataset: Dataset, folder: Path | None) -> Sequence:
     labelled = np.flatnonzero(one.labelled)
     if not labelled.size:
         raise DataError(f"{one.truth} has no labelled frame with a box of positive size")
     start = int(labelled[0])
-    return Sequence(one.name, one.frames[start:], start, one.boxes[start:])
+    return Sequence(
+        one.name,
+        one.frames[start:],
+        start,
+        one.boxes[start:],
+        one.absent[start:] if one.absent.any() else None,
+        dataset.layout,
+        read_attributes(dataset.store, dataset.layout, one.name, folder),
+        one.category,
+    )
 
 
 def read_truth(file: str | Path) -> NDArray[np.float64]:

@@ -1,12 +1,13 @@
 """How well boxes follow the truth: curves over thresholds, and their means.
 
-The one-pass protocol of OTB and LaSOT: the first frame is given and not counted; a sequence's
-figures are means over its counted frames, a benchmark's are means over its sequences.
+The one-pass protocol of OTB and LaSOT: a sequence's figures are means over its counted frames, a
+benchmark's are means over its sequences. Which frames count is a value, `Counting`, because the
+field's toolkits do not agree; every report says it in a sentence.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,14 +17,21 @@ from ..box import pairwise_iou
 from ..errors import ConfigError, DataError
 
 __all__ = [
+    "FINE_THRESHOLDS",
     "NORMALIZED_THRESHOLDS",
+    "PIXEL_THRESHOLDS",
     "PRECISION_PIXELS",
     "SUCCESS_THRESHOLDS",
+    "Absent",
     "Convention",
+    "Counting",
+    "Errors",
     "Figures",
     "center_distances",
     "check_convention",
     "counted_frames",
+    "figures_of",
+    "frame_errors",
     "normalized_distances",
     "roc_auc",
     "score_boxes",
@@ -32,14 +40,95 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 Convention = Literal["size", "all-four"]
 """Which labelled frames count. Evaluation code in the field disagrees: `"size"` wants width and
 height above zero, `"all-four"` wants x and y above zero too, and so leaves out the frames in which
 the target touches the left or upper border."""
+Absent = Literal["left-out", "miss", "near"]
+"""What becomes of a frame that the labels call invalid or without the target: it is left out; or it
+is a miss that no tracker can avoid, as where figures are divided by all frames (LaSOT in published
+evaluation code); or a miss in overlap and a hit in distance (OTB's and UAV123's Matlab code, which
+sets both errors to -1)."""
 
 SUCCESS_THRESHOLDS: Array = np.linspace(0.0, 1.0, 21)
+FINE_THRESHOLDS: Array = np.linspace(0.0, 1.0, 101)
 NORMALIZED_THRESHOLDS: Array = np.linspace(0.0, 0.5, 51)
+PIXEL_THRESHOLDS: Array = np.arange(0.0, 51.0)
 PRECISION_PIXELS = 20.0
+NORMALIZED_AT = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """Which frames count, and as what.
+
+    Attributes:
+        convention: Which boxes of the truth are valid.
+        first: Count the given frame, as a hit: published code does. Without it, as in the
+            protocol of our own folders and in GOT-10k, it is not counted.
+        absent: What becomes of frames that are not valid.
+        origin: How the benchmark's files call the first pixel; `"all-four"` looks at their numbers.
+
+    Example:
+        >>> Counting().sentence
+        'frames whose true w, h > 0; the given frame is not counted; absent frames are left out'
+    """
+
+    convention: Convention = "size"
+    first: bool = False
+    absent: Absent = "left-out"
+    origin: int = 0
+
+    def __post_init__(self) -> None:
+        check_convention(self.convention)
+        if self.absent not in get_args(Absent):
+            known = ", ".join(get_args(Absent))
+            raise ConfigError(f"absent frames {self.absent!r}: choose one of {known}")
+
+    @property
+    def sentence(self) -> str:
+        """What a report says of it."""
+        valid = "w, h > 0" if self.convention == "size" else "x, y, w, h > 0"
+        first = "counts as a hit" if self.first else "is not counted"
+        absent = {
+            "left-out": "are left out",
+            "miss": "count as misses",
+            "near": "count as misses of overlap and hits of distance",
+        }[self.absent]
+        return f"frames whose true {valid}; the given frame {first}; absent frames {absent}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Errors:
+    """What the counted frames of a sequence say, one value each.
+
+    Attributes:
+        overlaps: `[M]` IoU; -1 in a frame that counts as a miss whatever was answered.
+        pixels: `[M]` distance of the centres; infinite for a miss.
+        normalized: `[M]` the same in units of the true width and height.
+        frames: `[M]` numbers of these frames in the sequence.
+    """
+
+    overlaps: Array = field(repr=False)
+    pixels: Array = field(repr=False)
+    normalized: Array = field(repr=False)
+    frames: NDArray[np.int64] = field(repr=False)
+
+    @property
+    def success(self) -> Array:
+        """`[101]`, the success curve over `FINE_THRESHOLDS`."""
+        return share_above(self.overlaps, FINE_THRESHOLDS)
+
+    @property
+    def precision(self) -> Array:
+        """`[51]`, the precision curve over `PIXEL_THRESHOLDS`."""
+        return share_within(self.pixels, PIXEL_THRESHOLDS)
+
+    @property
+    def normalized_precision(self) -> Array:
+        """`[51]`, the normalized precision curve over `NORMALIZED_THRESHOLDS`."""
+        return share_within(self.normalized, NORMALIZED_THRESHOLDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +141,58 @@ class Figures:
         normalized_precision: Mean over 51 thresholds 0..0.5 of the share of frames whose centre
             error, in units of the true width and height, is within the threshold.
         frames: How many frames were counted.
+        auc_101: The mean over 101 thresholds 0..1.
+        normalized_at_20: Share of frames whose normalized centre error is within 0.2: what LaSOT's
+            and TNL2K's tables call P_Norm.
+        overlap: Mean IoU, GOT-10k's AO.
+        sr_50: Share of frames with IoU above 0.5.
+        sr_75: Share of frames with IoU above 0.75.
     """
 
     auc: float
     precision: float
     normalized_precision: float
     frames: int
+    auc_101: float = float("nan")
+    normalized_at_20: float = float("nan")
+    overlap: float = float("nan")
+    sr_50: float = float("nan")
+    sr_75: float = float("nan")
 
 
-def counted_frames(truth: ArrayLike, convention: Convention = "size") -> NDArray[np.bool_]:
-    """Which rows of the truth `[N, 4]` count: labelled, of positive size, not the first.
+FAILED = Figures(0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0)
+"""Of a sequence in which the tracker raised an error."""
 
-    A row with a value that is not finite is unlabelled. Sparse truth is such rows in between.
+
+def counted_frames(
+    truth: ArrayLike, counting: Counting | Convention = "size", absent: ArrayLike | None = None
+) -> Flags:
+    """Which rows of the truth `[N, 4]` count.
+
+    A row with a value that is not finite is unlabelled and does not, unless it is `absent` and
+    absent frames count as misses. Sparse truth is such rows in between.
     """
-    boxes = _boxes(truth, "truth")
-    check_convention(convention)
-    labelled = np.isfinite(boxes).all(axis=1)
-    columns = boxes if convention == "all-four" else boxes[:, 2:]
-    counted = np.asarray(labelled & np.all(np.nan_to_num(columns) > 0, axis=1), np.bool_)
-    counted[:1] = False
+    counting = _counting(counting)
+    valid, gone = _validity(_boxes(truth, "truth"), counting, absent)
+    counted = valid if counting.absent == "left-out" else valid | gone
+    counted[:1] &= counting.first
     return counted
+
+
+def _counting(value: Counting | Convention) -> Counting:
+    return value if isinstance(value, Counting) else Counting(value)
+
+
+def _validity(boxes: Array, counting: Counting, absent: ArrayLike | None) -> tuple[Flags, Flags]:
+    """`[N]` frames with a valid box; `[N]` frames that the labels call invalid or absent."""
+    labelled = np.isfinite(boxes).all(axis=1)
+    flags = np.zeros(len(boxes), bool) if absent is None else np.asarray(absent, bool)
+    if flags.shape != labelled.shape:
+        raise DataError(f"{len(boxes)} boxes but {len(flags)} flags of absence")
+    in_file = boxes + np.array([counting.origin, counting.origin, 0, 0])
+    columns = in_file if counting.convention == "all-four" else in_file[:, 2:]
+    positive = np.all(np.nan_to_num(columns) > 0, axis=1)
+    return labelled & positive & ~flags, flags | (labelled & ~positive)
 
 
 def check_convention(convention: str) -> None:
@@ -107,11 +228,84 @@ def normalized_distances(truth: Array, predicted: Array) -> Array:
     )
 
 
-def score_boxes(truth: ArrayLike, predicted: ArrayLike, convention: Convention = "size") -> Figures:
-    """Compare predicted boxes with the truth, both `[N, 4]` as x, y, w, h.
+def frame_errors(
+    truth: ArrayLike,
+    predicted: ArrayLike,
+    counting: Counting | Convention = "size",
+    *,
+    absent: ArrayLike | None = None,
+    size: tuple[int, int] | None = None,
+) -> Errors:
+    """Compare each counted frame, boxes `[N, 4]` as x, y, w, h.
 
-    A predicted row with a value that is not finite is a miss. No labelled frame after the first
-    gives NaN figures, which `Report` leaves out of its means.
+    A predicted row with a value that is not finite is a miss.
+
+    Args:
+        truth: `[N, 4]`, NaN where there is no box.
+        predicted: `[N, 4]`, one row a frame, the given one included.
+        counting: Which frames count.
+        absent: `[N]`, the labels say that the target cannot be seen.
+        size: Width and height of the picture, to clip both boxes to before they are compared, as
+            GOT-10k's toolkit does.
+
+    Raises:
+        DataError: the two have different lengths or are not rows of four.
+    """
+    counting = _counting(counting)
+    true, found = _boxes(truth, "truth"), _boxes(predicted, "predicted boxes")
+    if len(true) != len(found):
+        raise DataError(
+            f"the truth has {len(true)} frames but {len(found)} boxes were predicted; "
+            "give one box for each frame, the first included"
+        )
+    counted = counted_frames(true, counting, absent)
+    valid = _validity(true, counting, absent)[0][counted]
+    if counting.first:
+        found = found.copy()
+        found[:1] = true[:1]
+    true, found = true[counted], found[counted]
+    lost = ~np.all(np.isfinite(found), axis=1)
+    found = np.where(lost[:, None], 0.0, found)
+    true = np.where(valid[:, None], true, 1.0)
+    if size is not None:
+        true, found = _clipped(true, size), _clipped(found, size)
+    overlaps = np.where(lost, 0.0, pairwise_iou(true, found))
+    pixels = np.where(lost, np.inf, center_distances(true, found))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normalized = np.where(lost, np.inf, normalized_distances(true, found))
+    gone = -1.0 if counting.absent == "near" else np.inf
+    return Errors(
+        np.where(valid, overlaps, -1.0),
+        np.where(valid, pixels, gone),
+        np.where(valid, normalized, gone),
+        np.flatnonzero(counted),
+    )
+
+
+def figures_of(errors: Errors) -> Figures:
+    """Means over the counted frames; NaN where there is none."""
+    overlaps, count = errors.overlaps, len(errors.overlaps)
+    if not count:
+        return Figures(float("nan"), float("nan"), float("nan"), 0)
+    return Figures(
+        auc=float(share_above(overlaps, SUCCESS_THRESHOLDS).mean()),
+        precision=float(share_within(errors.pixels, np.array([PRECISION_PIXELS]))[0]),
+        normalized_precision=float(errors.normalized_precision.mean()),
+        frames=count,
+        auc_101=float(errors.success.mean()),
+        normalized_at_20=float(share_within(errors.normalized, np.array([NORMALIZED_AT]))[0]),
+        overlap=float(np.maximum(overlaps, 0.0).mean()),
+        sr_50=float((overlaps > 0.5).mean()),
+        sr_75=float((overlaps > 0.75).mean()),
+    )
+
+
+def score_boxes(
+    truth: ArrayLike, predicted: ArrayLike, counting: Counting | Convention = "size"
+) -> Figures:
+    """Compare predicted boxes with the truth, both `[N, 4]` as x, y, w, h: `frame_errors`, in one.
+
+    No frame that counts gives NaN figures, which `Report` leaves out of its means.
 
     Raises:
         DataError: the two have different lengths or are not rows of four.
@@ -123,27 +317,7 @@ def score_boxes(truth: ArrayLike, predicted: ArrayLike, convention: Convention =
         >>> round(score_boxes(truth, [truth[0]] * 3).auc, 4)   # IoU 1 passes 20 of 21, 1/3 passes 7
         0.6429
     """
-    true, found = _boxes(truth, "truth"), _boxes(predicted, "predicted boxes")
-    if len(true) != len(found):
-        raise DataError(
-            f"the truth has {len(true)} frames but {len(found)} boxes were predicted; "
-            "give one box for each frame, the first included"
-        )
-    counted = counted_frames(true, convention)
-    if not counted.any():
-        return Figures(float("nan"), float("nan"), float("nan"), 0)
-    true, found = true[counted], found[counted]
-    lost = ~np.all(np.isfinite(found), axis=1)
-    found = np.where(lost[:, None], 0.0, found)
-    overlaps = np.where(lost, 0.0, pairwise_iou(true, found))
-    pixels = np.where(lost, np.inf, center_distances(true, found))
-    normalized = np.where(lost, np.inf, normalized_distances(true, found))
-    return Figures(
-        auc=float(share_above(overlaps, SUCCESS_THRESHOLDS).mean()),
-        precision=float(share_within(pixels, np.array([PRECISION_PIXELS]))[0]),
-        normalized_precision=float(share_within(normalized, NORMALIZED_THRESHOLDS).mean()),
-        frames=int(counted.sum()),
-    )
+    return figures_of(frame_errors(truth, predicted, counting))
 
 
 def roc_auc(positive: ArrayLike, negative: ArrayLike) -> float:
@@ -168,6 +342,15 @@ def roc_auc(positive: ArrayLike, negative: ArrayLike) -> float:
 def _center_offsets(truth: Array, predicted: Array) -> Array:
     true = truth[:, :2] + 0.5 * truth[:, 2:]
     return np.asarray(predicted[:, :2] + 0.5 * predicted[:, 2:] - true, np.float64)
+
+
+def _clipped(boxes: Array, size: tuple[int, int]) -> Array:
+    width, height = size
+    x, y = np.clip(boxes[:, 0], 0, width), np.clip(boxes[:, 1], 0, height)
+    # Clips where a box begins and how far it may then go, but keeps its length: the toolkit's way.
+    return np.stack(
+        [x, y, np.clip(boxes[:, 2], 0, width - x), np.clip(boxes[:, 3], 0, height - y)], axis=1
+    )
 
 
 def _boxes(values: ArrayLike, what: str) -> Array:

@@ -1,15 +1,22 @@
-"""What an evaluation found, as a value: per sequence, per family, in the mean."""
+"""What an evaluation found, as a value: per sequence, per attribute, in the mean."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from .metrics import Convention, Figures
+import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Report", "SequenceReport", "Summary"]
+from .longterm import LongTerm, f_score
+from .metrics import Convention, Counting, Errors, Figures, figures_of
+from .results import Run
+
+__all__ = ["Report", "SequenceReport", "Speed", "Summary"]
+
+Values = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +27,11 @@ class SequenceReport:
         updates: Frames that were tracked, the first left out.
         seconds: Time spent in `update`, decoding left out.
         error: Why the tracker stopped, or None. A failed sequence counts with zeros.
+        attributes: Short names of what makes it hard.
+        category: What its target is.
+        errors: Of each counted frame.
+        run: Boxes, scores and times.
+        visible: `[N]`, the labels show the target there.
     """
 
     name: str
@@ -27,6 +39,11 @@ class SequenceReport:
     updates: int
     seconds: float
     error: str | None = None
+    attributes: frozenset[str] = frozenset()
+    category: str | None = None
+    errors: Errors | None = field(default=None, repr=False, compare=False)
+    run: Run | None = field(default=None, repr=False, compare=False)
+    visible: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
 
     @property
     def family(self) -> str:
@@ -41,13 +58,42 @@ class SequenceReport:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Means over sequences (not over frames), and updates a second over all of them."""
+    """Means over sequences (over frames where `Report.pooled`), and updates a second."""
 
     auc: float
     precision: float
     normalized_precision: float
     fps: float
     sequences: int
+    auc_101: float = math.nan
+    normalized_at_20: float = math.nan
+    overlap: float = math.nan
+    sr_50: float = math.nan
+    sr_75: float = math.nan
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """Milliseconds a frame over all frames but the given ones; NaN where unknown.
+
+    Attributes:
+        fps: Frames a second: frames divided by the sum of their times.
+    """
+
+    fps: float
+    mean: float
+    median: float
+    p95: float
+
+    @classmethod
+    def of(cls, seconds: Iterable[Values]) -> Speed:
+        """From the times of frames."""
+        arrays = [one[np.isfinite(one)] for one in seconds]
+        times = np.concatenate([*arrays, np.zeros(0)])
+        if not times.size or times.sum() <= 0:
+            return cls(math.nan, math.nan, math.nan, math.nan)
+        mean, median, p95 = times.mean(), np.median(times), np.percentile(times, 95)
+        return cls(float(1 / mean), *(1000 * float(v) for v in (mean, median, p95)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,26 +101,72 @@ class Report:
     """One tracker on one benchmark.
 
     Attributes:
-        convention: Which labelled frames counted; see `metrics.Convention`.
+        counting: Which frames counted, and as what.
         max_frames: How many frames of each sequence were used at most, or None for all.
+        benchmark: Its title.
+        pooled: Means are over all frames of all sequences.
+        origin: How its files call the first pixel, and who says so.
+        remarks: What else has to be said.
     """
 
     tracker: str
-    convention: Convention
+    counting: Counting
     max_frames: int | None
     sequences: tuple[SequenceReport, ...]
+    benchmark: str = "your own folder"
+    pooled: bool = False
+    origin: str = "0"
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def convention(self) -> Convention:
+        """Which labelled frames count."""
+        return self.counting.convention
+
+    @property
+    def protocol(self) -> str:
+        """How it was measured, in a sentence."""
+        length = "all frames" if self.max_frames is None else f"first {self.max_frames} frames"
+        over = "over all frames together" if self.pooled else "over sequences"
+        return f"one pass, {length}, counting {self.counting.sentence}; means {over}"
 
     @property
     def mean(self) -> Summary:
         """Over all sequences."""
-        return _summary(self.sequences)
+        return self.summary(self.sequences)
+
+    def summary(self, sequences: Iterable[SequenceReport]) -> Summary:
+        """Over some of them."""
+        # A sequence with no counted frame has nothing to say, and NaN figures.
+        counted = [one for one in sequences if one.figures.frames or one.error]
+        seconds = sum(one.seconds for one in counted)
+        updates = sum(one.updates for one in counted if one.seconds > 0)
+        names = [name for name in Summary.__slots__ if name not in ("fps", "sequences")]
+        means = _pooled(counted) if self.pooled else None
+        if means is None:
+            means = {name: _mean(counted, name) for name in names}
+        fps = updates / seconds if seconds > 0 else math.nan
+        return Summary(**means, fps=fps, sequences=len(counted))
 
     @property
     def families(self) -> dict[str, Summary]:
         """For each family its own means."""
         names = sorted({one.family for one in self.sequences})
         return {
-            name: _summary([one for one in self.sequences if one.family == name]) for name in names
+            name: self.summary([one for one in self.sequences if one.family == name])
+            for name in names
+        }
+
+    @property
+    def attributes(self) -> dict[str, Summary]:
+        """For each attribute the means over the sequences that have it, the most frequent first."""
+        counts: dict[str, int] = {}
+        for one in self.sequences:
+            for name in one.attributes:
+                counts[name] = counts.get(name, 0) + 1
+        return {
+            name: self.summary([one for one in self.sequences if name in one.attributes])
+            for name in sorted(counts, key=lambda name: (-counts[name], name))
         }
 
     @property
@@ -82,40 +174,109 @@ class Report:
         """The sequences in which the tracker raised an error."""
         return tuple(one for one in self.sequences if one.error is not None)
 
+    def curve(self, name: str) -> Values:
+        """`success` `[101]`, `precision` `[51]` or `normalized_precision` `[51]`: the mean."""
+        counted = [one for one in self.sequences if one.figures.frames or one.error]
+        weights = [float(one.figures.frames) if self.pooled else 1.0 for one in counted]
+        length = 101 if name == "success" else 51
+        rows = [
+            np.zeros(length) if one.errors is None else np.asarray(getattr(one.errors, name))
+            for one in counted
+        ]
+        if not rows or sum(weights) <= 0:
+            return np.full(length, np.nan)
+        return np.asarray(np.average(rows, axis=0, weights=weights))
+
+    @property
+    def speed(self) -> Speed:
+        """Of updates alone."""
+        return Speed.of(one.run.seconds[1:] for one in self.sequences if one.run is not None)
+
+    @property
+    def speed_with_decoding(self) -> Speed:
+        """Of reading a frame and its update."""
+        return Speed.of(
+            one.run.seconds[1:] + one.run.decode[1:]
+            for one in self.sequences
+            if one.run is not None
+        )
+
+    @property
+    def long_term(self) -> LongTerm | None:
+        """F-score, where there are scores and frames without the target."""
+        runs = [
+            (one.errors, one.run.scores, one.visible)
+            for one in self.sequences
+            if one.run is not None and one.errors is not None and one.visible is not None
+        ]
+        if not runs or any(not np.isfinite(scores[1:]).all() for _, scores, _ in runs):
+            return None
+        if all(visible.all() for _, _, visible in runs):
+            return None
+        return f_score(
+            [_all_frames(errors, visible) for errors, _, visible in runs],
+            [scores[1:] for _, scores, _ in runs],
+            [visible[1:] for _, _, visible in runs],
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes None."""
+        speeds = {"update": self.speed, "with_decoding": self.speed_with_decoding}
+        long_term = self.long_term
         return {
             "tracker": self.tracker,
+            "benchmark": self.benchmark,
             "convention": self.convention,
+            "protocol": self.protocol,
+            "origin": self.origin,
+            "remarks": list(self.remarks),
             "max_frames": self.max_frames,
             "mean": _plain(asdict(self.mean)),
+            "speed_ms": {name: _plain(asdict(one)) for name, one in speeds.items()},
+            "long_term": None if long_term is None else _plain(asdict(long_term)),
             "families": {name: _plain(asdict(one)) for name, one in self.families.items()},
+            "attributes": {name: _plain(asdict(one)) for name, one in self.attributes.items()},
             "sequences": [
                 _plain(
-                    {"name": one.name, **asdict(one.figures), "fps": one.fps, "error": one.error}
+                    {
+                        "name": one.name,
+                        **asdict(one.figures),
+                        "fps": one.fps,
+                        "error": one.error,
+                        "attributes": sorted(one.attributes),
+                    }
                 )
                 for one in self.sequences
             ],
         }
 
 
-def _summary(sequences: Iterable[SequenceReport]) -> Summary:
-    # A sequence with no labelled frame after the first has nothing to say, and NaN figures.
-    counted = [one for one in sequences if one.figures.frames or one.error]
-    seconds = sum(one.seconds for one in counted)
-    updates = sum(one.updates for one in counted)
+def _all_frames(errors: Errors, visible: NDArray[np.bool_]) -> Values:
+    """`[N - 1]` IoU of each frame but the given one, 0 where it does not count."""
+    overlaps = np.zeros(len(visible))
+    overlaps[errors.frames] = np.maximum(errors.overlaps, 0.0)
+    return overlaps[1:]
 
-    def mean(name: str) -> float:
-        values = [float(getattr(one.figures, name)) for one in counted]
-        return sum(values) / len(values) if values else math.nan
 
-    return Summary(
-        auc=mean("auc"),
-        precision=mean("precision"),
-        normalized_precision=mean("normalized_precision"),
-        fps=updates / seconds if seconds > 0 else math.nan,
-        sequences=len(counted),
+def _mean(sequences: Sequence[SequenceReport], name: str) -> float:
+    values = [float(getattr(one.figures, name)) for one in sequences]
+    return sum(values) / len(values) if values else math.nan
+
+
+def _pooled(sequences: Sequence[SequenceReport]) -> dict[str, float] | None:
+    """Means over all frames together; frames of a failed sequence are not known."""
+    errors = [one.errors for one in sequences if one.errors is not None]
+    if not errors:
+        return None
+    joined = Errors(
+        *(
+            np.concatenate([getattr(one, name) for one in errors])
+            for name in ("overlaps", "pixels", "normalized", "frames")
+        )
     )
+    figures = asdict(figures_of(joined))
+    figures.pop("frames")
+    return figures
 
 
 def _plain(values: dict[str, Any]) -> dict[str, Any]:

@@ -1,9 +1,8 @@
 """One pass over the sequences of a benchmark: results as they end, resumed where they stopped.
 
-With an output folder each sequence leaves `NAME.txt` (boxes), `NAME_score.txt`, `NAME_time.txt`
-(seconds of each update), floats as they were, one line a frame. A sequence in which the tracker
-raises leaves `NAME_error.txt` and counts with zeros; the rest goes on, and a second run tries it
-again.
+With an output folder each sequence leaves the files of `results`. One in which the tracker raises,
+or its process dies, leaves `NAME_error.txt` and counts with zeros; the rest goes on, and a second
+run tries it again.
 """
 
 from __future__ import annotations
@@ -12,70 +11,58 @@ import hashlib
 import json
 import logging
 import multiprocessing
-import os
 import time
 import traceback
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from ..errors import ConfigError, DataError, MixFormerError, OutputError
-from .benchmarks import Sequence, read_sequences, read_truth, write_truth
-from .metrics import Convention, Figures, check_convention, score_boxes
+from ..errors import ConfigError, DataError, MixFormerError
+from .benchmarks import Sequence
+from .catalog import BENCHMARKS, Benchmark, read_benchmark
+from .metrics import FAILED, Convention, Counting, figures_of, frame_errors
 from .report import Report, SequenceReport
+from .results import Run, find_results, load_run, make_folder, save_run, write_text
 from .trackers import Factory, TrackerSpec
 
-__all__ = ["Run", "evaluate", "follow", "results_folder"]
+__all__ = ["Run", "evaluate", "follow", "measure", "results_folder"]
 
 log = logging.getLogger(__name__)
 
 Progress = Callable[[SequenceReport], None]
 
 
-@dataclass(frozen=True, eq=False)
-class Run:
-    """What one tracker answered over one sequence.
-
-    Attributes:
-        boxes: `[N, 4]` x, y, w, h; the first is the given one.
-        scores: `[N]`; the first is 1.
-        seconds: `[N]` time of each update; the first is that of `init`.
-    """
-
-    boxes: NDArray[np.float64]
-    scores: NDArray[np.float64]
-    seconds: NDArray[np.float64]
-
-
 def evaluate(
     tracker: Factory,
     root: str | Path,
     *,
+    benchmark: str = "own",
     max_frames: int | None = 300,
     names: Iterable[str] | None = None,
     out: str | Path | None = None,
     jobs: int = 1,
-    convention: Convention = "size",
+    convention: Convention | None = None,
     label: str | None = None,
     progress: Progress | None = None,
 ) -> Report:
-    """Run a tracker over a folder of sequences and compare it with the truth.
+    """Run a tracker over a benchmark and compare it with the truth.
 
     Args:
         tracker: Makes a tracker with `init(frame, box)` and `update(frame)`; called for each
             sequence. A `TrackerSpec`, or any function.
         root: Folder of sequences; see `benchmarks`.
+        benchmark: A name of `catalog.BENCHMARKS`; `own` reads any layout.
         max_frames: Use at most so many frames of each; None for all.
         names: Only these sequences.
         out: Folder for the results of this very tracker; sequences already in it are not run again.
         jobs: Processes; with more than one the tracker must be a `TrackerSpec` or picklable, and
             speeds are those of processes that share the machine.
-        convention: Which labelled frames count.
+        convention: Which labelled frames count; the benchmark's own where not given.
         label: Name in the report.
         progress: Called with each sequence's report as it ends.
 
@@ -86,51 +73,100 @@ def evaluate(
         >>> evaluate(TrackerSpec("still"), "sequences").mean.auc      # doctest: +SKIP
         0.336
     """
-    if max_frames is not None and max_frames < 2:
-        raise ConfigError(f"max_frames must be at least 2, got {max_frames}")
-    if jobs < 1:
-        raise ConfigError(f"jobs must be at least 1, got {jobs}")
-    check_convention(convention)
-    sequences = [one.first(max_frames) for one in read_sequences(root, names)]
-    folder = None if out is None else _make_folder(Path(out))
+    _check(max_frames, jobs)
+    found = read_benchmark(benchmark, root, names)
+    counting = found.benchmark.counting
+    if convention is not None:
+        counting = replace(counting, convention=convention)
+    return measure(
+        tracker,
+        [one.first(max_frames) for one in found.sequences],
+        benchmark=found.benchmark,
+        counting=counting,
+        max_frames=max_frames,
+        out=out,
+        jobs=jobs,
+        label=label,
+        remarks=found.remarks,
+        progress=progress,
+    )
+
+
+def measure(
+    tracker: Factory,
+    sequences: list[Sequence],
+    *,
+    benchmark: Benchmark = BENCHMARKS["own"],
+    counting: Counting | None = None,
+    max_frames: int | None = None,
+    out: str | Path | None = None,
+    jobs: int = 1,
+    label: str | None = None,
+    remarks: tuple[str, ...] = (),
+    progress: Progress | None = None,
+) -> Report:
+    """`evaluate` for sequences that are already read, and cut to `max_frames`."""
+    _check(max_frames, jobs)
+    counting = counting or benchmark.counting
+    if sequences:
+        counting = replace(counting, origin=sequences[0].origin)
+    folder = None if out is None else make_folder(Path(out))
+    by_name = {one.name: one for one in sequences}
     reports: dict[str, SequenceReport] = {}
     for name, result in _results(tracker, sequences, folder, jobs):
-        reports[name] = _report(sequences, name, result, convention)
+        reports[name] = _report(by_name[name], result, counting, benchmark.clipped)
         if progress is not None:
             progress(reports[name])
     if label is None:
         label = tracker.label if isinstance(tracker, TrackerSpec) else "tracker"
-    return Report(label, convention, max_frames, tuple(reports[one.name] for one in sequences))
+    ordered = tuple(reports[one.name] for one in sequences)
+    origin = sequences[0].origin_text if sequences else benchmark.origin
+    return Report(
+        label, counting, max_frames, ordered, benchmark.title, benchmark.pooled, origin, remarks
+    )
+
+
+def _check(max_frames: int | None, jobs: int) -> None:
+    if max_frames is not None and max_frames < 2:
+        raise ConfigError(f"max_frames must be at least 2, got {max_frames}")
+    if jobs < 1:
+        raise ConfigError(f"jobs must be at least 1, got {jobs}")
 
 
 def follow(tracker: Factory, sequence: Sequence) -> Run:
-    """Run a fresh tracker over one sequence; decoding is not timed."""
+    """Run a fresh tracker over one sequence; decoding is timed apart."""
     count = len(sequence)
-    boxes, scores, seconds = np.zeros((count, 4)), np.ones(count), np.zeros(count)
+    boxes, scores = np.zeros((count, 4)), np.ones(count)
+    seconds, decode = np.zeros(count), np.zeros(count)
     follower = tracker()
-    for index, frame in enumerate(sequence.frames()):
+    frames = iter(sequence.frames())
+    for index in range(count):
         begin = time.perf_counter()
+        frame = next(frames)
+        decoded = time.perf_counter()
         if index == 0:
             follower.init(frame, sequence.box.xywh)
-            seconds[0] = time.perf_counter() - begin
             boxes[0] = sequence.box
         else:
             answer = follower.update(frame)
-            seconds[index] = time.perf_counter() - begin
             boxes[index], scores[index] = answer.box, answer.score
-    return Run(boxes, scores, seconds)
+        seconds[index], decode[index] = time.perf_counter() - decoded, decoded - begin
+    return Run(boxes, scores, seconds, decode)
 
 
-def results_folder(out: Path, spec: TrackerSpec, root: Path, max_frames: int | None) -> Path:
+def results_folder(
+    out: Path, spec: TrackerSpec, root: Path, max_frames: int | None, **more: Any
+) -> Path:
     """The folder of `out` for this very tracker on these sequences, made with its `run.json`.
 
     Its name ends in a hash of all that decides the boxes, so that a new bundle of the same name,
     another engine or another protocol never continues the old results.
     """
-    identity = {**spec.identity(), "root": str(root.resolve()), "max_frames": max_frames}
+    identity = {**spec.identity(), "root": str(root.resolve()), "max_frames": max_frames, **more}
     text = json.dumps(identity, indent=2, sort_keys=True)
-    folder = _make_folder(out / f"{spec.label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
-    _write(folder / "run.json", text + "\n")
+    label = spec.label.replace(" ", "_")
+    folder = make_folder(out / f"{label}-{hashlib.sha256(text.encode()).hexdigest()[:8]}")
+    write_text(folder / "run.json", text + "\n")
     return folder
 
 
@@ -138,6 +174,10 @@ def _results(
     tracker: Factory, sequences: list[Sequence], folder: Path | None, jobs: int
 ) -> Iterator[tuple[str, Run | str]]:
     """Each sequence's run, or why it failed, as it ends; those on disk first."""
+    if isinstance(tracker, TrackerSpec) and tracker.folder is not None:
+        for sequence in sequences:
+            yield sequence.name, _read(tracker.folder, sequence)
+        return
     missing = []
     for sequence in sequences:
         done = None if folder is None else _load(folder, sequence)
@@ -150,94 +190,86 @@ def _results(
         for sequence in missing:
             yield sequence.name, _attempt(tracker, sequence, folder)
         return
+    yield from _in_processes(tracker, missing, folder, jobs)
+
+
+def _in_processes(
+    tracker: Factory, sequences: list[Sequence], folder: Path | None, jobs: int
+) -> Iterator[tuple[str, Run | str]]:
+    """As many processes as asked for; when one dies, each sequence left gets one of its own."""
     # Spawned, not forked: a fork of a process with an engine's threads can hang.
-    workers = min(jobs, max(len(missing), 1))
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        futures = {
-            pool.submit(_attempt, tracker, sequence, folder): sequence.name for sequence in missing
+    context = multiprocessing.get_context("spawn")
+    left = {one.name: one for one in sequences}
+    with ProcessPoolExecutor(min(jobs, max(len(left), 1)), context) as pool:
+        futures: dict[Future[Run | str], str] = {
+            pool.submit(_attempt, tracker, one, folder): one.name for one in sequences
         }
         for future in as_completed(futures):
             try:
-                yield futures[future], future.result()
+                result = future.result()
             except BrokenProcessPool:
-                yield futures[future], "a worker process died; run again for what is missing"
+                continue  # this sequence's fault, or another's that ran beside it
+            yield futures[future], result
+            del left[futures[future]]
+    for sequence in left.values():
+        with ProcessPoolExecutor(1, context) as alone:
+            try:
+                yield sequence.name, alone.submit(_attempt, tracker, sequence, folder).result()
+            except BrokenProcessPool:
+                text = "the tracker ended its process; run it alone to see why"
+                if folder is not None:
+                    write_text(folder / f"{sequence.name}_error.txt", text + "\n")
+                yield sequence.name, text
 
 
 def _attempt(tracker: Factory, sequence: Sequence, folder: Path | None) -> Run | str:
-    """One sequence, saved; a tracker's error comes back as its text instead of ending the run."""
+    """One sequence, saved; an error comes back as its text instead of ending the run."""
     try:
-        run = follow(tracker, sequence)
-    except DataError:
-        raise  # the sequence is at fault, not the tracker
+        run = follow(tracker, sequence).in_files_of(sequence)
     except Exception as error:
         log.warning("%s failed: %s", sequence.name, error)
         if folder is not None:
-            _write(folder / f"{sequence.name}_error.txt", traceback.format_exc())
+            write_text(folder / f"{sequence.name}_error.txt", traceback.format_exc())
         text = str(error) if isinstance(error, MixFormerError) else repr(error)
         return text or type(error).__name__
     if folder is not None:
-        _save(folder, sequence.name, run)
+        save_run(folder, sequence, run)
     return run
 
 
 def _report(
-    sequences: list[Sequence], name: str, result: Run | str, convention: Convention
+    sequence: Sequence, result: Run | str, counting: Counting, clipped: bool
 ) -> SequenceReport:
-    truth = next(one.truth for one in sequences if one.name == name)
+    name, tags = sequence.name, (sequence.attributes, sequence.category)
     if isinstance(result, str):
-        return SequenceReport(name, Figures(0.0, 0.0, 0.0, 0), 0, 0.0, error=result)
-    figures = score_boxes(truth, result.boxes, convention)
-    return SequenceReport(name, figures, len(truth) - 1, float(result.seconds[1:].sum()))
-
-
-def _files(folder: Path, name: str) -> dict[str, Path]:
-    return {
-        "boxes": folder / f"{name}.txt",
-        "scores": folder / f"{name}_score.txt",
-        "seconds": folder / f"{name}_time.txt",
-    }
-
-
-def _save(folder: Path, name: str, run: Run) -> None:
-    files = _files(folder, name)
-    for kind, values in (("scores", run.scores), ("seconds", run.seconds)):
-        _write(files[kind], "".join(f"{float(value)!r}\n" for value in values))
-    # The boxes come last and whole: their file says that the sequence is done.
-    part = files["boxes"].with_suffix(".part")
-    try:
-        write_truth(part, run.boxes)
-        os.replace(part, files["boxes"])
-    except OSError as error:
-        raise OutputError(f"results cannot be written to {files['boxes']}: {error}") from error
-    (folder / f"{name}_error.txt").unlink(missing_ok=True)
+        return SequenceReport(name, FAILED, 0, 0.0, result, *tags)
+    errors = frame_errors(
+        sequence.truth,
+        result.boxes,
+        counting,
+        absent=sequence.absent,
+        size=sequence.size if clipped else None,
+    )
+    seconds = float(np.nansum(result.seconds[1:]))
+    figures, count = figures_of(errors), len(sequence) - 1
+    visible = None if sequence.absent is None else ~sequence.absent
+    return SequenceReport(
+        name, figures, count, seconds, None, *tags, errors=errors, run=result, visible=visible
+    )
 
 
 def _load(folder: Path, sequence: Sequence) -> Run | None:
-    files = _files(folder, sequence.name)
-    if not files["boxes"].is_file():
+    if find_results(folder, sequence) is None:
         return None
     try:
-        boxes = read_truth(files["boxes"])
-        scores, seconds = (np.loadtxt(files[kind], ndmin=1) for kind in ("scores", "seconds"))
-    except (DataError, OSError, ValueError) as error:
-        log.warning("%s: old results cannot be read (%s), run again", sequence.name, error)
+        return load_run(folder, sequence, ours=True)
+    except DataError as error:
+        log.warning("%s: old results are not used, it is run again: %s", sequence.name, error)
         return None
-    if not len(boxes) == len(scores) == len(seconds) == len(sequence):
-        log.warning("%s: old results have another length, run again", sequence.name)
-        return None
-    return Run(boxes, scores, seconds)
 
 
-def _make_folder(folder: Path) -> Path:
+def _read(folder: Path, sequence: Sequence) -> Run | str:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error}") from error
-    return folder
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"results cannot be written to {file}: {error}") from error
+        return load_run(folder, sequence)
+    except DataError as error:
+        return str(error)

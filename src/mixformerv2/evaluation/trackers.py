@@ -1,4 +1,4 @@
-"""What can be evaluated: our bundles, OpenCV's trackers, a class of one's own, a box that is still.
+"""What can be evaluated: bundles, OpenCV's trackers, a class of one's own, other people's results.
 
 A `TrackerSpec` is the text of the command line as a value; called, it makes a fresh tracker.
 """
@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,9 +66,11 @@ class TrackerSpec:
     """A tracker by name: call it to make one.
 
     Attributes:
-        spec: A bundle's name or folder; `still`; `opencv:mil`; `opencv:nano:FOLDER`, a folder with
-            NanoTrack's backbone and head as ONNX files; `python:MODULE:CLASS`, a class whose
-            objects have `init(frame, box)` and `update(frame)`.
+        spec: A bundle's name or folder; `still`, a box that never moves; `MODULE:CLASS`, a class
+            whose objects have `init(frame, box)` and `update(frame)`; `opencv:NAME`, one of csrt,
+            kcf, mil, boosting, medianflow, mosse, tld (where OpenCV has them), `opencv:nano:FOLDER`
+            with NanoTrack's backbone and head as ONNX files, `opencv:vit:FILE`;
+            `results:FOLDER`, result files that another program wrote. `LABEL=SPEC` names it.
         engine: Inference engine, for bundles.
         threads: Threads of the engine or of OpenCV; None leaves it to them.
 
@@ -82,19 +86,45 @@ class TrackerSpec:
     threads: int | None = None
 
     @property
+    def kind(self) -> str:
+        """`bundle`, `still`, `opencv`, `results` or `class`."""
+        first, colon, _ = self.what.partition(":")
+        if not colon:
+            return "still" if self.what == "still" else "bundle"
+        if first in ("opencv", "results"):
+            return first
+        # A drive letter of Windows is no module.
+        return "class" if re.fullmatch(r"[\w.]+:[\w.:]*", self.what) else "bundle"
+
+    @property
+    def what(self) -> str:
+        """The text without a label of one's own."""
+        label, equals, rest = self.spec.partition("=")
+        return rest if equals and re.fullmatch(r"[\w. +-]+", label) else self.spec
+
+    @property
     def label(self) -> str:
         """A short name, fit for a folder and a table."""
-        kind, _, rest = self.spec.partition(":")
-        if kind == "opencv":
+        if self.what != self.spec:
+            return self.spec.partition("=")[0].strip()
+        _, _, rest = self.what.partition(":")
+        if self.kind == "opencv":
             return f"opencv-{rest.partition(':')[0]}"
-        if kind == "python":
+        if self.kind == "class":
             return rest.rpartition(":")[2]
-        return Path(self.spec).resolve().name if "/" in self.spec else self.spec
+        if self.kind == "results":
+            return Path(rest).resolve().name
+        return Path(self.what).resolve().name if "/" in self.what else self.what
 
     @property
     def is_bundle(self) -> bool:
         """Whether it is one of our own."""
-        return self.spec != "still" and not self.spec.startswith(("opencv:", "python:"))
+        return self.kind == "bundle"
+
+    @property
+    def folder(self) -> Path | None:
+        """Where the results lie, for `results:FOLDER`."""
+        return Path(self.what.partition(":")[2]) if self.kind == "results" else None
 
     def __call__(self) -> Followable:
         """Make a fresh tracker.
@@ -102,16 +132,18 @@ class TrackerSpec:
         Raises:
             ConfigError: the text names no tracker, or what it names cannot be had.
         """
-        kind, _, rest = self.spec.partition(":")
-        if self.spec == "still":
+        _, _, rest = self.what.partition(":")
+        if self.kind == "still":
             return Still()
-        if kind == "opencv":
+        if self.kind == "opencv":
             return OpenCVTracker(rest, self.threads)
-        if kind == "python":
-            return OwnClass(rest)
+        if self.kind == "class":
+            return OwnClass(self.what.removeprefix("python:"))
+        if self.kind == "results":
+            raise ConfigError(f"{self.spec} is a folder of results: it cannot be run, only read")
         from ..tracking import Tracker
 
-        tracker: Followable = Tracker(self.spec, engine=self.engine, threads=self.threads)
+        tracker: Followable = Tracker(self.what, engine=self.engine, threads=self.threads)
         return tracker
 
     def identity(self) -> dict[str, Any]:
@@ -120,13 +152,17 @@ class TrackerSpec:
         Raises:
             ConfigError, WeightsError: there is no such tracker.
         """
-        identity: dict[str, Any] = {"tracker": self.spec}
+        identity: dict[str, Any] = {"tracker": self.what}
+        if self.folder is not None:
+            if not self.folder.is_dir():
+                raise ConfigError(f"{self.spec}: there is no folder {self.folder}")
+            return identity
         if not self.is_bundle:
             self()
             return identity | {"threads": self.threads}
         from ..weights.bundle import find_bundle
 
-        folder = find_bundle(self.spec)
+        folder = find_bundle(self.what)
         files = sorted([folder / "config.json", *folder.glob("*.onnx")])
         content = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
         return identity | {"engine": self.engine, "threads": self.threads, "files": content}
@@ -150,25 +186,26 @@ class OpenCVTracker:
     def __init__(self, name: str, threads: int | None = None) -> None:
         import cv2
 
-        kind, _, folder = name.partition(":")
+        kind, _, files = name.partition(":")
         if threads is not None:
             cv2.setNumThreads(threads)
         # OpenCV 5 warns at each creation that it cannot choose a target for these networks.
         cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-        self._has_score = kind == "nano"
+        self._has_score = kind in ("nano", "vit")
         self._make: Callable[[], Any]
-        if kind == "mil" and hasattr(cv2, "TrackerMIL"):
-            self._make = cv2.TrackerMIL.create
-        elif kind == "nano" and hasattr(cv2, "TrackerNano"):
+        if kind == "nano" and hasattr(cv2, "TrackerNano"):
             parameters = cv2.TrackerNano.Params()
-            parameters.backbone = str(_one_file(folder, "backbone"))
-            parameters.neckhead = str(_one_file(folder, "head"))
+            parameters.backbone = str(_one_file(files, "backbone"))
+            parameters.neckhead = str(_one_file(files, "head"))
             self._make = lambda: cv2.TrackerNano.create(parameters)
+        elif kind == "vit" and hasattr(cv2, "TrackerVit"):
+            if not Path(files).is_file():
+                raise ConfigError(f"opencv:vit:{files} must name its network's ONNX file")
+            vit = cv2.TrackerVit.Params()
+            vit.net = files
+            self._make = lambda: cv2.TrackerVit.create(vit)
         else:
-            raise ConfigError(
-                f"opencv:{name} is not known here (OpenCV {cv2.__version__}); "
-                "choose opencv:mil or opencv:nano:FOLDER"
-            )
+            self._make = _plain_tracker(cv2, kind, name)
 
     def init(self, frame: Frame, box: XYWH) -> None:
         """Start; the box is rounded, as OpenCV wants it."""
@@ -193,11 +230,13 @@ class OwnClass:
 
     def __init__(self, path: str) -> None:
         module_name, _, class_name = path.partition(":")
+        if "" not in sys.path:  # as with `python -m`: modules lie where the user stands
+            sys.path.insert(0, "")
         try:
             make = getattr(importlib.import_module(module_name), class_name)
         except (ImportError, AttributeError, ValueError) as error:
             raise ConfigError(
-                f"python:{path} cannot be imported ({error}); write python:MODULE:CLASS of a class "
+                f"{path} cannot be imported ({error}); write MODULE:CLASS of a class "
                 "that Python finds from here"
             ) from error
         self._tracker = make()
@@ -211,6 +250,31 @@ class OwnClass:
         answer = self._tracker.update(frame)
         box = Box(*(float(v) for v in getattr(answer, "box", answer)))
         return Answer(box.xywh, float(getattr(answer, "score", 1.0)))
+
+
+PLAIN = {
+    "csrt": "CSRT",
+    "kcf": "KCF",
+    "mil": "MIL",
+    "boosting": "Boosting",
+    "medianflow": "MedianFlow",
+    "mosse": "MOSSE",
+    "tld": "TLD",
+}
+"""OpenCV's trackers that need no files, and how it writes them."""
+
+
+def _plain_tracker(cv2: Any, kind: str, name: str) -> Callable[[], Any]:
+    for module in (cv2, getattr(cv2, "legacy", None)):
+        make = getattr(module, f"Tracker{PLAIN.get(kind, '?')}", None)
+        if make is not None:
+            return lambda: make.create()
+    here = [one for one in PLAIN if hasattr(cv2, f"Tracker{PLAIN[one]}")]
+    more = "" if len(here) > 1 else "; its contrib wheel has more, see benchmarks/peers.py"
+    raise ConfigError(
+        f"opencv:{name} is not known here (OpenCV {cv2.__version__}); choose "
+        f"{', '.join(f'opencv:{one}' for one in here)} or opencv:nano:FOLDER{more}"
+    )
 
 
 def _one_file(folder: str, part: str) -> Path:

@@ -154,6 +154,16 @@ def make_uav123(root: Path) -> None:
     write_frames(root / "data_seq/UAV123/truck4", boxes_of(3), "{:06d}.jpg", first=577)
 
 
+def make_nfs(root: Path) -> None:
+    boxes = boxes_of(16)
+    form = '0 {} {} {} {} 1 0 0 0 "square"\n'
+    for split, step, name in (("240", 1, "ball"), ("30", 8, "ball")):
+        place = root / name / split
+        write_frames(place / name, boxes[::step], "{:05d}.jpg")
+        lines = (form.format(x, y, x + w, y + h) for x, y, w, h in filter(None, boxes))
+        put(place / f"{name}.txt", "".join(lines))
+
+
 def make_vot(root: Path) -> None:
     boxes = boxes_of(4, absent=(2,))
     put(root / "list.txt", "rect\npolygon\nmask\n")
@@ -265,6 +275,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "tnl2k": make_tnl2k,
     "otb": make_otb,
     "uav123": make_uav123,
+    "nfs": make_nfs,
     "vot": make_vot,
     "vid": make_vid,
     "coco": make_coco,

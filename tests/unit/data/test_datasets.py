@@ -26,6 +26,7 @@ EXPECTED = {
     "tnl2k": (["Square_video_01"] * 2, 3, [1], [1], None, "tnl2k/test"),
     "otb": (["Car4", "Football1", "Human4", "Jogging-1", "Jogging-2"], 4, [], [], None, "otb"),
     "uav123": (["bike1", "truck4_1", "truck4_2"], 4, [2], [2], None, "uav123"),
+    "nfs": (["ball"], 2, [], [], None, "nfs/30"),
     "vot": (["rect", "polygon", "mask"], 4, [2], [2], None, "vot"),
     "vid": (
         [f"ILSVRC2015_{one}_00000000.{n}" for one in ("train", "val") for n in (0, 1)],
@@ -85,6 +86,7 @@ def test_every_published_layout_has_a_made_folder() -> None:
         ("trackingnet", "test", 1),
         ("tnl2k", "train", 1),
         ("uav123", "uav20l", 1),
+        ("nfs", "240", 1),
         ("vid", "val", 2),
         ("coco", "train", 2),
         ("davis", "train", 2),

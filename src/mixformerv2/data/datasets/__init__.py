@@ -17,7 +17,21 @@ from pathlib import Path
 
 from ...errors import DataError
 from ..store import FolderStore, FrameStore, open_store, suffix_of
-from . import coco, exports, got10k, lasot, masks, otb, own, tnl2k, trackingnet, uav123, vid, vot
+from . import (
+    coco,
+    exports,
+    got10k,
+    lasot,
+    masks,
+    nfs,
+    otb,
+    own,
+    tnl2k,
+    trackingnet,
+    uav123,
+    vid,
+    vot,
+)
 from .base import AnnotatedSequence, Entry, Findings, Frames, Layout
 
 __all__ = [
@@ -46,6 +60,7 @@ LAYOUTS: dict[str, Layout] = {
         masks.YOUTUBE,
         masks.DAVIS,
         uav123.LAYOUT,
+        nfs.LAYOUT,
         otb.LAYOUT,
         vot.LAYOUT,
         exports.MOT,
