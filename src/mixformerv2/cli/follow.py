@@ -8,10 +8,10 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ from .. import __version__
 from ..box import Box
 from ..errors import SourceError
 from ..runtime.base import EngineInfo
-from ..tracking.result import TargetState, TrackResult
+from ..tracking.crowd import Crowd, Follower, Results, Start
+from ..tracking.result import TargetState
 from ..video.draw import Overlay
 from ..video.formats import export
 from ..video.formats.journal import Journal, JournalWriter, RunHeader
@@ -28,21 +29,6 @@ from ..video.source import Source, VideoFrame
 from ..video.writer import VideoWriter
 
 __all__ = ["Follower", "Outputs", "Summary", "follow"]
-
-Results = dict[int, TrackResult]
-
-
-class Follower(Protocol):
-    """What a run needs of a `MultiTracker`."""
-
-    @property
-    def info(self) -> EngineInfo: ...
-
-    def add(self, frame: Any, box: Any, id: int | None = None) -> int: ...  # noqa: A002
-
-    def update(self, frame: Any, time: float | None = None) -> Results: ...
-
-    def skip(self, time: float | None = None) -> Results: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +110,7 @@ def follow(
         OutputError: A file cannot be written any further.
     """
     summary = Summary(follower.info)
-    run = _Run(follower, boxes)
+    run = Crowd(follower, [Start(number, box) for number, box in enumerate(boxes, 1)])
     frames = iter(source)
     # The first good frame proves the boxes before any file is touched.
     opening = _until_started(frames, run)
@@ -170,61 +156,18 @@ def _header(source: Source, model: str, engine: EngineInfo) -> RunHeader:
     )
 
 
-class _Run:
-    """The objects, and what is known of them now."""
-
-    def __init__(self, follower: Follower, boxes: list[Box]) -> None:
-        self._follower = follower
-        self._boxes = boxes
-        self.started = False
-        self.seconds = 0.0
-
-    def take(self, frame: VideoFrame) -> Results:
-        """Results of the next frame; those of a broken one are the last boxes, lost."""
-        if frame.image is None:
-            results = self._follower.skip(frame.time) if self.started else self._given(None)
-        elif self.started:
-            began = time.perf_counter()
-            results = self._follower.update(frame.image, frame.time)
-            self.seconds += time.perf_counter() - began
-        else:
-            for number, box in enumerate(self._boxes, 1):
-                self._follower.add(frame.image, box, id=number)
-            self.started = True
-            results = self._given(frame.image)
-        # The tracker counts what it was given, the source what it holds.
-        return {
-            number: replace(result, frame=frame.index, time=frame.time)
-            for number, result in results.items()
-        }
-
-    def _given(self, image: NDArray[np.uint8] | None) -> Results:
-        """The given boxes as results; lost while the source has not shown anything yet."""
-        results: Results = {}
-        for number, box in enumerate(self._boxes, 1):
-            if image is None:
-                results[number] = TrackResult(box.xywh, 0.0, "lost", 0, 0.0)
-                continue
-            height, width = image.shape[:2]
-            x1, y1, x2, y2 = box.xyxy
-            whole = x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
-            seen = box if whole else box.intersect(width, height) or box
-            results[number] = TrackResult(seen.xywh, 1.0, "tracked", 0, 0.0)
-        return results
-
-
-def _until_started(frames: Iterator[VideoFrame], run: _Run) -> list[tuple[VideoFrame, Results]]:
+def _until_started(frames: Iterator[VideoFrame], run: Crowd) -> list[tuple[VideoFrame, Results]]:
     """Everything up to the first good frame, which starts the tracker."""
     done: list[tuple[VideoFrame, Results]] = []
     for frame in frames:
         done.append((frame, run.take(frame)))
-        if run.started:
+        if run.complete:
             return done
     raise SourceError("the source ended before its first frame; run it again")
 
 
 def _all_results(
-    opening: list[tuple[VideoFrame, Results]], frames: Iterator[VideoFrame], run: _Run
+    opening: list[tuple[VideoFrame, Results]], frames: Iterator[VideoFrame], run: Crowd
 ) -> Iterator[tuple[VideoFrame, Results]]:
     yield from opening
     opening.clear()  # a picture that is not needed any more
