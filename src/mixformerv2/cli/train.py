@@ -28,7 +28,17 @@ def run(
         ),
     ] = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check and print the settings, train nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print settings, plan, memory and the time of two steps; leave nothing.",
+        ),
+    ] = False,
+    pieces: Annotated[
+        bool,
+        typer.Option(
+            "--pieces", help="Cut the bundle's files into pieces under 16 MiB at the end."
+        ),
     ] = False,
 ) -> None:
     """Train a tracker. A folder that holds a checkpoint is carried on where it stopped.
@@ -44,18 +54,26 @@ def run(
         config = None
     settings = load_config(config, pairs)
     typer.echo(show_config(settings), err=not dry_run)
-    if dry_run:
-        return
     try:
         from ..training.loop import train
+        from ..training.rehearsal import rehearse
     except ModuleNotFoundError as error:
         raise EngineError(
             f"training needs {error.name}, which is not installed; "
             "run `pip install 'mixformerv2[train]'`"
         ) from error
+    if dry_run:
+        plan, figures = rehearse(settings, init)
+        typer.echo("\n".join(["", *plan, *figures.lines(settings)]))
+        return
     try:
         path = train(settings, out, minutes=minutes, init=init)
     except KeyboardInterrupt:
         typer.echo(f"\nstopped; `--out {out}` carries on from here", err=True)
         raise
+    if pieces:
+        from ..weights.pieces import split
+
+        for piece in split(out / "bundle"):
+            typer.echo(str(piece), err=True)
     typer.echo(f"\n{path}")

@@ -22,8 +22,10 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
 from .devices import make_fabric
 from .guard import LossGuard
+from .judge import Judge
 from .learner import moving_average, parameter_groups
 from .monitor import Monitor
+from .outcome import remove_layers, save_run_bundle, without_layers
 from .schedule import lr_factor
 from .stage import Batch, make_stage
 
@@ -64,9 +66,11 @@ def train(
     try:
         with _stopped_between_steps(run):
             run.go(minutes)
+        path = run.save()
+        if not run.interrupted:
+            run.end()
     finally:
         run.monitor.close()
-    path = run.save()
     if run.interrupted:
         raise KeyboardInterrupt
     return path
@@ -86,6 +90,7 @@ class Run:
             torch.set_num_threads(config.threads)
         self.fabric = make_fabric(config)
         self.stage = make_stage(config)
+        self.judge = Judge(config.eval)
         self.guard = LossGuard(folder, config.optim.explode, self.fabric.global_rank)
         self.step = 0
         self.seconds = 0.0
@@ -191,11 +196,13 @@ class Run:
             now = time.monotonic()
             over = self.interrupted or (minutes is not None and now - started > 60 * minutes)
             due = now - saved > 60 * self.config.save_minutes
-            over, due = self._agree(over), self._agree(due)
+            over, due, judge = self._agree(over, due, self.judge.due)
             if due:
                 self.save()
                 self._look()
-                saved = now
+                saved = time.monotonic()
+            if judge:
+                self.evaluate()
             if over:
                 break
         if self.batch:
@@ -207,11 +214,47 @@ class Run:
         first = self.step * self.config.optim.accumulate * world + rank
         return batch_stream(self.config, first=first, stride=world)
 
-    def _agree(self, wish: bool) -> bool:
-        """What the first process wishes: all must stop after the same step."""
+    def end(self) -> None:
+        """After the last step of this sitting: a bundle, and its figures where they are wanted."""
+        if self.judge.wanted:
+            self.evaluate()
+        else:
+            self.write_bundle()
+
+    def write_bundle(self) -> Path | None:
+        """Write `bundle/` in the run's folder: the moving average as a tracker.
+
+        None where the stage trains no tracker.
+        """
+        network, folder = self.stage.network(self.step), self.folder / "bundle"
+        if network is None or not self.is_first:
+            return None
+        removed = self.stage.removed(self.step)
+        save_run_bundle(
+            self.config,
+            without_layers(network, removed) if removed else network,
+            remove_layers(_plain(self.average.state_dict()), removed),
+            folder,
+            step=self.step,
+            seconds=self.seconds,
+        )
+        return folder
+
+    def evaluate(self) -> None:
+        """Track the sequences of the settings with the moving average; figures go to the log."""
+        began = time.monotonic()
+        bundle = self.write_bundle()
+        if bundle is not None:
+            figures = self.judge.figures(bundle)
+            if figures:
+                self.monitor.evaluated(self.step, figures, time.monotonic() - began)
+
+    def _agree(self, *wishes: bool) -> tuple[bool, ...]:
+        """What the first process wishes: all must do the same after the same step."""
         if self.fabric.world_size == 1:
-            return wish
-        return bool(self.fabric.broadcast(wish, src=0))
+            return wishes
+        agreed: tuple[bool, ...] = self.fabric.broadcast(wishes, src=0)
+        return agreed
 
     def _look(self) -> None:
         if self.is_first:

@@ -112,7 +112,8 @@ def target_share(boxes: Tensor, grid: int) -> Tensor:
 def mean_over_present(values: Tensor, present: Tensor, count: Tensor | None = None) -> Tensor:
     """Mean of `[B]` over the samples that show their target, or their sum over `count`."""
     total = present.sum() if count is None else count
-    return (values * present).sum() / total.clamp(min=1)
+    # A count of a step's mean may well be below one; where it is zero, so is the sum.
+    return (values * present).sum() / total.clamp(min=1e-6)
 
 
 def total_loss(

@@ -9,7 +9,7 @@ stage.place(device)                         teachers
 for step, batches in ...:
     stage.before_step((learner, average), step)             fading layers
     loss, terms = stage.losses(learner, batch, count)       once per batch of a step
-stage.outcome(average)                      what the next stage takes
+stage.network(step), stage.removed(step)    what the next stage takes
 ```
 """
 
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from .losses import Predictions
 
 if TYPE_CHECKING:
+    from ..models.config import ModelConfig
     from .config import TrainConfig
 
 __all__ = ["STAGES", "Batch", "Stage", "make_stage"]
@@ -81,6 +82,10 @@ class Stage:
     def compile(self) -> None:
         """Compile what the stage holds beside the learner."""
 
+    def teachers(self) -> tuple[nn.Module, ...]:
+        """Networks that teach and do not learn."""
+        return ()
+
     def train_mode(self, learner: nn.Module) -> None:
         """Set the modes of modules before a step."""
         learner.train()
@@ -117,6 +122,13 @@ class Stage:
     def describe(self) -> dict[str, Any]:
         """Plain values for the checkpoint: a run goes on only where they are equal."""
         return {"network": self.config.network.to_dict(), "stage": self.config.stage}
+
+    def network(self, step: int) -> ModelConfig | None:
+        """The tracker that the learner is at a step, fading layers with their gain.
+
+        None where no tracker is trained: there is then no bundle and no evaluation.
+        """
+        return self.config.network
 
     def removed(self, step: int) -> tuple[int, ...]:
         """Layers that are the identity from this step on, and no part of what comes out."""

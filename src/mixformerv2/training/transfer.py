@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import WeightsError
-from .checkpoint import load_checkpoint
 from .learner import Learner
+from .outcome import read_outcome
 
 __all__ = ["resample_bins", "start_from"]
 
@@ -44,13 +44,9 @@ def start_from(learner: nn.Module, source: str | Path) -> None:
     Raises:
         WeightsError: weights of another network.
     """
-    state = load_checkpoint(Path(source))
-    if state is not None:
-        wanted = state["average"]
-    else:
-        from ..weights.bundle import load_training_state
-
-        wanted = load_training_state(source)
+    wanted = read_outcome(source).state
+    # What only held a student to its teacher is of no use without that teacher.
+    wanted = {name: t for name, t in wanted.items() if not name.startswith("project.")}
     if isinstance(learner, Learner):
         wanted = _fit_bins(wanted, learner)
     try:

@@ -18,7 +18,8 @@ SMALL = {"width": 64, "depth": 2, "template_size": 32, "search_size": 64, "bins"
 
 def _save(learner: Learner, folder: Path) -> None:
     state = learner.state_dict()
-    save_checkpoint(folder, {"learner": state, "average": state, "step": 1})
+    network = learner.net.config.to_dict()
+    save_checkpoint(folder, {"learner": state, "average": state, "step": 1, "network": network})
 
 
 def test_resampled_rows_keep_their_place_in_the_crop() -> None:

@@ -1,0 +1,111 @@
+"""Files in pieces small enough for a mail, a form or a repository that refuses large ones.
+
+    python -m mixformerv2.weights.pieces split FOLDER
+    python -m mixformerv2.weights.pieces join FOLDER
+
+`model.safetensors` becomes `model.safetensors.1of3`, ... beside it; each is a plain part of its
+bytes, so that `cat model.safetensors.?of3` joins them too.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from pathlib import Path
+
+from ..errors import OutputError, WeightsError
+
+__all__ = ["LIMIT", "join", "split"]
+
+LIMIT = 15 << 20
+"""Bytes of a piece at most: under 16 MiB, whatever is wrapped around it."""
+
+_PIECE = re.compile(r"(?P<name>.+)\.(?P<number>\d+)of(?P<count>\d+)")
+
+
+def split(folder: str | Path, limit: int = LIMIT) -> list[Path]:
+    """Cut each file of a folder that is larger than the limit, and remove it.
+
+    Args:
+        folder: Of a bundle, or any.
+        limit: Bytes of a piece at most.
+
+    Returns:
+        The pieces.
+
+    Raises:
+        OutputError: they cannot be written; the whole file is left as it was.
+    """
+    out: list[Path] = []
+    for path in sorted(p for p in Path(folder).iterdir() if p.is_file()):
+        size = path.stat().st_size
+        if size <= limit or _PIECE.fullmatch(path.name):
+            continue
+        count = -(-size // limit)
+        digits = len(str(count))
+        pieces = [path.with_name(f"{path.name}.{n + 1:0{digits}d}of{count}") for n in range(count)]
+        try:
+            with path.open("rb") as file:
+                for piece in pieces:
+                    piece.write_bytes(file.read(limit))
+            path.unlink()
+        except OSError as error:
+            for piece in pieces:
+                piece.unlink(missing_ok=True)
+            raise OutputError(f"cannot cut {path} into pieces: {error.strerror}") from error
+        out += pieces
+    return out
+
+
+def join(folder: str | Path) -> list[Path]:
+    """Put the files of a folder together again, and remove the pieces.
+
+    Returns:
+        The whole files.
+
+    Raises:
+        WeightsError: a piece is missing.
+        OutputError: the file cannot be written; the pieces are left as they were.
+    """
+    found: dict[tuple[str, int], dict[int, Path]] = {}
+    for path in Path(folder).iterdir():
+        match = _PIECE.fullmatch(path.name)
+        if match:
+            key = match["name"], int(match["count"])
+            found.setdefault(key, {})[int(match["number"])] = path
+    out: list[Path] = []
+    for (name, count), pieces in sorted(found.items()):
+        missing = sorted(set(range(1, count + 1)) - set(pieces))
+        if missing:
+            raise WeightsError(
+                f"{folder} lacks piece {missing[0]} of {count} of {name}; copy all pieces"
+            )
+        whole = Path(folder) / name
+        part = whole.with_name(whole.name + ".part")
+        try:
+            with part.open("wb") as file:
+                for number in range(1, count + 1):
+                    file.write(pieces[number].read_bytes())
+            os.replace(part, whole)
+            for piece in pieces.values():
+                piece.unlink()
+        except OSError as error:
+            part.unlink(missing_ok=True)
+            raise OutputError(f"cannot write {whole}: {error.strerror}") from error
+        out.append(whole)
+    return out
+
+
+def main(argv: list[str]) -> int:
+    """The two commands of this module."""
+    if len(argv) != 2 or argv[0] not in ("split", "join"):
+        sys.stderr.write("python -m mixformerv2.weights.pieces split|join FOLDER\n")
+        return 2
+    work = split if argv[0] == "split" else join
+    sys.stdout.write("".join(f"{path}\n" for path in work(argv[1])))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))
