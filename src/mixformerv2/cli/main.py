@@ -31,6 +31,7 @@ VERBS: dict[str, str] = {
     "train": "Train a model.",
     "eval": "Measure a tracker on sequences with ground truth.",
     "bench": "Measure speed.",
+    "explain": "Show what the network looks at in a frame.",
 }
 """What `--help` says of each verb.
 

@@ -1,0 +1,118 @@
+"""Attention and distributions from the inside, against the network's own answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from mixformerv2.cli.boxes import read_boxes
+from mixformerv2.cli.main import build
+from mixformerv2.errors import BoxError, ConfigError, SourceError
+from mixformerv2.explain import entropy, explain_frame, prediction_attention, save_page, spread
+from mixformerv2.models import ModelConfig
+from mixformerv2.models.attention import Layer
+from mixformerv2.models.mixformerv2 import MixFormerV2
+from mixformerv2.weights.bundle import find_bundle
+
+ASSETS = find_bundle("t").parent
+CLIP = ASSETS / "demo.mp4"
+TRUTH = read_boxes(ASSETS / "demo.csv")
+
+
+def test_shares_sum_to_one_and_rebuild_what_the_tokens_get() -> None:
+    torch.manual_seed(0)
+    model = MixFormerV2(ModelConfig(width=128, depth=2, template_size=32, search_size=64)).eval()
+    t, o, s = torch.randn(1, 3, 32, 32), torch.randn(1, 3, 32, 32), torch.randn(1, 3, 64, 64)
+    seen = prediction_attention(model, (t, o), s)
+    total = seen.search.sum((3, 4)) + seen.templates.sum((3, 4, 5)) + seen.prediction.sum(3)
+    np.testing.assert_allclose(total, 1.0, atol=1e-5)
+    # The first layer's attention output, made of these shares, is the layer's own.
+    with torch.inference_mode():
+        backbone = model.backbone
+        layer = backbone.layers[0]
+        assert isinstance(layer, Layer)
+        x = layer.norm1(backbone.search_tokens(s))
+        k, v, _ = backbone.encode((t, o))[0]
+        _, _, own = layer.attn.split(x)
+        values = torch.cat([v, own], dim=2)[0]  # [h, N, d]
+        shares = torch.cat(
+            [
+                torch.from_numpy(part[0].reshape(2, 4, -1))
+                for part in (seen.templates, seen.search, seen.prediction)
+            ],
+            dim=-1,
+        )
+        rebuilt = layer.attn.join((shares @ values)[None])
+        expected = layer.attn.search(x, k, v)[:, -4:]
+    torch.testing.assert_close(rebuilt, expected, atol=1e-5, rtol=1e-4)
+
+
+def test_only_one_crop_at_a_time() -> None:
+    model = MixFormerV2(ModelConfig(width=64, depth=1, template_size=32, search_size=64)).eval()
+    t, s = torch.zeros(2, 3, 32, 32), torch.zeros(2, 3, 64, 64)
+    with pytest.raises(ConfigError, match="one crop at a time, got 2"):
+        prediction_attention(model, (t, t), s)
+
+
+def test_entropy_and_spread_of_known_distributions() -> None:
+    sure, even = np.eye(8)[3], np.full(8, 1 / 8)
+    assert entropy(np.stack([sure, even])).tolist() == [0.0, pytest.approx(1.0)]
+    assert spread(sure) == pytest.approx(0.0)
+    assert spread(even) == pytest.approx(np.arange(8).std() / 8)
+
+
+def test_insight_is_what_the_tracker_saw(tmp_path: Path) -> None:
+    insight = explain_frame(CLIP, TRUTH[0], 12, truth=TRUTH[12], engine="onnx")
+    assert insight.result.frame == 12
+    assert len(insight.scores) == 13
+    np.testing.assert_allclose(insight.probs.sum(1), 1.0, atol=1e-5)
+    # The box is the expectation of the distributions, and lies on the truth.
+    bins = insight.probs.shape[1]
+    np.testing.assert_allclose(insight.probs @ (np.arange(bins) / bins), insight.box, atol=1e-4)
+    assert insight.truth is not None
+    np.testing.assert_allclose(insight.box, insight.truth, atol=0.06)
+    # Attention is on the target: the tokens' last layer looks near the box, not at the rim.
+    heat = insight.attention.search[-1].mean((0, 1))
+    _, columns = np.indices(heat.shape)
+    centre = ((columns + 0.5) * heat).sum() / heat.sum() / heat.shape[1]
+    assert abs(centre - (insight.box[0] + insight.box[2]) / 2) < 0.15
+    text = save_page(insight, tmp_path / "look.html").read_text("utf-8")
+    found = re.search(r"const D = (\{.*?\});\n", text)
+    assert found is not None
+    data = json.loads(found[1])
+    assert data["frame"] == 12
+    assert "http" not in re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
+
+
+def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
+    insight = explain_frame(CLIP, TRUTH[0], 2, name="</script><script>alert(1)", engine="onnx")
+    assert "<script>alert" not in save_page(insight, tmp_path / "look.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("frame", "why"), [(0, "the box is given"), (10**6, "ends with frame")])
+def test_frames_that_cannot_be_explained(frame: int, why: str) -> None:
+    with pytest.raises(SourceError, match=why):
+        explain_frame(CLIP, TRUTH[0], frame, engine="onnx")
+
+
+def test_command_writes_page_and_picture(tmp_path: Path) -> None:
+    box = ",".join(str(v) for v in TRUTH[0].xywh)
+    arguments = ["explain", str(CLIP), "--box", box, "--frame", "5", "--engine", "onnx"]
+    result = CliRunner().invoke(build("explain"), [*arguments, "--out", str(tmp_path / "look")])
+    assert result.exit_code == 0, result.output
+    assert "entropy of the sides" in result.output
+    assert (tmp_path / "look.html").stat().st_size > 10_000
+    assert (tmp_path / "look.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_command_without_a_box_says_so() -> None:
+    with pytest.raises(BoxError, match="give --box"):
+        CliRunner().invoke(
+            build("explain"), ["explain", str(CLIP), "--frame", "5"], catch_exceptions=False
+        )
