@@ -1,0 +1,69 @@
+"""Files in pieces: the same bytes again, and nothing lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mixformerv2.errors import OutputError, WeightsError
+from mixformerv2.weights.pieces import LIMIT, join, main, split
+
+
+def _folder(tmp_path: Path) -> dict[str, bytes]:
+    content = {"big.bin": bytes(range(256)) * 10, "small.json": b"{}"}
+    for name, data in content.items():
+        (tmp_path / name).write_bytes(data)
+    return content
+
+
+def test_split_and_join_are_each_others_inverse(tmp_path: Path) -> None:
+    content = _folder(tmp_path)
+    pieces = split(tmp_path, limit=1000)
+    assert [p.name for p in pieces] == [f"big.bin.{n}of3" for n in (1, 2, 3)]
+    assert all(p.stat().st_size <= 1000 for p in tmp_path.iterdir())
+    assert b"".join(p.read_bytes() for p in pieces) == content["big.bin"]
+    assert join(tmp_path) == [tmp_path / "big.bin"]
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
+    assert join(tmp_path) == []
+
+
+def test_pieces_are_below_the_limit_of_mails_and_tools() -> None:
+    assert LIMIT < 16 * 2**20
+
+
+def test_more_than_nine_pieces_stay_in_order(tmp_path: Path) -> None:
+    content = _folder(tmp_path)
+    pieces = split(tmp_path, limit=200)
+    assert sorted(pieces) == pieces
+    assert len(list(tmp_path.glob("big.bin.*of13"))) == 13
+    join(tmp_path)
+    assert (tmp_path / "big.bin").read_bytes() == content["big.bin"]
+
+
+def test_a_missing_piece_is_named_and_nothing_is_written(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    split(tmp_path, limit=1000)[1].unlink()
+    with pytest.raises(WeightsError, match=r"lacks piece 2 of 3 of big\.bin"):
+        join(tmp_path)
+    assert not (tmp_path / "big.bin").exists()
+
+
+def test_a_full_disk_leaves_the_whole_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    content = _folder(tmp_path)
+
+    def full(self: Path, data: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match="No space left"):
+        split(tmp_path, limit=1000)
+    monkeypatch.undo()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
+
+
+def test_the_module_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _folder(tmp_path)
+    assert main(["split", str(tmp_path)]) == 0  # nothing is that large
+    assert capsys.readouterr().out == ""
+    assert main(["sprit"]) == 2
