@@ -1,17 +1,36 @@
-"""`mixformerv2 eval`: trackers side by side on a folder of sequences with truth."""
+"""`mixformerv2 eval`: trackers side by side on a benchmark, with a report."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from ..evaluation import Report, TrackerSpec
+    from ..evaluation import Report, Sequence, TrackerSpec
+    from ..evaluation.catalog import Found
+    from ..evaluation.robustness import Curve, Kind
 
 __all__ = ["run"]
+
+EPILOG = (
+    "Exit codes: 0 done, 2 wrong option, 5 output, 6 bundle, 9 data. A sequence in which a tracker "
+    "fails counts with zeros and is named; the run goes on and ends with 0."
+)
+_HOW = "How it is done"
+_COUNT = "Which frames count (the benchmark's own rules else)"
+_OUT = "What is kept"
+
+
+def _list(asked: bool) -> None:
+    if asked:
+        from .eval_tables import print_benchmarks
+
+        print_benchmarks()
+        raise typer.Exit
 
 
 def run(
@@ -19,169 +38,290 @@ def run(
         list[str],
         typer.Argument(
             metavar="TRACKER...",
-            help="A bundle's name or folder, still, opencv:mil, opencv:nano:FOLDER, "
-            "python:MODULE:CLASS.",
+            help="A bundle's name or folder; MODULE:CLASS, a class with init(frame, box) and "
+            "update(frame); opencv:csrt, opencv:mil, opencv:nano:FOLDER and others; "
+            "results:FOLDER, what another program wrote; still, a box that never moves. "
+            "LABEL=TRACKER names it.",
         ),
     ],
     root: Annotated[
-        Path,
-        typer.Option(
-            help="Folder of sequences: NAME/img and NAME/groundtruth.txt, clips with NAME.txt "
-            "beside them, or any layout of `mixformerv2 data layouts`."
-        ),
+        Path, typer.Option(help="The benchmark's folder, .zip or .lmdb, as it is published.")
     ],
+    benchmark: Annotated[
+        str,
+        typer.Option(help="lasot, got10k_val, uav123 ...; own: any layout. --benchmarks lists."),
+    ] = "own",
+    benchmarks: Annotated[
+        bool,
+        typer.Option("--benchmarks", help="List them and end.", is_eager=True, callback=_list),
+    ] = False,
+    names: Annotated[
+        str, typer.Option(help="Only these sequences, parted by commas.", rich_help_panel=_HOW)
+    ] = "",
     max_frames: Annotated[
-        int, typer.Option(help="Use at most so many frames of each sequence; 0 for all.")
-    ] = 300,
-    names: Annotated[str, typer.Option(help="Only these sequences, parted by commas.")] = "",
-    out: Annotated[
-        Path | None,
-        typer.Option(help="Keep boxes, scores and times here; a second run does what is missing."),
+        int | None,
+        typer.Option(
+            help="At most so many frames of each sequence, 0 for all. [own: 300, else all]",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
-    jobs: Annotated[int, typer.Option(help="Processes; speeds then share the machine.")] = 1,
-    engine: Annotated[str, typer.Option(help="auto, onnx, openvino or torch, for bundles.")] = (
-        "auto"
-    ),
-    threads: Annotated[int | None, typer.Option(help="Threads of the engine or of OpenCV.")] = None,
-    convention: Annotated[
+    jobs: Annotated[
+        int, typer.Option(help="Processes; speeds then share the machine.", rich_help_panel=_HOW)
+    ] = 1,
+    engine: Annotated[
+        str,
+        typer.Option(help="auto, onnx, openvino or torch, for bundles.", rich_help_panel=_HOW),
+    ] = "auto",
+    threads: Annotated[
+        int | None,
+        typer.Option(help="Threads of the engine or of OpenCV.", rich_help_panel=_HOW),
+    ] = None,
+    robustness: Annotated[
         str,
         typer.Option(
-            help="Frames that count: size (width and height above 0) or all-four (x, y too)."
+            help="Curves as well, parted by commas: box, dropped, jpeg, noise, blur, resolution, "
+            "or all. Each runs every sequence four times more.",
+            rich_help_panel=_HOW,
         ),
-    ] = "size",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures to this file.")
-    ] = None,
+    ] = "",
     presence: Annotated[
         bool,
         typer.Option(
             "--presence",
             help="Bundles: does the score tell the target from another sequence's? Its ROC AUC.",
+            rich_help_panel=_HOW,
         ),
     ] = False,
+    convention: Annotated[
+        str | None,
+        typer.Option(
+            help="size: true width and height above 0; all-four: x and y too.",
+            rich_help_panel=_COUNT,
+        ),
+    ] = None,
+    absent: Annotated[
+        str | None,
+        typer.Option(
+            help="Frames without the target: left-out, miss, or near (a miss of overlap, a hit of "
+            "distance).",
+            rich_help_panel=_COUNT,
+        ),
+    ] = None,
+    count_first: Annotated[
+        bool | None,
+        typer.Option(
+            "--count-first/--no-count-first",
+            help="The given frame counts as a hit.",
+            rich_help_panel=_COUNT,
+        ),
+    ] = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of attribute files that do not lie beside the data.",
+            rich_help_panel=_COUNT,
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Keep boxes, scores and times here, and the report; a second run does what is "
+            "missing.",
+            rich_help_panel=_OUT,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder for report.html, .md, .tex and .json. [--out]", rich_help_panel=_OUT
+        ),
+    ] = None,
+    no_pictures: Annotated[
+        bool,
+        typer.Option(
+            "--no-pictures",
+            help="No film strips: a report without frames of the data set.",
+            rich_help_panel=_OUT,
+        ),
+    ] = False,
+    no_paper: Annotated[
+        bool,
+        typer.Option("--no-paper", help="Leave the paper's own rows out.", rich_help_panel=_OUT),
+    ] = False,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the figures to this file.", rich_help_panel=_OUT),
+    ] = None,
 ) -> None:
-    """Measure trackers: AUC, precision, normalized precision, frames a second."""
+    """Measure trackers: success, precision, speed, with a report in pictures."""
     from ..errors import OutputError
-    from ..evaluation import TrackerSpec
+    from ..evaluation import Study, TrackerSpec, write_report
+    from ..evaluation.robustness import find_kinds
 
-    if json_file is not None and not json_file.parent.is_dir():
+    if json_file is not None and not json_file.absolute().parent.is_dir():
         raise OutputError(f"--json {json_file} cannot be written: its folder is not there")
-    only = [name for name in names.split(",") if name] or None
-    limit = max_frames or None
-    figures = []
-    for text in trackers:
-        spec = TrackerSpec(text, engine=engine, threads=threads)
-        if presence:
-            figures.append(_presence(spec, root, limit, only))
-        else:
-            figures.append(_measure(spec, root, limit, only, out, jobs, convention))
-    if json_file is not None:
-        _write_json(json_file, figures)
+    kinds = find_kinds(name for name in robustness.split(",") if name)
+    specs = _distinct([TrackerSpec(text, engine=engine, threads=threads) for text in trackers])
+    plan = _Plan(root, benchmark, names, max_frames, jobs, out, attributes)
+    plan.count(convention, absent, count_first)
+    if presence:
+        _write_json(json_file, [_presence(spec, plan.sequences) for spec in specs])
+        return
+    for spec in specs:
+        spec.identity()  # a tracker that cannot be had is said before an hour of others
+    reports = [plan.measure(spec) for spec in specs]
+    curves = tuple(
+        plan.robustness(spec, kinds, one) for spec, one in zip(specs, reports, strict=True) if kinds
+    )
+    study = Study(
+        tuple(reports),
+        tuple(plan.sequences),
+        plan.found.benchmark,
+        curves,
+        paper=not no_paper,
+    )
+    from .eval_tables import print_study
+
+    print_study(study, plan.folders)
+    _write_json(json_file, [one.as_dict() for one in reports])
+    if report or out:
+        page = write_report(study, report or out or "", pictures=not no_pictures)
+        typer.echo(f"report: {page}")
 
 
-def _measure(
-    spec: TrackerSpec,
-    root: Path,
-    max_frames: int | None,
-    names: list[str] | None,
-    out: Path | None,
-    jobs: int,
-    convention: str,
-) -> dict[str, object]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+def _distinct(specs: list[TrackerSpec]) -> list[TrackerSpec]:
+    from ..errors import ConfigError
 
-    from ..evaluation import evaluate, read_sequences
-    from ..evaluation.run import results_folder
+    labels = [spec.label for spec in specs]
+    for label in labels:
+        if labels.count(label) > 1:
+            raise ConfigError(f"two trackers are called {label}; name one: mine={label}")
+    return specs
 
-    spec.identity()  # a tracker that cannot be had is said before an hour of others
-    total = len(read_sequences(root, names))
-    folder = None if out is None else results_folder(out, spec, root, max_frames)
-    columns = (TextColumn(spec.label), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    console = Console(stderr=True)
-    with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
-        task = bar.add_task("", total=total)
-        report = evaluate(
-            spec,
-            root,
-            max_frames=max_frames,
-            names=names,
+
+class _Plan:
+    """What is measured, and how."""
+
+    def __init__(
+        self,
+        root: Path,
+        benchmark: str,
+        names: str,
+        max_frames: int | None,
+        jobs: int,
+        out: Path | None,
+        attributes: Path | None,
+    ) -> None:
+        from ..errors import ConfigError
+        from ..evaluation.catalog import find_benchmark, read_benchmark
+
+        chosen = find_benchmark(benchmark)
+        if max_frames is None:
+            max_frames = chosen.max_frames
+        self.max_frames = max_frames or None
+        if self.max_frames is not None and self.max_frames < 2:
+            raise ConfigError(f"max_frames must be at least 2, got {max_frames}")
+        if jobs < 1:
+            raise ConfigError(f"jobs must be at least 1, got {jobs}")
+        only = [name for name in names.split(",") if name] or None
+        self.found: Found = read_benchmark(benchmark, root, only, attributes=attributes)
+        self.sequences: list[Sequence] = [
+            one.first(self.max_frames) for one in self.found.sequences
+        ]
+        self.root, self.jobs, self.out = root, jobs, out
+        self.counting = self.found.benchmark.counting
+        self.folders: list[Path] = []
+
+    def count(self, convention: str | None, absent: str | None, first: bool | None) -> None:
+        """Take the user's rules of counting."""
+        changes: dict[str, Any] = {"convention": convention, "absent": absent, "first": first}
+        given = {key: value for key, value in changes.items() if value is not None}
+        self.counting = replace(self.counting, **given)
+
+    def measure(self, spec: TrackerSpec) -> Report:
+        """One tracker, with a bar."""
+        from ..evaluation.run import results_folder
+
+        folder = None
+        if self.out is not None and spec.folder is None:
+            folder = results_folder(self.out, spec, self.root, self.max_frames)
+            self.folders.append(folder)
+        return self._run(spec, spec.label, self.sequences, folder)
+
+    def robustness(self, spec: TrackerSpec, kinds: list[Kind], clean: Report) -> tuple[Curve, ...]:
+        """Its curves; results of others have none."""
+        from ..errors import ConfigError
+        from ..evaluation.robustness import robustness
+        from ..evaluation.run import results_folder
+
+        if spec.folder is not None:
+            raise ConfigError(f"{spec.spec} cannot be run, so it has no robustness curves")
+        label = ""
+
+        def say(kind: Kind, level: float) -> None:
+            nonlocal label
+            label = f"{spec.label}: {kind.title.lower()} {level:g}"
+
+        folder = None
+        if self.out is not None:
+            folder = results_folder(self.out, spec, self.root, self.max_frames) / "robustness"
+        return robustness(
+            lambda sequences, place: self._run(spec, label, sequences, place),
+            self.sequences,
+            kinds,
+            self.found.benchmark.columns[0],
+            clean=clean,
             out=folder,
-            jobs=jobs,
-            convention=convention,  # type: ignore[arg-type]  # checked where it is used
-            progress=lambda _: bar.advance(task),
-        )
-    _print(report)
-    if folder is not None:
-        Console().print(f"boxes, scores and times: {folder}", highlight=False, soft_wrap=True)
-    return report.as_dict()
-
-
-def _print(report: Report) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("sequence", no_wrap=True)
-    for column in ("frames", "AUC", "prec.", "norm. prec.", "fps"):
-        table.add_column(column, justify="right")
-    for one in report.sequences:
-        if one.error is not None:
-            table.add_row(one.name, "failed", "0.000", "0.000", "0.000", "", style="red")
-        else:
-            table.add_row(one.name, str(one.updates), *_cells(one.figures), f"{one.fps:.0f}")
-    if len(report.families) > 1:
-        table.add_section()
-        for name, family in report.families.items():
-            table.add_row(f"{name} ({family.sequences})", "", *_cells(family), f"{family.fps:.0f}")
-    table.add_section()
-    mean = report.mean
-    cells = ("", *_cells(mean), f"{mean.fps:.0f}")
-    table.add_row(f"mean of {mean.sequences}", *cells, style="bold")
-    console = Console()
-    console.print(f"{report.tracker}: {_protocol(report)}", highlight=False, soft_wrap=True)
-    console.print(table)
-    for one in report.failed:
-        console.print(
-            f"{one.name} failed and counts with zeros: {one.error}", style="red", soft_wrap=True
+            progress=say,
         )
 
+    def _run(
+        self, spec: TrackerSpec, title: str, sequences: list[Sequence], folder: Path | None
+    ) -> Report:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+        from rich.progress import TimeElapsedColumn as Elapsed
 
-def _cells(one: object) -> tuple[str, str, str]:
-    names = ("auc", "precision", "normalized_precision")
-    auc, precision, normalized = (f"{getattr(one, name):.3f}" for name in names)
-    return auc, precision, normalized
+        from ..evaluation import measure
+
+        console = Console(stderr=True)
+        bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            MofNCompleteColumn(),
+            Elapsed(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        with bar:
+            task = bar.add_task(title, total=len(sequences))
+            return measure(
+                spec,
+                sequences,
+                benchmark=self.found.benchmark,
+                counting=self.counting,
+                max_frames=self.max_frames,
+                out=folder,
+                jobs=self.jobs,
+                remarks=self.found.remarks,
+                progress=lambda _: bar.advance(task),
+            )
 
 
-def _protocol(report: Report) -> str:
-    length = "all frames" if report.max_frames is None else f"first {report.max_frames} frames"
-    counted = {"size": "w, h > 0", "all-four": "x, y, w, h > 0"}[report.convention]
-    return f"one pass, {length}, counting frames whose true {counted}"
-
-
-def _presence(
-    spec: TrackerSpec, root: Path, max_frames: int | None, names: list[str] | None
-) -> dict[str, object]:
+def _presence(spec: TrackerSpec, sequences: list[Sequence]) -> dict[str, object]:
     import numpy as np
     from rich.console import Console
 
     from ..errors import ConfigError
-    from ..evaluation import read_sequences
     from ..evaluation.presence import presence
     from ..runtime.select import load_engine
 
     if not spec.is_bundle:
         raise ConfigError(f"presence needs a bundle with a score, not {spec.spec}")
-    engine, config = load_engine(spec.spec, engine=spec.engine, threads=spec.threads)
+    engine, config = load_engine(spec.what, engine=spec.engine, threads=spec.threads)
     if not config.has_score:
         raise ConfigError(f"{spec.spec} has no score head, so its score says nothing of presence")
-    sequences = [one.first(max_frames) for one in read_sequences(root, names)]
     result = presence(engine, config.tracker, sequences)
     Console().print(
         f"{spec.label}: presence AUC {result.auc:.3f} "
@@ -194,9 +334,11 @@ def _presence(
     return {"tracker": spec.label, "presence_auc": result.auc}
 
 
-def _write_json(file: Path, figures: list[dict[str, object]]) -> None:
+def _write_json(file: Path | None, figures: list[dict[str, object]]) -> None:
     from ..errors import OutputError
 
+    if file is None:
+        return
     try:
         file.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     except OSError as error:

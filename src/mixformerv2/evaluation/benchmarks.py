@@ -13,7 +13,7 @@ those of `mixformerv2.data.datasets`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -42,6 +42,8 @@ class Sequence:
         layout: How its data set is laid out.
         attributes: Short names of what makes it hard.
         category: What the target is, where the set says so.
+        given: The box to start from, where it is not the true one.
+        alter: What is done to each frame before a tracker sees it: picture and number to picture.
     """
 
     name: str
@@ -52,6 +54,10 @@ class Sequence:
     layout: str = "own"
     attributes: frozenset[str] = frozenset()
     category: str | None = None
+    given: Box | None = None
+    alter: Callable[[NDArray[np.uint8], int], NDArray[np.uint8]] | None = field(
+        default=None, repr=False
+    )
 
     @property
     def family(self) -> str:
@@ -77,7 +83,7 @@ class Sequence:
     @property
     def box(self) -> Box:
         """The given box."""
-        return Box(*(float(v) for v in self.truth[0]))
+        return self.given or Box(*(float(v) for v in self.truth[0]))
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -88,7 +94,9 @@ class Sequence:
         Raises:
             DataError: a picture cannot be read, or the clip ends early.
         """
-        return iter(self.pictures)
+        if self.alter is None:
+            return iter(self.pictures)
+        return (self.alter(frame, index) for index, frame in enumerate(self.pictures))
 
     def frame(self, index: int) -> NDArray[np.uint8]:
         """One frame, counted from the given one.
@@ -100,10 +108,15 @@ class Sequence:
 
     def first(self, count: int | None) -> Sequence:
         """The same sequence, at most `count` frames long."""
-        absent = None if self.absent is None else self.absent[:count]
-        return replace(
-            self, pictures=self.pictures[:count], truth=self.truth[:count], absent=absent
-        )
+        return self._part(slice(None, count))
+
+    def pick(self, frames: list[int]) -> Sequence:
+        """The same sequence with some of its frames alone, the given one among them."""
+        return self._part(frames)
+
+    def _part(self, rows: slice | list[int]) -> Sequence:
+        absent = None if self.absent is None else self.absent[rows]
+        return replace(self, pictures=self.pictures[rows], truth=self.truth[rows], absent=absent)
 
 
 def read_sequences(

@@ -41,6 +41,7 @@ class Benchmark:
         clipped: Boxes are clipped to the picture before they are compared, as GOT-10k does it.
         server: Who has the truth, where it is not published.
         max_frames: At most so many frames of each sequence, None for all.
+        percent: Its tables print percent.
     """
 
     name: str
@@ -54,6 +55,7 @@ class Benchmark:
     clipped: bool = False
     server: str | None = None
     max_frames: int | None = None
+    percent: bool = True
 
     @property
     def origin(self) -> str:
@@ -123,6 +125,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             ("overlap", "sr_50", "sr_75"),
             pooled=True,
             clipped=True,
+            percent=False,
         ),
         Benchmark(
             "got10k_test",
@@ -135,6 +138,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             pooled=True,
             clipped=True,
             server="the server of GOT-10k",
+            percent=False,
         ),
         Benchmark(
             "otb100",

@@ -241,8 +241,12 @@ def _report(
     sequence: Sequence, result: Run | str, counting: Counting, clipped: bool
 ) -> SequenceReport:
     name, tags = sequence.name, (sequence.attributes, sequence.category)
-    if isinstance(result, str):
-        return SequenceReport(name, FAILED, 0, 0.0, result, *tags)
+    if isinstance(result, str):  # every frame that counts is a miss, the given one not counted
+        nothing = np.full_like(sequence.truth, np.nan)
+        given = replace(counting, first=False)
+        errors = frame_errors(sequence.truth, nothing, given, absent=sequence.absent)
+        figures = figures_of(errors) if len(errors.frames) else FAILED
+        return SequenceReport(name, figures, 0, 0.0, result, *tags, errors=errors)
     errors = frame_errors(
         sequence.truth,
         result.boxes,

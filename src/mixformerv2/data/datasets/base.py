@@ -63,13 +63,15 @@ class Frames(Sequence[NDArray[np.uint8]]):
         return len(self.names)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # overloads would hide it
-        """A frame `[H, W, 3]`, BGR; a slice gives `Frames`.
+        """A frame `[H, W, 3]`, BGR; a slice, or a list of numbers, gives `Frames`.
 
         Raises:
             DataError: the frame cannot be read, or the video ends before it.
         """
         if isinstance(index, slice):
             return Frames(self.store, self.names[index])
+        if isinstance(index, list):
+            return Frames(self.store, [self.names[one] for one in index])
         try:
             return self.store.frame(self.names[index])
         except EOFError as end:
