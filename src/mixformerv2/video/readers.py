@@ -34,6 +34,7 @@ __all__ = [
     "ContainerReader",
     "PictureReader",
     "Reader",
+    "Upright",
     "VideoFrame",
     "natural_key",
     "pictures_in",
@@ -233,7 +234,7 @@ class ContainerReader:
 
     def frames(self, start: int) -> Iterator[VideoFrame]:
         clock = _Clock(self._stream.time_base, self.fps)
-        turned = _Upright()
+        turned = Upright()
         for index, (pts, frame) in enumerate(self._shown()):
             when = clock.at(pts, index)
             if index >= start:
@@ -352,7 +353,7 @@ def _sensible_fps(rate: Any) -> float | None:
     return value if math.isfinite(value) and 0 < value <= _HIGHEST_FPS else None
 
 
-class _Upright:
+class Upright:
     """Turns decoded frames into upright BGR pictures."""
 
     def __init__(self) -> None:
