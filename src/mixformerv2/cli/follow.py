@@ -161,7 +161,7 @@ def _until_started(frames: Iterator[VideoFrame], run: Crowd) -> list[tuple[Video
     done: list[tuple[VideoFrame, Results]] = []
     for frame in frames:
         done.append((frame, run.take(frame)))
-        if run.complete:
+        if not run.waiting:
             return done
     raise SourceError("the source ended before its first frame; run it again")
 

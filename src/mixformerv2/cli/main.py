@@ -23,6 +23,7 @@ __all__ = ["VERBS", "build", "main"]
 VERBS: dict[str, str] = {
     "track": "Follow a target through a video, from one box.",
     "demo": "Track the shipped clip and compare with its truth.",
+    "serve": "Open a page: draw boxes, watch, correct, download; with an API.",
     "formats": "Turn a journal into CSV, MOT, COCO-video, CVAT or Label Studio.",
     "models": "List models: parameters, operations, sizes, licences.",
     "convert": "Turn a published checkpoint into a bundle.",
@@ -31,6 +32,7 @@ VERBS: dict[str, str] = {
     "train": "Train a model.",
     "eval": "Measure a tracker on sequences with ground truth.",
     "bench": "Measure speed.",
+    "batch": "Track many videos, on this machine or a cluster.",
     "explain": "Show what the network looks at in a frame.",
 }
 """What `--help` says of each verb.
@@ -45,6 +47,9 @@ _EXTRAS = {
     "yaml": "eval",
     "matplotlib": "eval",
     "openvino": "openvino",
+    "fastapi": "web",
+    "uvicorn": "web",
+    "websockets": "web",
 }
 _INTERRUPTED = 130
 _PIPE_CLOSED = 141

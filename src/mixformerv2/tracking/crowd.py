@@ -66,9 +66,9 @@ class Crowd:
         """Seconds in the tracker alone, without first frames."""
 
     @property
-    def complete(self) -> bool:
-        """Whether every target has been started."""
-        return not self._waiting
+    def waiting(self) -> list[Start]:
+        """Targets that have not been started yet."""
+        return list(self._waiting)
 
     def take(self, frame: VideoFrame) -> Results:
         """Results of a frame, by target; those of a broken one are the last boxes, lost.

@@ -1,0 +1,159 @@
+"""Rows of manifests: what is read, what is a fault of one row, and what of the whole file."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mixformerv2.batch.address import resolve
+from mixformerv2.batch.manifest import Target, read_manifest
+from mixformerv2.errors import ConfigError, DataError, MixFormerError
+
+
+def read(path: Path) -> list[Target]:
+    return list(read_manifest(str(path), str(path)))
+
+
+def write(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+ROWS: list[dict[str, Any]] = [
+    {"video": "a.mp4", "x": 1, "y": 2.5, "w": 3, "h": 4, "start": 7, "id": 9, "camera": "north"},
+    {"video": "a.mp4", "x": 10, "y": 20, "w": 30, "h": 40, "start": None, "id": None},
+]
+
+
+def as_csv(path: Path) -> Path:
+    return write(
+        path, "video,x,y,w,h,start,id,camera\na.mp4,1,2.5,3,4,7,9,north\na.mp4,10,20,30,40\n"
+    )
+
+
+def as_tsv(path: Path) -> Path:
+    text = as_csv(path).read_text().replace(",", "\t")
+    return write(path, text)
+
+
+def as_jsonl(path: Path) -> Path:
+    return write(path, "\n\n".join(json.dumps(row) for row in ROWS))
+
+
+def as_boxes(path: Path) -> Path:
+    rows = [{**row, "box": [row.pop(name) for name in "xywh"]} for row in map(dict, ROWS)]
+    return write(path, "\n".join(json.dumps(row) for row in rows))
+
+
+def as_parquet(path: Path) -> Path:
+    pq.write_table(
+        pa.Table.from_pylist([{**row, "camera": row.get("camera")} for row in ROWS]), path
+    )
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("l.csv", as_csv),
+        ("l.tsv", as_tsv),
+        ("l.jsonl", as_jsonl),
+        ("m.jsonl", as_boxes),
+        ("l.parquet", as_parquet),
+    ],
+)
+def test_the_same_rows_in_every_format(tmp_path: Path, name: str, make: Any) -> None:
+    first, second = read(make(tmp_path / name))
+    whole = str(tmp_path.resolve() / "a.mp4")
+    assert first == Target("a.mp4", whole, (1, 2.5, 3, 4), 7, 9, {"camera": "north"})
+    assert second == Target("a.mp4", whole, (10, 20, 30, 40))
+
+
+@pytest.mark.parametrize(
+    ("row", "fault"),
+    [
+        ("a.mp4,1,2,3,,", "row 2 .*four numbers"),
+        ("a.mp4,1,2,3,0,", "width 3 and height 0"),
+        ("a.mp4,1,2,nan,4,", "not finite"),
+        ("a.mp4,1,2,3,4,-1", "start must be a whole number from 0"),
+        ("a.mp4,1,2,3,4,1.5", "invalid literal"),
+    ],
+)
+def test_a_bad_row_comes_with_its_fault(tmp_path: Path, row: str, fault: str) -> None:
+    good = "a.mp4,1,2,3,4,5"
+    path = write(tmp_path / "l.csv", f"video,x,y,w,h,start\n{good}\n{row}\n{good}\n")
+    faults = [target.fault for target in read(path)]
+    assert faults[0] is faults[2] is None
+    assert faults[1] is not None
+    with pytest.raises(AssertionError, match=fault):
+        raise AssertionError(faults[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("l.csv", "", "must have the columns"),
+        ("l.csv", "clip,x,y,w,h\n", "must have the columns"),
+        ("l.csv", "video,x,y,w\n", "must have the columns"),
+        ("l.csv", "video,x,y,w,h\n,1,2,3,4\n", "row 1 names no video"),
+        ("l.jsonl", "{\n", "line 1 is not JSON"),
+        ("l.jsonl", "[" * 100_000, "line 1 is not JSON"),
+        ("l.jsonl", "[1]\n", "no JSON object"),
+        ("l.jsonl", "{}\n", "names no video"),
+        ("l.parquet", "PAR1", "cannot be read as Parquet"),
+    ],
+)
+def test_a_file_of_another_kind_is_refused(
+    tmp_path: Path, name: str, text: str, sentence: str
+) -> None:
+    with pytest.raises(DataError, match=sentence):
+        read(write(tmp_path / name, text))
+
+
+def test_a_manifest_of_an_unknown_kind_or_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="must end in one of"):
+        read(write(tmp_path / "l.xlsx", ""))
+    with pytest.raises(DataError, match="No such file"):
+        read(tmp_path / "gone.csv")
+
+
+def test_without_pyarrow_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "pyarrow", None)
+    with pytest.raises(ConfigError, match="pip install pyarrow"):
+        read(as_csv(tmp_path / "l.csv").rename(tmp_path / "l.parquet"))
+
+
+@pytest.mark.parametrize(
+    ("place", "base", "whole"),
+    [
+        ("a.mp4", "/data/list.csv", "/data/a.mp4"),
+        ("../a.mp4", "/data/lists/list.csv", "/data/a.mp4"),
+        ("/x/a.mp4", "/data/list.csv", "/x/a.mp4"),
+        ("a.mp4", "file:///data/list.csv", "/data/a.mp4"),
+        ("file:///x/a%20b.mp4", "/data/list.csv", "/x/a b.mp4"),
+        ("clips/a.mp4", "s3://bucket/list.csv", "s3://bucket/clips/a.mp4"),
+        ("s3://other/a.mp4", "/data/list.csv", "s3://other/a.mp4"),
+        ("rtsp://camera/1", "s3://bucket/list.csv", "rtsp://camera/1"),
+    ],
+)
+def test_relative_videos_are_beside_the_manifest(place: str, base: str, whole: str) -> None:
+    assert resolve(place, base) == whole
+
+
+@given(st.binary(max_size=300), st.sampled_from([".csv", ".tsv", ".jsonl", ".parquet"]))
+def test_any_bytes_are_rows_or_a_sentence(
+    tmp_path_factory: pytest.TempPathFactory, data: bytes, suffix: str
+) -> None:
+    path = tmp_path_factory.getbasetemp() / f"fuzz{suffix}"
+    path.write_bytes(data if suffix != ".csv" else b"video,x,y,w,h\n" + data)
+    with suppress(MixFormerError):
+        for target in read(path):
+            assert (target.box is None) == (target.fault is not None)
