@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from ..models.config import ModelConfig
     from ..weights.convert import Conversion
 
 __all__ = ["run"]
@@ -35,7 +36,7 @@ def run(
         bool, typer.Option("--overwrite", help="Replace a bundle that is in OUT already.")
     ] = False,
 ) -> None:
-    """Turn a published MixFormerV2 checkpoint into a bundle that `track --model OUT` takes.
+    """Turn a published MixFormerV2 or MixViT checkpoint into a bundle for `track --model OUT`.
 
     Depth, width, MLP ratio, bins, crop sizes and heads are worked out from the tensors. No code
     that the file may hold is run, and nothing is written unless all of it could be read.
@@ -55,13 +56,14 @@ def _print(file: Path, out: Path, done: Conversion) -> None:
 
     found, bundle = done.official, done.bundle
     arch, tracker = found.config, bundle.tracker
+    family = "MixViT" if arch.corner_head else "MixFormerV2"
     table = Table(show_header=False, box=None, pad_edge=False)
     rows = {
-        "network": f"{arch.depth} layers, width {arch.width}, MLP ratio {arch.mlp_ratio:g}, "
-        f"{arch.heads} heads",
+        "network": f"{family}, {arch.depth} layers, width {arch.width}, "
+        f"MLP ratio {arch.mlp_ratio:g}, {arch.heads} heads",
         "crops": f"template {arch.template_size}, search {arch.search_size}, "
         f"patches of {arch.patch_size} pixels",
-        "heads": f"{arch.bins} bins for each side, "
+        "heads": f"{_box_head(arch)}, "
         + ("with a score" if arch.score_head else "no score head: templates stay as they are"),
         "parameters": f"{parameters(arch) / 1e6:.3f} M",
         "search factor": f"{tracker.search_factor:g}",
@@ -79,6 +81,13 @@ def _print(file: Path, out: Path, done: Conversion) -> None:
     console.print(f"{file}", soft_wrap=True, markup=False)
     console.print(table)
     console.print(f"bundle: {out}", soft_wrap=True, markup=False)
+
+
+def _box_head(arch: ModelConfig) -> str:
+    if not arch.corner_head:
+        return f"{arch.bins} bins for each side"
+    kind = "plain" if arch.box_head == "corner" else "pyramidal"
+    return f"{kind} corner head, maps of {arch.bins} x {arch.bins}"
 
 
 def _ignored(names: tuple[str, ...]) -> str:

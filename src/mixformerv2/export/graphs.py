@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ..models.mixformerv2 import MixFormerV2
+from ..models.network import Network
 from ..weights.bundle import IMAGENET_MEAN, IMAGENET_STD, Triple
 
 __all__ = ["Preprocess", "SearchGraph", "TemplateGraph"]
@@ -38,24 +38,26 @@ class Preprocess(nn.Module):
 class TemplateGraph(nn.Module):
     """Templates to the memory that `SearchGraph` takes; runs when a template changes."""
 
-    def __init__(self, model: MixFormerV2, prepare: Preprocess) -> None:
+    def __init__(self, model: Network, prepare: Preprocess) -> None:
         super().__init__()
-        self.backbone = model.backbone
+        self.model = model
         self.prepare = prepare
 
     def forward(self, templates: Tensor) -> Tensor:
-        """`[B, N, T, T, 3]` uint8 BGR to keys and values `[L, 2, B, h, N * nt, 64]`."""
-        tokens = self.backbone.stem(self.prepare(templates.flatten(0, 1)))
-        tokens = tokens + self.backbone.pos_template  # [B * N, nt, C]
-        together = tokens.reshape(templates.shape[0], -1, tokens.shape[-1])
-        encoded = self.backbone.encode_tokens(together)
-        return torch.stack([torch.stack([k, v]) for k, v, _ in encoded])
+        """`[B, N, T, T, 3]` uint8 BGR to keys and values `[M, 2, B, h, N * nt, 64]`.
+
+        M is the number of layers, and one more where a MixViT has a score module.
+        """
+        backbone = self.model.backbone
+        tokens = backbone.stem(self.prepare(templates.flatten(0, 1)))
+        tokens = tokens + backbone.pos_template  # [B * N, nt, C]
+        return self.model.remember(tokens.reshape(templates.shape[0], -1, tokens.shape[-1]))
 
 
 class SearchGraph(nn.Module):
     """Search crops and memory to boxes, scores and distributions; runs for each frame."""
 
-    def __init__(self, model: MixFormerV2, prepare: Preprocess) -> None:
+    def __init__(self, model: Network, prepare: Preprocess) -> None:
         super().__init__()
         self.model = model
         self.prepare = prepare

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelConfig
-from .registry import create, list_models, load, model_config
+from .registry import build, create, list_models, load, model_config
 
 if TYPE_CHECKING:
-    from .mixformerv2 import Features, MixFormerV2, Output
+    from .mixformerv2 import MixFormerV2
+    from .mixvit import MixViT
+    from .network import Features, Network, Output
 
 __all__ = [
     "Features",
     "MixFormerV2",
+    "MixViT",
     "ModelConfig",
+    "Network",
     "Output",
+    "build",
     "create",
     "list_models",
     "load",
@@ -22,10 +28,17 @@ __all__ = [
 ]
 
 
+_LAZY = {
+    "Features": ".network",
+    "MixFormerV2": ".mixformerv2",
+    "MixViT": ".mixvit",
+    "Network": ".network",
+    "Output": ".network",
+}
+
+
 def __getattr__(name: str) -> Any:
     # PyTorch takes two seconds to import; whoever asks for a configuration should not pay.
-    if name in ("Features", "MixFormerV2", "Output"):
-        from . import mixformerv2
-
-        return getattr(mixformerv2, name)
+    if name in _LAZY:
+        return getattr(import_module(_LAZY[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -9,12 +9,13 @@ from torch import Tensor
 
 from .backbone import sincos_2d
 from .config import ModelConfig
-from .mixformerv2 import MixFormerV2
+from .network import Network
+from .registry import build
 
 __all__ = ["assemble"]
 
 
-def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> MixFormerV2:
+def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> Network:
     """The network with these weights, in eval mode.
 
     Random weights are never drawn, which takes seconds for S and B; the tensors become the
@@ -28,14 +29,14 @@ def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> MixFormerV2:
         RuntimeError: a tensor that is missing, unknown or of another shape.
 
     Example:
-        >>> small = MixFormerV2(ModelConfig(width=64, depth=1, template_size=32, search_size=64))
+        >>> small = build(ModelConfig(width=64, depth=1, template_size=32, search_size=64))
         >>> assemble(small.config, small.state_dict()).config == small.config
         True
     """
     with torch.device("meta"):
-        model = MixFormerV2(config)
+        model = build(config)
     model.load_state_dict(dict(weights), assign=True)
-    device = model.backbone.prediction_tokens.device
+    device = next(model.parameters()).device
     # The fixed embeddings are no part of a state dict, so they have no values yet.
     for name, grid in (
         ("pos_template", config.template_grid),

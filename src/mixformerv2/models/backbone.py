@@ -74,7 +74,7 @@ class ConvStem(nn.Module):
 
 
 class Backbone(nn.Module):
-    """Stem, position embeddings, prediction tokens and the layers."""
+    """Stem, position embeddings, prediction tokens (none in a MixViT) and the layers."""
 
     pos_template: Tensor
     pos_search: Tensor
@@ -85,9 +85,10 @@ class Backbone(nn.Module):
         c, tokens = config.width, config.prediction_tokens
         stem = PatchStem if config.stem == "patch" else ConvStem
         self.stem = stem(c, config.patch_size)
-        self.prediction_tokens = nn.Parameter(torch.zeros(1, tokens, c))
-        self.pos_prediction = nn.Parameter(torch.zeros(1, tokens, c))
-        device = self.prediction_tokens.device
+        if tokens:
+            self.prediction_tokens = nn.Parameter(torch.zeros(1, tokens, c))
+            self.pos_prediction = nn.Parameter(torch.zeros(1, tokens, c))
+        device = self.stem.proj.weight.device
         pos_template = sincos_2d(c, config.template_grid)[None].to(device)
         pos_search = sincos_2d(c, config.search_grid)[None].to(device)
         self.register_buffer("pos_template", pos_template, persistent=False)
@@ -113,7 +114,9 @@ class Backbone(nn.Module):
 
     def search_tokens(self, search: Tensor) -> Tensor:
         """`[B, 3, S, S]` to search and prediction tokens `[B, Ns + P, C]`."""
-        tokens = self.stem(search) + self.pos_search
+        tokens: Tensor = self.stem(search) + self.pos_search
+        if not self.config.prediction_tokens:
+            return tokens
         asking = (self.prediction_tokens + self.pos_prediction).expand(search.shape[0], -1, -1)
         return torch.cat([tokens, asking], dim=1)
 

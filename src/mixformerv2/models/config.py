@@ -14,7 +14,14 @@ HEAD_WIDTH = 64
 """Width of one attention head, as in the published code."""
 
 Stem = Literal["patch", "conv"]
-BoxHeadKind = Literal["four_tokens_shared", "four_tokens_own", "one_token_four", "one_token_direct"]
+BoxHeadKind = Literal[
+    "four_tokens_shared",
+    "four_tokens_own",
+    "one_token_four",
+    "one_token_direct",
+    "corner",
+    "corner_pyramid",
+]
 
 
 def stem_channels(width: int, patch_size: int) -> tuple[int, ...]:
@@ -25,7 +32,7 @@ def stem_channels(width: int, patch_size: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """Architecture of a MixFormerV2 network.
+    """Architecture of a MixFormerV2 network, or of its teacher MixViT.
 
     Attributes:
         width: Channels of a token, a multiple of 64 (one attention head is 64 wide).
@@ -34,13 +41,16 @@ class ModelConfig:
         patch_size: Pixels of a token's side.
         template_size: Side of the template crop, pixels.
         search_size: Side of the search crop, pixels.
-        bins: Bins of each side's distribution; bin i stands at i/bins of the crop.
+        bins: Bins of each side's distribution; bin i stands at i/bins of the crop. A corner head
+            sets it itself: the side of its maps.
         stem: "patch" is one strided projection, as published; "conv" is a stack of 3x3
             convolutions of stride 2, which learns faster from little data (our own models).
         box_head: "four_tokens_shared" (T4, the default), and the alternatives of Tables 3a and 8a:
             "four_tokens_own" (four MLPs), "one_token_four" (one token, four MLPs) and
-            "one_token_direct" (T1: one token regresses the box).
-        score_head: Whether there is a score head.
+            "one_token_direct" (T1: one token regresses the box). "corner" and "corner_pyramid"
+            make it a MixViT, without prediction tokens.
+        head_channels: Channels of a corner head's first convolution; later ones have fewer.
+        score_head: Whether there is a score head; the score prediction module in a MixViT.
         drop_path: Stochastic depth of the last layer while training; earlier layers get less.
         layer_gain: Factor on both branches of a layer, `{layer: value}`, for fading layers out
             (eq. 8 and 9); layers that are not named have 1.
@@ -65,9 +75,18 @@ class ModelConfig:
     score_head: bool = True
     drop_path: float = 0.0
     layer_gain: Mapping[int, float] = field(default_factory=dict)
+    head_channels: int = 384
 
     def __post_init__(self) -> None:
-        whole = ("width", "depth", "patch_size", "template_size", "search_size", "bins")
+        whole = (
+            "width",
+            "depth",
+            "patch_size",
+            "template_size",
+            "search_size",
+            "bins",
+            "head_channels",
+        )
         for name in whole:
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
@@ -96,6 +115,8 @@ class ModelConfig:
             raise ConfigError(
                 f"box_head must be one of {get_args(BoxHeadKind)}, got {self.box_head!r}"
             )
+        if self.corner_head:
+            self._check_corner_head()
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path must be from 0 to below 1, got {self.drop_path!r}")
         gains = {int(layer): float(gain) for layer, gain in self.layer_gain.items()}
@@ -103,6 +124,20 @@ class ModelConfig:
         wrong = [layer for layer in gains if not 0 <= layer < self.depth]
         if wrong:
             raise ConfigError(f"layer_gain names layers {wrong}, but depth is {self.depth}")
+
+    def _check_corner_head(self) -> None:
+        if self.head_channels % 8 or self.head_channels > 4096:
+            raise ConfigError(
+                "head_channels must be a multiple of 8 and at most 4096, for a corner head halves "
+                f"them three times, got {self.head_channels}"
+            )
+        times = 4 if self.box_head == "corner_pyramid" else 1
+        object.__setattr__(self, "bins", times * self.search_grid)
+
+    @property
+    def corner_head(self) -> bool:
+        """Whether this is a MixViT: corner maps from the search tokens, no prediction tokens."""
+        return self.box_head.startswith("corner")
 
     @property
     def heads(self) -> int:
@@ -126,12 +161,18 @@ class ModelConfig:
 
     @property
     def prediction_tokens(self) -> int:
-        """Number of learnable prediction tokens, 4 or 1."""
+        """Number of learnable prediction tokens: 4 or 1, and none with a corner head."""
+        if self.corner_head:
+            return 0
         return 4 if self.box_head.startswith("four") else 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON and YAML; `from_dict` takes them back."""
         values = asdict(self)
+        if not self.corner_head:
+            # Says nothing of such a network, whose settings are as they were before there were
+            # corner heads: checkpoints compare them.
+            del values["head_channels"]
         values["layer_gain"] = {str(layer): gain for layer, gain in self.layer_gain.items()}
         return values
 

@@ -11,9 +11,9 @@ from ..errors import ConfigError
 from .config import ModelConfig
 
 if TYPE_CHECKING:
-    from .mixformerv2 import MixFormerV2
+    from .network import Network
 
-__all__ = ["create", "list_models", "load", "model_config"]
+__all__ = ["build", "create", "list_models", "load", "model_config"]
 
 
 def mixformerv2_b() -> ModelConfig:
@@ -39,10 +39,67 @@ def mixformerv2_t() -> ModelConfig:
     )
 
 
+def mixformerv2_t256() -> ModelConfig:
+    """T, wider and deeper: a student or teacher that still trains on one small machine."""
+    return replace(mixformerv2_t(), width=256, depth=8)
+
+
+def mixformerv2_t384() -> ModelConfig:
+    """T at half the width of B, 12 layers deep: the start of a small plan."""
+    return replace(mixformerv2_t(), width=384, depth=12)
+
+
+def mixvit_b() -> ModelConfig:
+    """MixViT-B with the pyramidal corner head: 12 layers, 288-pixel search crop."""
+    return ModelConfig(depth=12, search_size=288, template_size=128, box_head="corner_pyramid")
+
+
+def mixvit_l() -> ModelConfig:
+    """MixViT-L with the pyramidal corner head, the paper's teacher: width 1024, 24 layers."""
+    return replace(mixvit_b(), width=1024, depth=24)
+
+
+def mixvit_b_224() -> ModelConfig:
+    """MixViT-B with the plain corner head at 224 pixels, the teacher of S."""
+    return replace(mixvit_b(), search_size=224, template_size=112, box_head="corner")
+
+
+def mixvit_l_224() -> ModelConfig:
+    """MixViT-L with the plain corner head at 224 pixels."""
+    return replace(mixvit_b_224(), width=1024, depth=24)
+
+
+def mixvit_t() -> ModelConfig:
+    """T's crops, stem and width with a pyramidal corner head: the smallest teacher."""
+    return replace(mixformerv2_t(), box_head="corner_pyramid", head_channels=96)
+
+
+def mixvit_t256() -> ModelConfig:
+    """A teacher for T of width 256 and 8 layers."""
+    return replace(mixformerv2_t256(), box_head="corner_pyramid", head_channels=128)
+
+
+def mixvit_t384() -> ModelConfig:
+    """A teacher for T of width 384 and 12 layers."""
+    return replace(mixformerv2_t384(), box_head="corner_pyramid", head_channels=192)
+
+
 _MODELS: dict[str, Callable[[], ModelConfig]] = {
-    "mixformerv2_b": mixformerv2_b,
-    "mixformerv2_s": mixformerv2_s,
-    "mixformerv2_t": mixformerv2_t,
+    made.__name__: made
+    for made in (
+        mixformerv2_b,
+        mixformerv2_s,
+        mixformerv2_t,
+        mixformerv2_t256,
+        mixformerv2_t384,
+        mixvit_b,
+        mixvit_b_224,
+        mixvit_l,
+        mixvit_l_224,
+        mixvit_t,
+        mixvit_t256,
+        mixvit_t384,
+    )
 }
 
 
@@ -50,7 +107,7 @@ def list_models() -> list[str]:
     """Names that `create` takes.
 
     Example:
-        >>> list_models()
+        >>> list_models()[:3]
         ['mixformerv2_b', 'mixformerv2_s', 'mixformerv2_t']
     """
     return sorted(_MODELS)
@@ -71,7 +128,23 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
         raise ConfigError(f"unknown setting for {name}: {error}") from error
 
 
-def create(name: str, **overrides: Any) -> MixFormerV2:
+def build(config: ModelConfig) -> Network:
+    """A network with random weights, of the family that its head belongs to.
+
+    Example:
+        >>> type(build(ModelConfig(width=64, depth=1, box_head="corner"))).__name__
+        'MixViT'
+    """
+    if config.corner_head:
+        from .mixvit import MixViT
+
+        return MixViT(config)
+    from .mixformerv2 import MixFormerV2
+
+    return MixFormerV2(config)
+
+
+def create(name: str, **overrides: Any) -> Network:
     """A network with random weights.
 
     Args:
@@ -86,12 +159,10 @@ def create(name: str, **overrides: Any) -> MixFormerV2:
         >>> model.config.depth
         2
     """
-    from .mixformerv2 import MixFormerV2
-
-    return MixFormerV2(model_config(name, **overrides))
+    return build(model_config(name, **overrides))
 
 
-def load(bundle: str | Path) -> MixFormerV2:
+def load(bundle: str | Path) -> Network:
     """The network of a bundle, with its weights, in eval mode.
 
     Args:

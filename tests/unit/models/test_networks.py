@@ -156,7 +156,20 @@ def test_drop_path_keeps_the_mean_and_drops_whole_samples() -> None:
 
 
 def test_names_and_sizes_of_the_paper() -> None:
-    assert list_models() == ["mixformerv2_b", "mixformerv2_s", "mixformerv2_t"]
+    assert list_models() == [
+        "mixformerv2_b",
+        "mixformerv2_s",
+        "mixformerv2_t",
+        "mixformerv2_t256",
+        "mixformerv2_t384",
+        "mixvit_b",
+        "mixvit_b_224",
+        "mixvit_l",
+        "mixvit_l_224",
+        "mixvit_t",
+        "mixvit_t256",
+        "mixvit_t384",
+    ]
     small = create("mixformerv2_s").config
     assert (small.depth, small.mlp_ratio, small.search_size, small.template_size) == (
         4,
@@ -176,7 +189,7 @@ def test_names_and_sizes_of_the_paper() -> None:
         ({"search_size": 130}, "multiple of patch_size"),
         ({"bins": 96.5}, "bins must be a whole number"),
         ({"stem": "foo"}, "stem must be one of"),
-        ({"box_head": "corner"}, "box_head must be one of"),
+        ({"box_head": "corners"}, "box_head must be one of"),
         ({"layer_gain": {9: 0.5}}, "layer_gain names layers"),
         ({"mlp_ratio": -1.0}, "mlp_ratio must be"),
         ({"drop_path": 1.0}, "drop_path must be"),

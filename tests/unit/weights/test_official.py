@@ -19,7 +19,6 @@ from torch import Tensor
 from mixformerv2.errors import WeightsError
 from mixformerv2.weights import from_official
 from mixformerv2.weights.official import inspect_official, read_checkpoint
-from tests.golden import weights as golden
 
 from .published import state_dict
 
@@ -158,13 +157,6 @@ def test_refused_with_one_sentence(case: str) -> None:
         inspect_official(state, source="it.pth")
     assert str(caught.value).startswith("it.pth")
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["mixvit_b_pyramid", "mixvit_b_corner_224"])
-def test_mixvit_is_told_apart(name: str) -> None:
-    empty = {key: torch.empty(shape) for key, shape in golden.shapes(name).items()}
-    with pytest.raises(WeightsError, match=r"is a MixViT checkpoint .* cannot be converted yet"):
-        inspect_official(empty)
 
 
 class RunsCode:
