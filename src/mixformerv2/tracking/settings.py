@@ -10,6 +10,18 @@ from ..errors import ConfigError
 __all__ = ["TrackerSettings"]
 
 
+_RANGES = {
+    "search_lead": (0.0, 2.0),
+    "search_growth": (1.0, 2.0),
+    "search_growth_max": (1.0, 8.0),
+    "max_scale_change": (0.0, 100.0),
+    "size_damping": (0.0, 0.99),
+    "smooth_hz": (0.0, 1000.0),
+    "smooth_gain": (0.0, 1000.0),
+}
+"""Least and greatest values of the settings that are plain numbers."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrackerSettings:
     """Geometry, template policy and the thresholds of the states.
@@ -27,6 +39,17 @@ class TrackerSettings:
         lost_until: and stays "lost" until the score is at least this.
         uncertain_below: The state becomes "uncertain" when the score falls below this,
         uncertain_until: and stays "uncertain" until the score is at least this.
+        mirror: Show the network each crop mirrored too, and answer the mean of both.
+        search_lead: How far the search goes ahead of a moving target: shares of its last motion.
+        search_growth: While the state is not "tracked", the side of the search region grows by
+            this factor in each frame; 1 never grows it.
+        search_growth_max: Up to so many times its usual side.
+        max_scale_change: Largest factor by which a side may change from frame to frame; 0 sets no
+            limit.
+        size_damping: What share of the last size stays in each frame, 0 for none.
+        smooth_hz: Cutoff of the One-Euro filter on the answered boxes, in hertz; 0 answers them
+            as they are. The search does not see the filter.
+        smooth_gain: What a speed of one box length a second adds to that cutoff, in hertz.
     """
 
     template_size: int
@@ -40,6 +63,14 @@ class TrackerSettings:
     lost_until: float = 0.3
     uncertain_below: float = 0.4
     uncertain_until: float = 0.5
+    mirror: bool = False
+    search_lead: float = 0.0
+    search_growth: float = 1.0
+    search_growth_max: float = 2.0
+    max_scale_change: float = 0.0
+    size_damping: float = 0.0
+    smooth_hz: float = 0.0
+    smooth_gain: float = 1.0
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):
@@ -64,4 +95,12 @@ class TrackerSettings:
             raise ConfigError(
                 "thresholds must rise: lost_below <= lost_until <= uncertain_below <= "
                 f"uncertain_until, got {rising}"
+            )
+        for name, (low, high) in _RANGES.items():
+            value = getattr(self, name)
+            if not (math.isfinite(value) and low <= value <= high):
+                raise ConfigError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
+        if 0.0 < self.max_scale_change <= 1.0:
+            raise ConfigError(
+                f"max_scale_change must be above 1, or 0 for no limit, got {self.max_scale_change}"
             )

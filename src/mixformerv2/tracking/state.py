@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import StateError
+from .motion import Motion, Smooth
 from .policy import Templates
 from .result import TargetState
 
@@ -29,6 +30,8 @@ _MAGIC = b"MFT1"
 _LENGTH = struct.Struct("<I")
 _MAX_HEADER = 65536
 _MAX_FRAME = 1 << 53
+_MAX_GROWTH = 8.0
+_AT_REST = Motion()
 _NOT_OURS = "these bytes are not a saved tracker state; make one with Tracker.save_state()"
 
 
@@ -44,6 +47,7 @@ class TrackState:
         frame_size: Its width and height in pixels.
         templates: What the target looks like.
         weights_sha256: The weights that the scores came from; other weights refuse the state.
+        motion: How the target moves; all at rest where no setting asks for it.
     """
 
     box: Box
@@ -53,6 +57,12 @@ class TrackState:
     frame_size: tuple[int, int]
     templates: Templates
     weights_sha256: str
+    motion: Motion = _AT_REST
+
+    @property
+    def answer(self) -> Box:
+        """The box that was answered: the target's, smoothed where that is on."""
+        return self.box if self.motion.smooth is None else self.motion.smooth.box
 
     def to_bytes(self) -> bytes:
         """A few dozen kilobytes from which `from_bytes` makes the same state."""
@@ -76,6 +86,8 @@ class TrackState:
             "best": templates.best,
             "pixels_sha256": hashlib.sha256(pixels).hexdigest(),
         }
+        if self.motion != _AT_REST:
+            header["motion"] = _motion_header(self.motion)
         text = json.dumps(header, allow_nan=False).encode()
         return _MAGIC + _LENGTH.pack(len(text)) + text + pixels
 
@@ -137,7 +149,38 @@ def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
             best=_real(header["best"]),
         ),
         weights_sha256=str(header["weights_sha256"]),
+        motion=_read_motion(header["motion"]) if "motion" in header else _AT_REST,
     )
+
+
+def _motion_header(motion: Motion) -> dict[str, Any]:
+    smooth = motion.smooth
+    return {
+        "speed": list(motion.speed),
+        "growth": motion.growth,
+        "smooth": None if smooth is None else [*smooth.values, *smooth.speeds],
+    }
+
+
+def _read_motion(header: dict[str, Any]) -> Motion:
+    smooth = header["smooth"]
+    if smooth is not None:
+        cx, cy, w, h, *speeds = _reals(smooth, 8)
+        if min(w, h) <= 0.0:
+            raise ValueError(f"a smoothed box has a size above 0, got {w!r}, {h!r}")
+        a, b, c, d = speeds
+        smooth = Smooth((cx, cy, w, h), (a, b, c, d))
+    x, y = _reals(header["speed"], 2)
+    growth = _real(header["growth"])
+    if not 1.0 <= growth <= _MAX_GROWTH:
+        raise ValueError(f"a search grows by 1 to {_MAX_GROWTH}, got {growth!r}")
+    return Motion((x, y), growth, smooth)
+
+
+def _reals(values: Any, count: int) -> list[float]:
+    if not isinstance(values, list) or len(values) != count:
+        raise ValueError(f"expected {count} numbers, got {values!r}")
+    return [_real(value) for value in values]
 
 
 def _inflate(pixels: bytes, count: int, size: int) -> NDArray[np.uint8]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,11 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..errors import BoxError, ConfigError, EngineError, StateError
-from ..runtime.base import Engine, EngineInfo, Memory
+from ..errors import BoxError, ConfigError, StateError
+from ..runtime.base import Engine, EngineInfo
 from ..settings import build
 from .crop import Crop
 from .frame import Channels, as_bgr
+from .look import Look
+from .motion import search_box, settled_size
 from .policy import TemplatePolicy, Templates, target_state
 from .result import TrackResult
 from .settings import TrackerSettings
@@ -101,7 +102,9 @@ class Tracker:
         # Without a score head nothing says which crop is a good template.
         interval = self._settings.update_interval if config.has_score else 0
         self._policy = TemplatePolicy(interval, self._settings.update_threshold)
-        self._memories = _Memories(engine)
+        self._look = Look(
+            engine, channels, has_score=config.has_score, mirror=self._settings.mirror
+        )
         self._state: TrackState | None = None
 
     @property
@@ -206,26 +209,15 @@ class Tracker:
         picture = as_bgr(frame)
         height, width = picture.shape[:2]
         settings = self._settings
-        boxes = [_resized(self._mine(state), width, height) for state in states]
-        crops = [Crop.around(b, settings.search_factor, settings.search_size) for b in boxes]
-        search = np.stack([crop.take(picture, self._channels) for crop in crops])
-        memory = self._memories.of([state.templates for state in states])
-        out = self._engine.step(search, memory)
-        if not (np.isfinite(out.boxes).all() and np.isfinite(out.scores).all()):
-            raise EngineError(
-                f"the {self.info.name} engine ({self.info.precision}) answered with numbers that "
-                "are not finite; try engine='onnx', and convert or export the bundle again"
-            )
-        scores = np.clip(out.scores, 0.0, 1.0) if self._config.has_score else np.ones(len(states))
+        states = [_resized(self._mine(state), width, height) for state in states]
+        crops = [
+            Crop.around(*search_box(state.box, state.motion, settings), settings.search_size)
+            for state in states
+        ]
+        answers = self._look.boxes(picture, crops, [state.templates for state in states])
         return [
-            self._after(
-                state,
-                picture,
-                crop.unit_to_frame(sides).clip(width, height, settings.min_size),
-                float(score),
-                time,
-            )
-            for state, crop, sides, score in zip(states, crops, out.boxes, scores, strict=True)
+            self._after(state, picture, box.clip(width, height, settings.min_size), score, time)
+            for state, (box, score) in zip(states, answers, strict=True)
         ]
 
     def miss(self, state: TrackState, time: float | None = None) -> tuple[TrackResult, TrackState]:
@@ -233,7 +225,7 @@ class Tracker:
         frame = state.frame + 1
         time = frame / _FPS if time is None else time
         templates = self._policy.advance(state.templates, frame, 0.0, _nothing)
-        result = TrackResult(state.box.xywh, 0.0, "lost", frame, time)
+        result = TrackResult(state.answer.xywh, 0.0, "lost", frame, time)
         return result, replace(state, frame=frame, time=time, templates=templates)
 
     def _after(
@@ -249,6 +241,9 @@ class Tracker:
         time = frame / _FPS if time is None else time
         # Without a score head every score is 1, which is "tracked" by any thresholds.
         target = target_state(state.target, score, settings)
+        box = _settled(state.box, box, picture, settings)
+        # Clocks that stand still or run back are taken for the usual one.
+        seconds = time - state.time if time > state.time else 1 / _FPS
 
         def crop() -> NDArray[np.uint8]:
             around = Crop.around(box, settings.template_factor, settings.template_size)
@@ -262,8 +257,9 @@ class Tracker:
             frame_size=(picture.shape[1], picture.shape[0]),
             templates=self._policy.advance(state.templates, frame, score, crop),
             weights_sha256=state.weights_sha256,
+            motion=state.motion.after(state.box, box, target, seconds, settings),
         )
-        return TrackResult(box.xywh, score, target, frame, time), after
+        return TrackResult(after.answer.xywh, score, target, frame, time), after
 
     def _started(self) -> TrackState:
         if self._state is None:
@@ -284,33 +280,6 @@ class Tracker:
                 f"this state has templates of {size} pixels, this tracker wants {expected}"
             )
         return state
-
-
-class _Memories:
-    """The engine's memories of the last few sets of templates.
-
-    A memory is a function of the templates, so it is no part of a state. Templates are told apart
-    by identity: they are never written to, and while one is kept here its id stays its own.
-    """
-
-    def __init__(self, engine: Engine, keep: int = 4) -> None:
-        self._engine = engine
-        self._keep = keep
-        self._known: OrderedDict[tuple[int, ...], tuple[list[NDArray[np.uint8]], Memory]]
-        self._known = OrderedDict()
-
-    def of(self, templates: Sequence[Templates]) -> Memory:
-        """The memory for a batch of targets."""
-        pairs = [one.pair for one in templates]
-        key = tuple(id(pair) for pair in pairs)
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key][1]
-        memory = self._engine.encode_templates(np.stack(pairs))
-        self._known[key] = (pairs, memory)
-        if len(self._known) > self._keep:
-            self._known.popitem(last=False)
-        return memory
 
 
 def _settings(
@@ -349,14 +318,23 @@ def _inside(box: Box, width: int, height: int) -> Box:
     return cut
 
 
-def _resized(state: TrackState, width: int, height: int) -> Box:
-    """The last box in a picture of another size: streams change theirs while they run."""
+def _resized(state: TrackState, width: int, height: int) -> TrackState:
+    """The state in a picture of another size: streams change theirs while they run."""
     before = state.frame_size
     if before == (width, height):
-        return state.box
+        return state
     sx, sy = width / before[0], height / before[1]
     x, y, w, h = state.box
-    return Box(x * sx, y * sy, w * sx, h * sy)
+    box = Box(x * sx, y * sy, w * sx, h * sy)
+    return replace(state, box=box, frame_size=(width, height), motion=state.motion.resized(sx, sy))
+
+
+def _settled(before: Box, box: Box, picture: NDArray[np.uint8], settings: TrackerSettings) -> Box:
+    """The answer with its size held back, inside the picture."""
+    settled = settled_size(before, box, settings)
+    if settled is box:
+        return box
+    return settled.clip(picture.shape[1], picture.shape[0], settings.min_size)
 
 
 def _nothing() -> NDArray[np.uint8]:
