@@ -1,0 +1,156 @@
+"""The server: its page, its API, and how it is put together."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
+
+from .. import __version__
+from ..errors import MixFormerError
+from . import routes, sockets
+from .folder import open_root
+from .job import RefusedError
+from .limits import Limits
+from .pool import Pool
+from .security import LOOPBACK_NAMES, Guard
+from .store import Store
+
+__all__ = ["Settings", "create_app"]
+
+PAGE = Path(__file__).with_name("page")
+_FILES = {
+    "app.css": "text/css",
+    "icon.svg": "image/svg+xml",
+    **{f"{name}.js": "text/javascript" for name in ("app", "api", "stage", "timeline", "live")},
+    **{f"{name}.js": "text/javascript" for name in ("player", "panel", "state", "start", "look")},
+}
+
+_ABOUT = """Follow any object through a video from one box.
+
+1. `POST /api/jobs` with the bytes of a video makes a job.
+2. `PUT /api/jobs/{id}/objects/1/prompts/0` gives the box of object 1 on frame 0.
+3. `POST /api/jobs/{id}/track` tracks; `WS /api/jobs/{id}/events` tells results as they come.
+4. `GET /api/jobs/{id}/download/csv` gets them.
+
+A box on a later frame corrects: the stretch between the neighbouring boxes is tracked anew, from
+both sides. `WS /api/live` tracks in JPEGs as they are sent."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a server is started with.
+
+    Attributes:
+        folder: Where jobs are kept.
+        model: Bundle, as for `Tracker`.
+        engine: As for `Tracker`.
+        threads: Of the engine of each worker.
+        library: Videos of this machine that may be chosen.
+        live: Names and sources of cameras of this machine.
+        token: Secret that is asked for; None on loopback.
+        hosts: Names under which the server may be called; None for any.
+        limits: What is refused.
+    """
+
+    folder: Path
+    model: str = "t"
+    engine: str = "auto"
+    threads: int | None = None
+    library: list[Path] = field(default_factory=list)
+    live: list[tuple[str, str]] = field(default_factory=list)
+    token: str | None = None
+    hosts: frozenset[str] | None = LOOPBACK_NAMES
+    limits: Limits = field(default_factory=Limits)
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The server as an ASGI application.
+
+    Example:
+        >>> import tempfile
+        >>> app = create_app(Settings(Path(tempfile.mkdtemp())))
+        >>> sorted(app.openapi()["paths"])[0]
+        '/api/info'
+    """
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        lock = open_root(settings.folder)
+        pool = Pool(settings.limits, settings.model, settings.engine, settings.threads)
+        store = Store(settings.folder, settings.limits, pool, settings.library)
+        app.state.pool, app.state.store, app.state.streams = pool, store, 0
+        pool.warm_up()
+        try:
+            await store.open()
+            yield
+        finally:
+            await store.close()
+            await pool.close()
+            lock.close()
+
+    app = FastAPI(
+        title="mixformerv2",
+        version=__version__,
+        summary="Follow any one object through a video.",
+        description=_ABOUT,
+        lifespan=lifespan,
+        openapi_url="/api/openapi.json",
+        # FastAPI's own pages of documentation fetch scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    app.state.settings = settings
+    app.include_router(routes.router)
+    app.include_router(sockets.router)
+    app.add_api_route("/", _index, include_in_schema=False)
+    app.add_api_route("/page/{name}", _file, include_in_schema=False)
+    app.add_exception_handler(RefusedError, _refusal)
+    app.add_exception_handler(MixFormerError, _refusal)
+    app.add_exception_handler(RequestValidationError, _invalid)
+    app.add_exception_handler(HTTPException, _other)
+    app.add_middleware(_guard, token=settings.token, hosts=settings.hosts)
+    return app
+
+
+def _guard(app: ASGIApp, token: str | None, hosts: frozenset[str] | None) -> ASGIApp:
+    return Guard(app, token, hosts)
+
+
+async def _index() -> Response:
+    return Response((PAGE / "index.html").read_bytes(), media_type="text/html; charset=utf-8")
+
+
+async def _file(name: str) -> Response:
+    kind = _FILES.get(name)
+    if kind is None:
+        raise HTTPException(404, "not here")
+    headers = {"Cache-Control": "no-cache"}
+    return Response((PAGE / name).read_bytes(), media_type=kind, headers=headers)
+
+
+async def _refusal(request: Request, error: Exception) -> Response:
+    status, retry = getattr(error, "status", 422), getattr(error, "retry", None)
+    headers = None if retry is None else {"Retry-After": str(retry)}
+    return JSONResponse({"detail": str(error)}, status, headers)
+
+
+async def _invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    parts = []
+    for one in error.errors()[:3]:
+        place = ".".join(str(word) for word in one["loc"] if word not in ("body", "path", "query"))
+        parts.append(f"{place or 'the request'}: {one['msg']}")
+    return JSONResponse({"detail": "; ".join(parts)}, 422)
+
+
+async def _other(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)

@@ -1,0 +1,285 @@
+"""One job: a video, the boxes given by hand, and how far the tracking is."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import XYWH, Box
+from ..errors import MixFormerError
+from ..video.formats.journal import JournalWriter, RunHeader
+from .folder import JobFolder
+from .tracks import Direction, Tracks, neighbours
+
+__all__ = ["Job", "RefusedError", "Status"]
+
+Status = Literal["preparing", "ready", "waiting", "tracking", "rendering", "failed"]
+_RUNNING = ("preparing", "waiting", "tracking", "rendering")
+_LONGEST_QUEUE = 2000  # messages; a page that reads none of them is left behind
+
+
+class RefusedError(MixFormerError):
+    """A request that is answered with a status of HTTP and a sentence."""
+
+    def __init__(self, status: int, sentence: str, *, retry: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+        self.retry = retry
+
+
+@dataclass(eq=False)
+class Job:
+    """A job and its folder.
+
+    Attributes:
+        folder: Where its files are.
+        name: What the video was called, for people.
+        source: The video where it is not the job's own upload.
+        created: Seconds since the epoch.
+        status: What it is at.
+        video: Size, rate and length once they are known.
+        prompts: Boxes given by hand: object, then frame.
+        backward: Whether frames before an object's first prompt are tracked too.
+        revision: Counts changes that undo results.
+        rendered: Revision and rows of the annotated video that is there.
+        engine: What tracked last.
+        error: Why the last thing failed.
+        progress: Frames done and in all.
+        wanted: Whether tracking shall begin, or go on after a restart.
+        answer: Status of HTTP for whoever sent a video that failed.
+    """
+
+    folder: JobFolder
+    name: str
+    source: str | None = None
+    created: float = field(default_factory=time.time)
+    status: Status = "preparing"
+    video: dict[str, Any] = field(default_factory=dict)
+    prompts: dict[int, dict[int, XYWH]] = field(default_factory=dict)
+    backward: bool = True
+    revision: int = 0
+    rendered: int = -1
+    engine: dict[str, str] = field(default_factory=dict)
+    error: str | None = None
+    progress: tuple[int, int | None] | None = None
+    wanted: bool = False
+    answer: int = 415
+    task: asyncio.Task[None] | None = None
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    listeners: set[asyncio.Queue[dict[str, Any] | None]] = field(default_factory=set)
+
+    @property
+    def id(self) -> str:
+        return self.folder.name
+
+    @property
+    def running(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+    @property
+    def path(self) -> Path:
+        """The video."""
+        return Path(self.source) if self.source else self.folder.file("upload")
+
+    @property
+    def prepared(self) -> bool:
+        return "count" in self.video and "broken" in self.video
+
+    @property
+    def tracks(self) -> Tracks:
+        """The rows on disk."""
+        return Tracks(self.folder.path, self.video["count"], writable=True)
+
+    def times(self) -> NDArray[np.float64]:
+        """Seconds of each frame."""
+        return np.frombuffer(self.folder.read("times.bin") or b"", np.float64)
+
+    def public(self) -> dict[str, Any]:
+        """What the API tells."""
+        progress = self.progress
+        return {
+            "id": self.id,
+            "name": self.name,
+            "created": self.created,
+            "status": self.status,
+            "video": self.video or None,
+            "objects": [
+                {"id": n, "prompts": [{"frame": f, "box": list(b)} for f, b in sorted(g.items())]}
+                for n, g in sorted(self.prompts.items())
+            ],
+            "backward": self.backward,
+            "revision": self.revision,
+            "rendered": self.rendered == self.revision,
+            "engine": self.engine or None,
+            "error": self.error,
+            "progress": progress and {"done": progress[0], "total": progress[1]},
+        }
+
+    def save(self) -> None:
+        """Write down all that a restart needs."""
+        kept = ("name", "source", "created", "status", "video", "backward", "revision")
+        also = ("rendered", "engine", "error", "wanted")
+        content = {name: getattr(self, name) for name in kept + also}
+        content["prompts"] = {
+            n: {f: list(b) for f, b in g.items()} for n, g in self.prompts.items()
+        }
+        self.folder.write_json("job.json", content)
+
+    @classmethod
+    def load(cls, folder: JobFolder) -> Job | None:
+        """A job as it was saved; None where its file is damaged."""
+        content = folder.read_json("job.json")
+        try:
+            if content is None:
+                return None
+            prompts = {
+                int(n): {int(f): Box.parse(b).xywh for f, b in g.items()}
+                for n, g in content.pop("prompts").items()
+            }
+            return cls(folder, prompts=prompts, **content)
+        except (TypeError, ValueError, KeyError, AttributeError):
+            return None
+
+    def tell(self, message: dict[str, Any] | None = None) -> None:
+        """Pass a message to everybody who watches; the job itself without one."""
+        message = message or {"type": "job", "job": self.public()}
+        for queue in list(self.listeners):
+            if queue.qsize() < _LONGEST_QUEUE:
+                queue.put_nowait(message)
+            else:
+                self.listeners.discard(queue)
+                queue.put_nowait(None)
+
+    def set_prompt(self, number: int, frame: int, box: Box, most: int) -> None:
+        """Take a box from hand, and undo what it makes wrong.
+
+        Raises:
+            RefusedError: a frame that the video has not, a box outside of it, or too many objects.
+        """
+        if not self.video:
+            raise RefusedError(409, "this video has not been opened yet; wait a moment")
+        count = self.video.get("count")
+        if count is not None and frame >= count:
+            raise RefusedError(
+                422, f"the video has frames 0 to {count - 1}, there is no frame {frame}"
+            )
+        width, height = self.video["width"], self.video["height"]
+        inside = box.intersect(width, height)
+        if inside is None:
+            raise RefusedError(422, f"box {box.xywh} lies outside of frames of {width} x {height}")
+        if number not in self.prompts and len(self.prompts) >= most:
+            raise RefusedError(409, f"a job has at most {most} objects; delete one first")
+        if inside.w < 1 or inside.h < 1:
+            raise RefusedError(422, f"box {box.xywh} covers less than a pixel; draw a larger one")
+        # Bits of float error are not worth another box.
+        whole = min(box.x, box.y) >= 0 and box.x + box.w <= width and box.y + box.h <= height
+        self.prompts.setdefault(number, {})[frame] = (box if whole else inside).xywh
+        self._undo(number, frame)
+
+    def remove_prompt(self, number: int, frame: int) -> None:
+        """Take a box back; an object without any is gone.
+
+        Raises:
+            RefusedError: there is no such box.
+        """
+        given = self.prompts.get(number, {})
+        if frame not in given:
+            raise RefusedError(404, f"object {number} has no box on frame {frame}")
+        del given[frame]
+        if given:
+            self._undo(number, frame)
+        else:
+            self.remove_object(number)
+
+    def remove_object(self, number: int) -> None:
+        """Drop an object.
+
+        Raises:
+            RefusedError: there is no such object.
+        """
+        if self.prompts.pop(number, None) is None:
+            raise RefusedError(404, f"there is no object {number}")
+        if self.prepared:
+            self.tracks.remove(number)
+        self.revision += 1
+
+    def _undo(self, number: int, frame: int) -> None:
+        """Forget results that a box on this frame changes: up to its neighbours."""
+        self.revision += 1
+        self.error = None
+        for direction in ("forward", "backward"):
+            self.folder.file(f"state-{number}-{direction}.bin").unlink(missing_ok=True)
+            for path in self.folder.path.glob(f"look-{number}-{direction}-{frame}-*.bin"):
+                path.unlink(missing_ok=True)
+        if not self.prepared:
+            return
+        others = [one for one in self.prompts[number] if one != frame]
+        before, after = neighbours(others, frame, self.video["count"])
+        tracks = self.tracks
+        tracks.forget(number, "forward", frame, after)
+        tracks.forget(number, "backward", before + 1, frame + 1)
+
+    def look_from(self, number: int, frame: int) -> dict[str, Any]:
+        """From which box and templates the network would look at a frame.
+
+        Raises:
+            RefusedError: there is no such object or frame.
+        """
+        given = self.prompts.get(number)
+        if not given or not self.prepared or not 0 <= frame < self.video["count"]:
+            raise RefusedError(404, f"there is no frame {frame} with object {number}")
+        earlier = [one for one in given if one <= frame]
+        direction: Direction = "forward" if earlier else "backward"
+        prompt = max(earlier) if earlier else min(given)
+        step = 1 if earlier else -1
+        rows = self.tracks.rows(number, direction)
+        box: Any = given[prompt]
+        if frame != prompt and not np.isnan(rows[frame - step, 0]):
+            box = rows[frame - step, :4].tolist()
+        best: tuple[int, Path] | None = None
+        for path in self.folder.path.glob(f"look-{number}-{direction}-{prompt}-*.bin"):
+            made = int(path.stem.rpartition("-")[2])
+            known = made == prompt or (frame - made) * step > 0
+            if known and (best is None or (made - best[0]) * step > 0):
+                best = (made, path)
+        state = str(best[1]) if best else None
+        return {
+            "frame": frame,
+            "box": list(box),
+            "state": state,
+            "prompt": [prompt, *given[prompt]],
+        }
+
+    def write_journal(self, tool: str) -> Path:
+        """The results as a journal, from which all formats are made."""
+        from ..tracking.result import TrackResult
+
+        times, tracks = self.times(), self.tracks
+        frames: dict[int, dict[int, TrackResult]] = {}
+        for number, given in sorted(self.prompts.items()):
+            for result in tracks.results(number, given, times):
+                frames.setdefault(result.frame, {})[number] = result
+        header = RunHeader(
+            source=self.name,
+            width=self.video["width"],
+            height=self.video["height"],
+            fps=self.video["fps"],
+            model=self.engine.get("name", ""),
+            engine=self.engine.get("engine", ""),
+            tool=tool,
+        )
+        path = self.folder.file("results.jsonl")
+        path.unlink(missing_ok=True)
+        with JournalWriter(path, header) as journal:
+            for _, results in sorted(frames.items()):
+                for number, result in results.items():
+                    journal.write(number, result)
+            journal.end("source", frames=len(frames), broken=len(self.video["broken"]))
+        return path

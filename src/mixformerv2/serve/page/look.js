@@ -1,0 +1,69 @@
+// What the network sees and answers in the frame that is shown.
+
+import * as api from "./api.js";
+import * as player from "./player.js";
+import { STATES, byId, complain, element, emit, objects, on, state } from "./state.js";
+
+const NAMES = ["left", "top", "right", "bottom"];
+let timer = 0, asked = "";
+
+export function toggle() {
+  const box = byId("look-on");
+  if (box.disabled) return;
+  box.checked = !box.checked;
+  box.dispatchEvent(new Event("change"));
+}
+
+byId("look-on").onchange = () => {
+  if (byId("look-on").checked) { player.pause(); later(); } else close();
+};
+
+function close() {
+  asked = "";
+  state.look = null;
+  byId("look").hidden = true;
+  emit("look");
+}
+
+function later() {
+  clearTimeout(timer);
+  if (!byId("look-on").checked || player.playing() || !state.times.length || !objects().length) return;
+  byId("look").hidden = false;
+  byId("look").classList.add("stale");
+  timer = setTimeout(fetchLook, 250);
+}
+
+async function fetchLook() {
+  const wanted = `${state.job.id} ${state.selected} ${state.frame} ${state.job.revision}`;
+  if (asked === wanted && state.look) { byId("look").classList.remove("stale"); return; }
+  asked = wanted;
+  try {
+    const seen = await api.look(state.job.id, state.selected, state.frame);
+    if (asked !== wanted || !byId("look-on").checked) return;
+    state.look = seen;
+    show(seen);
+    emit("look");
+  } catch (error) {
+    if (asked === wanted) { asked = ""; complain(error); }
+  }
+}
+
+/** Entropy of a distribution in units of its greatest: 0 for one bin, 1 for all alike. */
+function doubt(shares) {
+  const sum = shares.reduce((a, b) => a + b, 0);
+  return -shares.reduce((all, share) => (share > 0 ? all + (share / sum) * Math.log(share / sum) : all), 0) / Math.log(shares.length);
+}
+
+function show(seen) {
+  const facts = [["prediction", `${seen.state}, ${seen.score.toFixed(3)}`], ["box", seen.box.map((value) => value.toFixed(1)).join(", ")]];
+  NAMES.forEach((name, i) => facts.push([`${name} entropy`, doubt(seen.sides[i]).toFixed(2)]));
+  byId("look-facts").replaceChildren(...facts.flatMap(([name, value], i) => [
+    element("dt", { textContent: name, className: i > 1 ? `side ${NAMES[i - 2]}` : "" }), element("dd", { textContent: value })]));
+  const pictures = [[seen.templates[0], "first template"], [seen.templates[1], seen.online ? "latest template" : "template again"], [seen.crop, "search region"]];
+  byId("crops").replaceChildren(...pictures.map(([source, text]) =>
+    element("figure", {}, element("img", { src: source, alt: text }), element("figcaption", { textContent: text }))));
+  byId("look").classList.remove("stale");
+}
+
+on("frame select job playing", later);
+on("job", () => { if (!state.job && byId("look-on").checked) { byId("look-on").checked = false; close(); } });

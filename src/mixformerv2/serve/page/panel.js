@@ -1,0 +1,247 @@
+// Beside the video: objects, tracking, the box as numbers, downloads.
+
+import * as api from "./api.js";
+import * as player from "./player.js";
+import { STATES, boxAt, busy, byId, colourOf, complain, count, element, emit, isTracked, missing, nextFreeId, objects, on, prompt, row, say, selectedObject, state } from "./state.js";
+
+const FORMATS = [
+  ["mp4", "Video with boxes (MP4)", "the video with the boxes drawn in"],
+  ["csv", "CSV", "for spreadsheets and pandas"],
+  ["json", "JSON", "everything in one document"],
+  ["mot", "MOT", "for MOTChallenge tools"],
+  ["coco", "COCO", "COCO-video (CocoVID)"],
+  ["cvat", "CVAT", "CVAT for video 1.1"],
+  ["labelstudio", "Label Studio", "video rectangles"],
+];
+
+let changed = () => {};
+let savingVideo = false;
+
+/** Told of each answer of the server that holds the job. */
+export function onJob(listener) { changed = listener; }
+
+// --- objects ---
+
+function listObjects() {
+  byId("no-objects").hidden = objects().length > 0;
+  byId("objects").replaceChildren(...objects().map((object) => {
+    const chosen = object.id === state.selected;
+    const choose = element("button", { type: "button", className: "object", "aria-pressed": String(chosen) },
+      element("i", { className: "swatch" }), element("span", { textContent: `Object ${object.id}` }), element("span", { className: "now" }));
+    choose.querySelector(".swatch").style.background = colourOf(object.id);
+    choose.dataset.id = object.id;
+    choose.onclick = () => select(object.id);
+    const drop = element("button", { type: "button", className: "quiet icon drop-object", title: `Remove object ${object.id}`, "aria-label": `Remove object ${object.id}`, textContent: "×" });
+    drop.onclick = () => act(() => api.removeObject(state.job.id, object.id));
+    return element("li", {}, choose, drop);
+  }));
+  tellNow();
+}
+
+function tellNow() {
+  for (const button of byId("objects").querySelectorAll(".object")) {
+    const id = Number(button.dataset.id), now = row(id, state.frame), mark = prompt(id, state.frame);
+    const words = button.querySelector(".now");
+    words.textContent = mark ? "by hand" : now ? `${STATES[now[5]]} ${now[4].toFixed(2)}` : "";
+    words.className = `now ${mark ? "given" : now ? STATES[now[5]] : ""}`;
+  }
+}
+
+export function select(id) {
+  if (!objects().some((one) => one.id === id)) return;
+  state.selected = id;
+  setAdding(false);
+  emit("select");
+}
+
+export function setAdding(wanted) {
+  state.adding = wanted || !objects().length;
+  byId("add").setAttribute("aria-pressed", String(state.adding));
+  emit("adding");
+}
+
+byId("add").onclick = () => { player.pause(); setAdding(!state.adding); };
+
+async function act(work) {
+  try {
+    const job = await work();
+    if (job?.id) await changed(job);
+    return job;
+  } catch (error) { complain(error); return null; }
+}
+
+// --- boxes ---
+
+export async function saveBox(id, frame, box) {
+  const isNew = !objects().some((one) => one.id === id);
+  await changed(await api.setPrompt(state.job.id, id, frame, box));
+  state.selected = id;
+  // Until something is tracked each drag is one more object, as in the command's own page.
+  setAdding(!isTracked() && isNew);
+  say(isNew ? `Object ${id} added.` : `Object ${id} corrected on frame ${frame}.`);
+  emit("select");
+}
+
+const inputs = ["x", "y", "w", "h"].map((name) => byId(`box-${name}`));
+
+function fillBox() {
+  const known = objects().length > 0;
+  for (const part of ["box-section", "look-section"]) byId(part).hidden = !state.job?.video;
+  const box = state.draft ?? (state.adding ? null : boxAt(state.selected, state.frame));
+  inputs.forEach((input, i) => {
+    if (document.activeElement !== input) input.value = box ? Math.round(box[i] * 100) / 100 : "";
+  });
+  const mark = !state.adding && prompt(state.selected, state.frame);
+  byId("box-set").textContent = state.adding ? `Add object ${nextFreeId()}` : mark ? "Change box" : "Correct here";
+  byId("box-remove").disabled = !mark;
+  const frames = selectedObject()?.prompts.map((one) => one.frame) ?? [];
+  byId("mark-before").disabled = !frames.some((frame) => frame < state.frame);
+  byId("mark-after").disabled = !frames.some((frame) => frame > state.frame);
+  byId("doubt").disabled = !isTracked();
+  byId("look-on").disabled = !known;
+}
+
+byId("box-form").onsubmit = (event) => {
+  event.preventDefault();
+  const box = inputs.map((input) => Number(input.value));
+  const id = state.adding ? nextFreeId() : state.selected;
+  player.pause();
+  saveBox(id, state.frame, box).catch(complain);
+};
+
+export function removeBox() {
+  if (state.adding || !prompt(state.selected, state.frame)) return;
+  act(() => api.removePrompt(state.job.id, state.selected, state.frame));
+}
+byId("box-remove").onclick = removeBox;
+
+function goToMark(direction) {
+  const frames = selectedObject()?.prompts.map((one) => one.frame) ?? [];
+  const found = frames.filter((frame) => (frame - state.frame) * direction > 0).sort((a, b) => (a - b) * direction)[0];
+  if (found !== undefined) player.show(found);
+}
+byId("mark-before").onclick = () => goToMark(-1);
+byId("mark-after").onclick = () => goToMark(1);
+
+export function nextDoubt() {
+  const rows = state.rows.get(state.selected) ?? [];
+  const doubtful = (i) => rows[i] && rows[i][5] > 0;
+  for (let step = 1; step <= rows.length; step += 1) {
+    const i = (state.frame + step) % rows.length;
+    if (doubtful(i) && !doubtful((i + rows.length - 1) % rows.length)) { player.show(i); return; }
+  }
+  say("The target is tracked in every frame.");
+  complain(new Error(`Object ${state.selected} is tracked in every frame: no doubts.`));
+}
+byId("doubt").onclick = nextDoubt;
+byId("backward").onchange = () => { if (state.job) { state.job.backward = byId("backward").checked; tellTrack(); } };
+
+// --- tracking ---
+
+const button = byId("track");
+
+function tellTrack() {
+  const job = state.job;
+  if (!job) return;
+  const left = objects().reduce((sum, one) => sum + missing(one), 0);
+  const running = ["waiting", "tracking"].includes(job.status), known = objects().length > 0;
+  const tracked = isTracked();
+  button.textContent = running ? "Pause" : !tracked ? "Track" : left ? "Carry on" : "✓ All tracked";
+  button.classList.toggle("plain", running || (tracked && !left));
+  button.disabled = job.status === "failed" || job.status === "rendering" || !known || (!running && known && tracked && !left);
+  const { done = 0, total = null } = job.progress ?? {};
+  const bar = byId("progress");
+  bar.hidden = !["preparing", "tracking", "rendering", "waiting"].includes(job.status);
+  if (total) bar.value = done / total; else bar.removeAttribute("value");
+  const what = { preparing: "Reading the video", waiting: "Waiting for its turn", tracking: "Tracking", rendering: "Drawing the video" }[job.status];
+  const engine = job.engine ? `${job.engine.name}, ${job.engine.engine}` : "";
+  byId("progress-text").textContent = job.error ? job.error
+    : what ? `${what}${total ? ` · ${done} of ${total} frames` : ""}`
+    : !known ? "" : left && tracked ? `${left} frames to track` : tracked ? `Tracked by ${engine}` : "";
+  byId("progress-text").classList.toggle("bad", Boolean(job.error));
+  byId("get-section").hidden = !tracked;
+}
+
+export async function trackOrPause() {
+  if (button.disabled) return;
+  if (["waiting", "tracking"].includes(state.job.status)) {
+    player.pause();
+    await act(() => api.pause(state.job.id));
+    return;
+  }
+  setAdding(false);
+  const from = firstGap();
+  const answer = await act(() => api.track(state.job.id, byId("backward").checked));
+  if (answer?.started && state.times.length) player.follow(from);
+}
+button.onclick = trackOrPause;
+
+/** Where tracking will begin: the prompt before the first frame that is missing. */
+function firstGap() {
+  let best = count();
+  for (const object of objects()) {
+    const rows = state.rows.get(object.id) ?? [];
+    for (const { frame } of [...object.prompts].sort((a, b) => a.frame - b.frame)) {
+      if (frame + 1 < count() && !rows[frame + 1]) { best = Math.min(best, frame); break; }
+    }
+  }
+  return best < count() ? best : state.frame;
+}
+
+// --- downloads ---
+
+function listDownloads() {
+  byId("downloads").replaceChildren(...FORMATS.map(([form, name, what]) => {
+    if (form !== "mp4") return element("a", { className: "small-button", href: api.downloadAddress(state.job.id, form), download: "", title: what, textContent: name });
+    const made = element("button", { type: "button", className: "small-button wide", id: "get-mp4", title: what, textContent: name });
+    made.onclick = saveVideo;
+    return made;
+  }));
+}
+
+async function saveVideo() {
+  const answer = await act(() => api.render(state.job.id));
+  if (!answer) return;
+  if (answer.started) { savingVideo = true; say("The annotated video is being made."); } else fetchVideo();
+}
+
+function fetchVideo() {
+  savingVideo = false;
+  const link = element("a", { href: api.downloadAddress(state.job.id, "mp4"), download: "" });
+  document.body.append(link);
+  link.click();
+  link.remove();
+}
+
+// --- deleting ---
+
+const removal = byId("delete");
+let armed = 0;
+removal.onclick = async () => {
+  if (!armed) {  // a second press within some seconds does it
+    removal.textContent = "Press again to delete for good";
+    armed = setTimeout(disarm, 4000);
+    return;
+  }
+  disarm();
+  try {
+    await api.remove(state.job.id);
+    location.hash = "";
+  } catch (error) { complain(error); }
+};
+function disarm() { clearTimeout(armed); armed = 0; removal.textContent = "Delete this job"; }
+
+on("job results", () => {
+  if (!state.job) return;
+  if (!objects().some((one) => one.id === state.selected)) state.selected = objects()[0]?.id ?? 1;
+  if (!objects().length && !state.adding) setAdding(true);
+  byId("backward").checked = state.job.backward;
+  listObjects();
+  listDownloads();
+  fillBox();
+  tellTrack();
+  if (savingVideo && !busy()) { if (state.job.rendered) fetchVideo(); else savingVideo = false; }
+});
+on("select adding", () => { listObjects(); fillBox(); });
+on("frame draft", () => { tellNow(); fillBox(); });
+on("rows", () => { tellNow(); tellTrack(); });

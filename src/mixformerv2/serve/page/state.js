@@ -1,0 +1,89 @@
+// What the page knows, and who wants to hear of changes.
+
+export const PALETTE = ["#3ad66a", "#3cbef0", "#fa5ab4", "#fad75a", "#a087eb", "#64dcaa", "#fa966e", "#78a0ff"];
+export const STATES = ["tracked", "uncertain", "lost"];
+export const STATE_COLOURS = ["#3ad66a", "#ffb624", "#fa464a"];
+
+export const state = {
+  info: null,
+  job: null,
+  rows: new Map(),   // object -> one row or null a frame: [x, y, w, h, score, state]
+  times: [],         // seconds of each frame, the first is 0
+  frame: 0,
+  selected: 1,
+  adding: true,      // the next box drawn is a new object
+  draft: null,       // a box that is being drawn or moved: [x, y, w, h]
+  look: null,        // what the network sees in this frame
+};
+
+const listeners = new Map();
+
+export function on(names, listener) {
+  for (const name of names.split(" ")) {
+    if (!listeners.has(name)) listeners.set(name, []);
+    listeners.get(name).push(listener);
+  }
+}
+
+export function emit(name, detail) {
+  for (const listener of listeners.get(name) ?? []) listener(detail);
+}
+
+export const byId = (id) => document.getElementById(id);
+
+export function say(text) { byId("said").textContent = text; }
+
+let toastTimer = 0;
+export function complain(error) {
+  const toast = byId("toast");
+  toast.textContent = error.message ?? String(error);
+  toast.hidden = false;
+  clearTimeout(toastTimer);
+  toastTimer = setTimeout(() => { toast.hidden = true; }, 8000);
+}
+
+export const colourOf = (id) => PALETTE[(id - 1) % PALETTE.length];
+export const objects = () => state.job?.objects ?? [];
+export const selectedObject = () => objects().find((one) => one.id === state.selected);
+export const count = () => state.job?.video?.count ?? (state.job?.video ? 1 : 0);
+export const prompt = (id, frame) => objects().find((one) => one.id === id)?.prompts.find((p) => p.frame === frame);
+export const row = (id, frame) => state.rows.get(id)?.[frame] ?? null;
+export const isTracked = () => [...state.rows.values()].some((rows) => rows.filter(Boolean).length > 1);
+export const busy = () => ["waiting", "tracking", "preparing", "rendering"].includes(state.job?.status);
+
+/** The box of an object that is shown on a frame: a row, or what was drawn there. */
+export function boxAt(id, frame) {
+  return row(id, frame)?.slice(0, 4) ?? prompt(id, frame)?.box ?? null;
+}
+
+export function nextFreeId() {
+  const taken = new Set(objects().map((one) => one.id));
+  let id = 1;
+  while (taken.has(id)) id += 1;
+  return id;
+}
+
+/** Frames of an object that are still to be tracked. */
+export function missing(object) {
+  const rows = state.rows.get(object.id);
+  if (!rows || !rows.length) return Math.max(1, count());
+  const first = Math.min(...object.prompts.map((one) => one.frame));
+  let found = 0;
+  for (let i = state.job.backward ? 0 : first; i < rows.length; i += 1) if (!rows[i]) found += 1;
+  return found;
+}
+
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(properties)) {
+    if (key.startsWith("aria-") || key === "role") made.setAttribute(key, value);
+    else made[key] = value;
+  }
+  made.append(...children);
+  return made;
+}
+
+export function clock(seconds) {
+  const minutes = Math.floor(seconds / 60), rest = seconds - 60 * minutes;
+  return `${minutes}:${rest.toFixed(2).padStart(5, "0")}`;
+}

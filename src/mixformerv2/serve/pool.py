@@ -1,0 +1,191 @@
+"""Workers of a server: a process for each task, a spare one kept warm, all ended in time."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import sys
+from collections.abc import AsyncIterator
+from typing import Any
+
+from ..errors import MixFormerError
+from .limits import Limits
+from .wire import LONGEST_LINE, pack
+
+__all__ = ["Event", "Pool", "TaskError", "Worker"]
+
+logger = logging.getLogger(__name__)
+
+Event = tuple[dict[str, Any], bytes]
+
+
+class TaskError(MixFormerError):
+    """A task of a worker went wrong; `kind` is the name of the error in the worker."""
+
+    def __init__(self, kind: str, sentence: str) -> None:
+        super().__init__(sentence)
+        self.kind = kind
+
+
+class Worker:
+    """One process and its pipes."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+        self._errors: bytes = b""
+        self._drain = asyncio.create_task(self._read_errors())
+
+    @classmethod
+    async def start(cls, model: str, engine: str, threads: int | None) -> Worker:
+        """A process that loads its engine and waits for a task."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-m", "mixformerv2.serve.worker", model, engine, str(threads or "")),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            limit=LONGEST_LINE,
+            start_new_session=True,  # Ctrl-C is for the server, which then ends its workers
+        )
+        return cls(process)
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    async def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
+        """Tell the worker something; that it has ended already is no error."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            self._process.stdin.write(pack(message, payload))
+            await self._process.stdin.drain()
+
+    async def events(self, *, stall: float, total: float) -> AsyncIterator[Event]:
+        """What the worker says, to its end.
+
+        Args:
+            stall: Longest silence, in seconds.
+            total: Longest time of all.
+
+        Raises:
+            TaskError: it says so, ends without a word, or takes too long.
+        """
+        assert self._process.stdout is not None
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        while True:
+            left = min(stall, began + total - loop.time())
+            try:
+                async with asyncio.timeout(max(0.0, left)):
+                    line = await self._process.stdout.readline()
+                    if not line:
+                        break
+                    event = json.loads(line)
+                    length = event.pop("bytes", 0)
+                    payload = await self._process.stdout.readexactly(length) if length else b""
+            except TimeoutError:
+                await self.end()
+                raise TaskError(
+                    "Timeout", f"nothing came out of this video for {left:.0f} s; it was given up"
+                ) from None
+            except (ValueError, asyncio.IncompleteReadError) as error:
+                raise TaskError("Crash", "the worker broke off in the middle of a word") from error
+            if event["event"] == "failed":
+                raise TaskError(event["error"], event["sentence"])
+            yield event, payload
+        code = await self._process.wait()
+        if code:
+            logger.warning(
+                "a worker ended with %d: %s", code, self._errors[-2000:].decode("utf-8", "replace")
+            )
+            raise TaskError("Crash", "reading this video crashed the decoder; it was given up")
+
+    async def end(self) -> None:
+        """Kill the process, if it is still there."""
+        if self.alive:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.kill()
+        await self._process.wait()
+        self._drain.cancel()
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+
+    async def _read_errors(self) -> None:
+        assert self._process.stderr is not None
+        while data := await self._process.stderr.read(4096):
+            self._errors = (self._errors + data)[-4096:]
+
+
+class Pool:
+    """Hands out workers, a fixed number at a time.
+
+    Args:
+        limits: How many, and how long they may take.
+        model: Bundle, as for `Tracker`.
+        engine: As for `Tracker`.
+        threads: As for `Tracker`.
+    """
+
+    def __init__(self, limits: Limits, model: str, engine: str, threads: int | None) -> None:
+        self._limits = limits
+        self._engine = (model, engine, threads)
+        self._slots = asyncio.Semaphore(limits.workers)
+        self._spare: asyncio.Task[Worker] | None = None
+        self._busy: set[Worker] = set()
+        self._closed = False
+
+    @property
+    def busy(self) -> int:
+        """Workers at a task."""
+        return len(self._busy)
+
+    def warm_up(self) -> None:
+        """Start the spare worker."""
+        if self._spare is None and not self._closed:
+            self._spare = asyncio.create_task(Worker.start(*self._engine))
+
+    @contextlib.asynccontextmanager
+    async def worker(self, *, slot: bool = True) -> AsyncIterator[Worker]:
+        """A worker for one task; it is ended when the block is left.
+
+        Args:
+            slot: Wait until one of the fixed number is free.
+        """
+        async with self._slots if slot else contextlib.nullcontext():
+            worker = await self._take()
+            self._busy.add(worker)
+            try:
+                yield worker
+            finally:
+                self._busy.discard(worker)
+                await asyncio.shield(worker.end())
+
+    async def _take(self) -> Worker:
+        spare, self._spare = self._spare, None
+        worker = await spare if spare is not None else None
+        if worker is None or not worker.alive:
+            worker = await Worker.start(*self._engine)
+        self.warm_up()
+        return worker
+
+    async def run(self, task: dict[str, Any], worker: Worker) -> AsyncIterator[Event]:
+        """Give a worker its task and pass on what it says.
+
+        Raises:
+            TaskError: see `Worker.events`.
+        """
+        await worker.send(task)
+        limits = self._limits
+        async for event in worker.events(stall=limits.stall_seconds, total=limits.run_seconds):
+            yield event
+
+    async def close(self) -> None:
+        """End all workers."""
+        self._closed = True
+        spare, self._spare = self._spare, None
+        workers = [*self._busy]
+        if spare is not None:
+            workers.append(await spare)
+        await asyncio.gather(*(worker.end() for worker in workers))

@@ -1,0 +1,341 @@
+"""What workers do: prepare a video for the page, track, look into one frame, render."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import Box
+from ..errors import SourceError
+from ..tracking.crop import Crop
+from ..tracking.result import TrackResult
+from ..tracking.state import TrackState
+from ..tracking.tracker import Tracker
+from ..video.draw import Overlay
+from ..video.formats.journal import Journal
+from ..video.readers import VideoFrame
+from ..video.source import open_source
+from ..video.writer import VideoWriter
+from .clip import Clip
+from .media import TooLargeError, check_container
+from .tracks import STATES, Run, Tracks
+from .wire import Messages, Wire
+
+if TYPE_CHECKING:
+    from .worker import Engines
+
+__all__ = ["look", "prepare", "render", "track"]
+
+VIEW_SIDE = 1280  # pixels; what the page plays
+THUMB_SIDE = 320
+_TELL_EVERY = 0.1  # seconds
+_SAVE_EVERY = 3.0
+
+Picture = NDArray[np.uint8]
+
+
+def prepare(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines) -> None:
+    """Read a video once: check it, write down its times, make a copy that browsers can play."""
+    folder, limits = Path(task["folder"]), task["limits"]
+    path = Path(task["source"])
+    length = check_container(path, limits["pixels"])
+    if length is not None and length > limits["seconds"] + 1:
+        raise TooLargeError(_too_long(length, limits))
+    with open_source(path) as source:
+        width, height = source.size
+        if width * height > limits["pixels"]:
+            raise TooLargeError(f"frames of {width} x {height} are more than this server takes")
+        view = _view_size(width, height)
+        first = source.peek()
+        _save_jpeg(folder / "first.jpg", cv2.resize(first, view, interpolation=cv2.INTER_AREA))
+        _save_jpeg(folder / "thumb.jpg", _thumb(first))
+        known: dict[str, Any] = {"width": width, "height": height, "view": view, "fps": source.fps}
+        expected = source.count
+        wire.send("probed", **known, count=expected)
+        times, broken = _write_view(source, folder, view, limits, wire, messages)
+        if messages.stopped.is_set():
+            return
+        note = source.cut_short
+    np.array(times, np.float64).tofile(folder / "times.bin")
+    wire.send("prepared", **known, count=len(times), broken=broken, note=note)
+
+
+def _write_view(
+    source: Any,
+    folder: Path,
+    view: tuple[int, int],
+    limits: dict[str, Any],
+    wire: Wire,
+    messages: Messages,
+) -> tuple[list[float], list[int]]:
+    times: list[float] = []
+    broken: list[int] = []
+    told = 0.0
+    last: Picture = np.zeros((view[1], view[0], 3), np.uint8)
+    part = folder / "view.part.mp4"
+    with VideoWriter(part, fps=source.fps, quality=21) as writer:
+        for frame in source:
+            if frame.image is None:
+                broken.append(frame.index)
+            else:
+                last = np.asarray(
+                    cv2.resize(frame.image, view, interpolation=cv2.INTER_AREA), np.uint8
+                )
+            writer.write(last, frame.time)
+            times.append(frame.time)
+            if len(times) > limits["frames"] or frame.time > limits["seconds"] + 1:
+                raise TooLargeError(_too_long(frame.time, limits))
+            if messages.stopped.is_set():
+                break
+            if time.monotonic() - told > _TELL_EVERY:
+                told = time.monotonic()
+                wire.send("progress", done=len(times), total=source.count)
+    os.replace(part, folder / "view.mp4")
+    return times, broken
+
+
+def _too_long(seconds: float, limits: dict[str, Any]) -> str:
+    return (
+        f"{seconds:.0f} s of video are more than this server takes, which is "
+        f"{limits['seconds']:.0f} s and {limits['frames']} frames; cut the video"
+    )
+
+
+def _view_size(width: int, height: int) -> tuple[int, int]:
+    """Even sides, because H.264 wants them."""
+    scale = min(1.0, VIEW_SIDE / max(width, height))
+    return max(2, 2 * round(width * scale / 2)), max(2, 2 * round(height * scale / 2))
+
+
+def _thumb(image: Picture) -> Picture:
+    scale = THUMB_SIDE / max(image.shape[:2])
+    size = (max(1, round(image.shape[1] * scale)), max(1, round(image.shape[0] * scale)))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _save_jpeg(path: Path, image: Any) -> None:
+    path.write_bytes(jpeg(image))
+
+
+def jpeg(image: Any, quality: int = 88) -> bytes:
+    """A picture as JPEG."""
+    good, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not good:
+        raise SourceError("a frame cannot be shown")
+    return bytes(data.tobytes())
+
+
+def track(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines) -> None:
+    """Make the runs that are asked for, and tell each result as it comes."""
+    times = np.fromfile(Path(task["folder"]) / "times.bin", np.float64)
+    tracks = Tracks(Path(task["folder"]), len(times), writable=True)
+    clip = Clip(Path(task["source"]), times)
+    engine, config = engines.get()
+    info = engine.info
+    wire.send("engine", name=config.name, engine=f"{info.name} {info.precision}")
+    tracker = Tracker.with_engine(engine, config)
+    boxes = {int(n): {int(f): Box(*b) for f, b in g.items()} for n, g in task["prompts"].items()}
+    for one in task["runs"]:
+        run = Run(tuple(one[0]), *one[1:])
+        _Pass(run, tracks, clip, tracker, boxes, wire).go(messages)
+        if messages.stopped.is_set():
+            break
+    wire.send("tracked", stopped=messages.stopped.is_set())
+
+
+class _Pass:
+    """One run over the frames between two prompts."""
+
+    def __init__(
+        self,
+        run: Run,
+        tracks: Tracks,
+        clip: Clip,
+        tracker: Tracker,
+        boxes: dict[int, dict[int, Box]],
+        wire: Wire,
+    ) -> None:
+        self._run = run
+        self._folder = tracks.folder
+        self._clip = clip
+        self._tracker = tracker
+        self._boxes = {number: boxes[number][run.prompt] for number in run.objects}
+        self._wire = wire
+        self._rows = {number: tracks.rows(number, run.direction) for number in run.objects}
+        self._states: dict[int, TrackState] = {}
+        self._untold: list[list[float]] = []
+        self._told = self._saved = time.monotonic()
+
+    def go(self, messages: Messages) -> None:
+        """Track to the end of the run, or until a stop is asked for."""
+        frame = None
+        for frame in self._frames():
+            self._take(frame)
+            now = time.monotonic()
+            if now - self._told > _TELL_EVERY:
+                self._tell(now)
+            if now - self._saved > _SAVE_EVERY:
+                self._save(frame.index)
+                self._saved = now
+            if messages.stopped.is_set():
+                break
+        self._tell(time.monotonic())
+        if frame is not None:
+            self._save(frame.index)
+
+    def _frames(self) -> Iterator[VideoFrame]:
+        run = self._run
+        forward = run.direction == "forward"
+        begin = run.prompt
+        if run.frontier != run.prompt:
+            resumed = self._load(run.frontier - (1 if forward else -1))
+            begin = run.frontier if resumed else run.prompt
+        frames = self._clip.forward if forward else self._clip.backward
+        return frames(begin, run.stop)
+
+    def _take(self, frame: VideoFrame) -> None:
+        results = self._answers(frame)
+        for number, result in results.items():
+            row = [*result.box, result.score, float(STATES.index(result.state))]
+            self._rows[number][frame.index] = row
+            self._untold.append([number, frame.index, *row])
+
+    def _answers(self, frame: VideoFrame) -> dict[int, TrackResult]:
+        if not self._states:
+            if frame.image is None:  # the given box waits for the first frame that can be read
+                given = self._boxes.items()
+                return {n: TrackResult(box.xywh, 0.0, "lost", 0, 0.0) for n, box in given}
+            started = {n: self._tracker.start(frame.image, b) for n, b in self._boxes.items()}
+            self._keep(frame.index, {n: state for n, (_, state) in started.items()})
+            return {n: result for n, (result, _) in started.items()}
+        states = list(self._states.values())
+        if frame.image is None:
+            answers = [self._tracker.miss(state) for state in states]
+        else:
+            answers = self._tracker.step_all(frame.image, states, frame.time)
+        self._keep(frame.index, dict(zip(self._states, (a[1] for a in answers), strict=True)))
+        return dict(zip(self._states, (a[0] for a in answers), strict=True))
+
+    def _keep(self, frame: int, states: dict[int, TrackState]) -> None:
+        """Go on from these states; on disk, each set of templates for `look`."""
+        for number, state in states.items():
+            before = self._states.get(number)
+            if before is None or before.templates.pair is not state.templates.pair:
+                name = f"look-{number}-{self._run.direction}-{self._run.prompt}-{frame}.bin"
+                _write_whole(self._folder / name, state.to_bytes())
+        self._states = states
+
+    def _tell(self, now: float) -> None:
+        if self._untold:
+            self._wire.send("rows", direction=self._run.direction, rows=self._untold)
+            self._untold = []
+        self._told = now
+
+    def _checkpoint(self, number: int) -> Path:
+        return self._folder / f"state-{number}-{self._run.direction}.bin"
+
+    def _save(self, frame: int) -> None:
+        for number, state in self._states.items():
+            head = json.dumps({"prompt": self._run.prompt, "frame": frame}).encode()
+            _write_whole(self._checkpoint(number), head + b"\n" + state.to_bytes())
+
+    def _load(self, frame: int) -> bool:
+        """States of the frame before the frontier, where the last run left them."""
+        states = {}
+        for number in self._run.objects:
+            with contextlib.suppress(OSError, ValueError):  # StateError is a ValueError
+                head, _, data = self._checkpoint(number).read_bytes().partition(b"\n")
+                if json.loads(head) == {"prompt": self._run.prompt, "frame": frame}:
+                    states[number] = TrackState.from_bytes(data)
+        if len(states) < len(self._run.objects):
+            return False
+        self._states = states
+        return True
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    part = path.with_suffix(".part")
+    part.write_bytes(data)
+    os.replace(part, path)
+
+
+def look(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines) -> None:
+    """What the network sees and answers in one frame: crops, templates, sides, box."""
+    times = np.fromfile(Path(task["folder"]) / "times.bin", np.float64)
+    clip = Clip(Path(task["source"]), times)
+    engine, config = engines.get()
+    tracker = Tracker.with_engine(engine, config)
+    if task["state"] is None:  # nothing was tracked from this prompt yet
+        prompt, *box = task["prompt"]
+        _, state = tracker.start(_decoded(clip.frame(prompt)), box)
+    else:
+        state = TrackState.from_bytes(Path(task["state"]).read_bytes())
+    frame = clip.frame(task["frame"])
+    image = _decoded(frame)
+    height, width = image.shape[:2]
+    state = replace(state, box=Box(*task["box"]), frame_size=(width, height))
+    settings = tracker.settings
+    crop = Crop.around(state.box, settings.search_factor, settings.search_size)
+    search = crop.take(image)
+    out = engine.step(search[None], engine.encode_templates(state.templates.pair[None]))
+    result, _ = tracker.step(image, state, frame.time)
+    wire.send(
+        "looked",
+        frame=frame.index,
+        box=result.box,
+        score=result.score,
+        state=result.state,
+        search=[crop.center[0] - crop.side / 2, crop.center[1] - crop.side / 2, crop.side],
+        templates=[_inline(one) for one in state.templates.pair],
+        online=not state.templates.online_is_first,
+        crop=_inline(search),
+        sides=[[round(float(p), 6) for p in side] for side in out.probs[0]],
+    )
+
+
+def _decoded(frame: VideoFrame) -> Picture:
+    if frame.image is None:
+        raise SourceError(f"frame {frame.index} cannot be decoded")
+    return frame.image
+
+
+def _inline(picture: Picture) -> str:
+    return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, 92)).decode()
+
+
+def render(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines) -> None:
+    """The video with the results drawn into it."""
+    folder = Path(task["folder"])
+    results: dict[int, dict[int, TrackResult]] = {}
+    for number, result in Journal(folder / "results.jsonl"):
+        results.setdefault(result.frame, {})[number] = result
+    part, overlay = folder / "render.part.mp4", Overlay()
+    told = 0.0
+    last: Picture | None = None
+    with open_source(Path(task["source"])) as source, VideoWriter(part, fps=source.fps) as out:
+        for frame in source:
+            if frame.index >= task["count"] or messages.stopped.is_set():
+                break
+            broken = frame.image is None
+            last = last if frame.image is None else frame.image
+            note = f"frame {frame.index} cannot be decoded" if broken else None
+            if last is not None:
+                drawn = overlay.draw(last, results.get(frame.index, {}), note=note)
+                out.write(drawn, frame.time)
+            if time.monotonic() - told > _TELL_EVERY:
+                told = time.monotonic()
+                wire.send("progress", done=frame.index + 1, total=task["count"])
+    if not messages.stopped.is_set():
+        os.replace(part, folder / "render.mp4")
+        wire.send("rendered")

@@ -1,0 +1,200 @@
+"""Results of a job on disk, and what is still to be tracked.
+
+Each object has boxes that were given by hand, by frame: its prompts. From each prompt the tracker
+runs forward to the next one, and backward to the one before; between two prompts the two answers
+are blended. Both passes are kept raw, one row of `COLUMNS` numbers a frame, so that a new prompt
+only undoes the stretch between its neighbours. What is missing can be read off the rows: a stopped
+or killed run goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import XYWH
+from ..tracking.result import TargetState, TrackResult
+
+__all__ = ["COLUMNS", "STATES", "Direction", "Prompts", "Run", "Tracks", "plan"]
+
+STATES: tuple[TargetState, ...] = get_args(TargetState)
+COLUMNS = 6
+"""x, y, w, h in pixels, score, number of the state; all NaN where nothing was tracked yet."""
+
+Direction = Literal["forward", "backward"]
+Prompts = Mapping[int, Mapping[int, XYWH]]
+"""Boxes given by hand: object, then frame."""
+
+Rows = NDArray[np.float64]
+
+
+class Run(NamedTuple):
+    """A stretch of frames to track, from a prompt on.
+
+    Attributes:
+        objects: Numbers of the objects, all with a prompt on the same frame.
+        direction: Towards later or earlier frames.
+        prompt: Frame of the prompt.
+        frontier: First frame without a result.
+        stop: First frame that is not wanted any more; below the others when backward.
+    """
+
+    objects: tuple[int, ...]
+    direction: Direction
+    prompt: int
+    frontier: int
+    stop: int
+
+    @property
+    def frames(self) -> int:
+        """Frames still to be tracked."""
+        return abs(self.stop - self.frontier)
+
+
+@dataclass(slots=True)
+class Tracks:
+    """The rows of all objects of one job.
+
+    Args:
+        folder: The job's folder.
+        count: Frames of the video.
+        writable: Whether missing files are made and rows can be set.
+    """
+
+    folder: Path
+    count: int
+    writable: bool = False
+
+    def rows(self, number: int, direction: Direction) -> Rows:
+        """Raw rows of one pass, `[count, COLUMNS]`, as they are on disk."""
+        path = self.folder / f"rows-{number}-{direction}.bin"
+        shape = (self.count, COLUMNS)
+        size = self.count * COLUMNS * 8
+        if not path.is_file() or path.stat().st_size != size:
+            if not self.writable:
+                return np.full(shape, np.nan)
+            np.full(shape, np.nan).tofile(path)
+        return np.memmap(path, np.float64, "r+" if self.writable else "r", shape=shape)
+
+    def forget(self, number: int, direction: Direction, start: int, stop: int) -> None:
+        """Undo frames `start` to `stop`, the latter not included."""
+        if start < stop:
+            self.rows(number, direction)[start:stop] = np.nan
+
+    def remove(self, number: int) -> None:
+        """Drop an object."""
+        for path in self.folder.glob(f"*-{number}-*.bin"):
+            path.unlink(missing_ok=True)
+
+    def merged(
+        self, number: int, prompts: Mapping[int, XYWH], start: int = 0, stop: int | None = None
+    ) -> Rows:
+        """What counts for one object in frames `start` to `stop`: `[frames, COLUMNS]`."""
+        stop = self.count if stop is None else min(stop, self.count)
+        forward = self.rows(number, "forward")[start:stop]
+        backward = self.rows(number, "backward")[start:stop]
+        out = np.where(np.isnan(forward), backward, forward)
+        for before, after in itertools.pairwise(sorted(prompts)):
+            low, high = max(before + 1, start), min(after, stop)
+            if low < high:
+                part = slice(low - start, high - start)
+                share = (np.arange(low, high) - before) / (after - before)
+                both = ~np.isnan(forward[part, 0]) & ~np.isnan(backward[part, 0])
+                mixed = blend(forward[part], backward[part], share)
+                out[part] = np.where(both[:, None], mixed, out[part])
+        for frame, box in prompts.items():
+            if start <= frame < stop:
+                out[frame - start] = (*box, 1.0, 0.0)
+        return out
+
+    def results(
+        self, number: int, prompts: Mapping[int, XYWH], times: NDArray[np.float64]
+    ) -> Iterator[TrackResult]:
+        """The merged rows as results, without the frames that were not tracked."""
+        for frame, row in enumerate(self.merged(number, prompts)):
+            if not np.isnan(row[0]):
+                x, y, w, h, score, state = row.tolist()
+                box = (x, y, w, h)
+                yield TrackResult(box, score, STATES[int(state)], frame, float(times[frame]))
+
+
+def blend(forward: Rows, backward: Rows, share: NDArray[np.float64]) -> Rows:
+    """One answer of two passes, `[N, COLUMNS]`, between two prompts.
+
+    Each pass counts by how near its prompt is and how sure it was; where they hardly overlap one
+    of them is on something else, and the stronger one is taken as it is: a mean would be neither.
+
+    Args:
+        forward: From the earlier prompt.
+        backward: From the later one.
+        share: Of the way from the earlier prompt to the later one, 0 to 1.
+    """
+    trust = 1e-3
+    ahead = (1 - share) * (forward[:, 4] + trust)
+    back = share * (backward[:, 4] + trust)
+    weight = back / (ahead + back)
+    low = np.maximum(forward[:, :2], backward[:, :2])
+    far = np.minimum(
+        forward[:, :2] + forward[:, 2:4],
+        backward[:, :2] + backward[:, 2:4],
+    )
+    inside = np.prod(np.clip(far - low, 0, None), axis=1)
+    smaller = np.minimum(np.prod(forward[:, 2:4], axis=1), np.prod(backward[:, 2:4], axis=1))
+    weight = np.where(inside < 0.2 * smaller, np.round(weight), weight)
+    out = (1 - weight[:, None]) * forward + weight[:, None] * backward
+    out[:, 5] = np.where(weight < 0.5, forward[:, 5], backward[:, 5])
+    return np.asarray(out, np.float64)
+
+
+def neighbours(frames: list[int], frame: int, count: int) -> tuple[int, int]:
+    """The prompts before and after a frame; -1 and `count` where there is none."""
+    before = max((one for one in frames if one < frame), default=-1)
+    return before, min((one for one in frames if one > frame), default=count)
+
+
+def plan(prompts: Prompts, tracks: Tracks, *, backward: bool = True) -> list[Run]:
+    """The runs that are missing, in the order in which they are to be made.
+
+    Args:
+        prompts: All boxes given by hand.
+        tracks: What is there.
+        backward: Whether frames before an object's first prompt are wanted too.
+    """
+    found: list[Run] = []
+    for number, given in sorted(prompts.items()):
+        frames = sorted(given)
+        ahead, back = tracks.rows(number, "forward"), tracks.rows(number, "backward")
+        for frame in frames:
+            before, after = neighbours(frames, frame, tracks.count)
+            gap = np.flatnonzero(np.isnan(ahead[frame:after, 0]))
+            if gap.size:
+                found.append(Run((number,), "forward", frame, frame + int(gap[0]), after))
+            if before < 0 and not backward:
+                continue
+            gap = np.flatnonzero(np.isnan(back[before + 1 : frame, 0]))
+            if gap.size:
+                frontier = before + 1 + int(gap[-1])
+                found.append(Run((number,), "backward", frame, frontier, before))
+    return _together(found)
+
+
+def _together(runs: list[Run]) -> list[Run]:
+    """Runs over the same frames as one: the network takes their objects in one batch."""
+    groups: dict[Any, Run] = {}
+    for run in runs:
+        known = groups.get(run[1:])
+        objects = (*known.objects, *run.objects) if known else run.objects
+        groups[run[1:]] = run._replace(objects=objects)
+    # Forward first: it is what somebody watches.
+    return sorted(groups.values(), key=lambda run: (run.direction != "forward", run.prompt))
+
+
+def at_frame(result: TrackResult, frame: int, time: float) -> TrackResult:
+    """The same result under the number and time that the video has for it."""
+    return replace(result, frame=frame, time=time)

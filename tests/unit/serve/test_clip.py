@@ -1,0 +1,75 @@
+"""Frames from any place of a file: equal to those of a read from its start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixformerv2.errors import SourceError
+from mixformerv2.serve.clip import Clip
+from mixformerv2.video import VideoFrame, open_source
+from tests.clips import damage_packets, turn, write_clip
+
+COUNT = 90
+
+
+def read(path: Path) -> tuple[list[VideoFrame], Clip]:
+    with open_source(path) as source:
+        frames = list(source)
+    return frames, Clip(path, np.array([frame.time for frame in frames]))
+
+
+def same(a: VideoFrame, b: VideoFrame) -> bool:
+    if a.index != b.index or a.time != b.time or (a.image is None) != (b.image is None):
+        return False
+    return a.image is None or b.image is None or bool((a.image == b.image).all())
+
+
+CLIPS = {
+    "b-frames.mp4": {"options": {"bf": "3", "g": "30"}},
+    "one-key-frame.mkv": {"options": {"g": "500"}},
+    "mpeg4.avi": {"codec": "mpeg4"},
+    "vp9.webm": {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}},
+    "transport.ts": {"options": {"bf": "2", "g": "25"}},
+}
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_any_place_is_found(name: str, tmp_path: Path) -> None:
+    frames, clip = read(write_clip(tmp_path / name, COUNT, **CLIPS[name]))  # type: ignore[arg-type]
+    assert len(frames) == COUNT
+    for start, stop in ((0, 3), (24, 27), (31, 33), (61, 64), (COUNT - 2, COUNT)):
+        found = list(clip.forward(start, stop))
+        assert [one.index for one in found] == list(range(start, stop))
+        assert all(same(one, frames[one.index]) for one in found)
+    back = list(clip.backward(70, 40))
+    assert [one.index for one in back] == list(range(70, 40, -1))
+    assert all(same(one, frames[one.index]) for one in back)
+    assert [one.index for one in clip.backward(2, -1)] == [2, 1, 0]
+
+
+def test_a_turned_video_stays_upright(tmp_path: Path) -> None:
+    path = turn(write_clip(tmp_path / "turned.mp4", 40), 0, 1, -1, 0)
+    frames, clip = read(path)
+    found = clip.frame(35)
+    assert found.image is not None
+    assert found.image.shape == (64, 48, 3)
+    assert same(found, frames[35])
+
+
+def test_broken_frames_keep_their_numbers(tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "broken.avi", 60, codec="mjpeg", pix_fmt="yuvj420p")
+    broken = damage_packets(path, [40, 41])
+    frames, clip = read(path)
+    assert [frame.index for frame in frames if frame.image is None] == broken
+    found = list(clip.forward(38, 45))
+    assert [one.index for one in found] == list(range(38, 45))
+    assert all(same(one, frames[one.index]) for one in found)
+
+
+def test_there_is_no_frame_behind_the_end(tmp_path: Path) -> None:
+    _, clip = read(write_clip(tmp_path / "short.mp4", 30))
+    with pytest.raises((SourceError, IndexError)):
+        clip.frame(30)
