@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..data.check import CheckReport
     from ..data.datasets import Dataset
 
-__all__ = ["app", "check", "layouts", "pack"]
+__all__ = ["app", "check", "layouts", "pack", "pack_bank"]
 
 app = typer.Typer(
     help="Labelled videos: check them, pack them, list the layouts that are read.",
@@ -114,6 +114,38 @@ def pack(
             files = frame_files(dataset, short_side=short_side, progress=lambda _: advance())
             count = pack_files(files, out)
     typer.echo(f"{out}: {count} files, {out.stat().st_size / 1e6:.1f} MB")
+
+
+@app.command("pack-bank", epilog=_EPILOG)
+def pack_bank(
+    bank: Annotated[
+        Path, typer.Argument(metavar="BANK", help="A folder of pictures, as `bank:` in settings.")
+    ],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="OUT.zip or OUT.lmdb.")],
+    clips: Annotated[
+        Path | None, typer.Option(help="Tracklets of unlabelled clips, to pack along.")
+    ] = None,
+    megabytes: Annotated[float, typer.Option(min=0.01, help="Largest size of the file.")] = 45.0,
+    short_side: Annotated[
+        int | None,
+        typer.Option(min=32, help="Of the pictures, in pixels; the largest that fits else."),
+    ] = None,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG.")] = 80,
+) -> None:
+    """Pack a bank of pictures with masks and boxes into one small file, to train elsewhere.
+
+    `mixformerv2 train ... bank=OUT.zip` reads it like the folder.
+    """
+    from ..data.bank_pack import pack_bank as write
+
+    with _bar("packing", None) as advance:
+        packed = write(
+            bank, out, clips=clips, megabytes=megabytes, short_side=short_side, quality=quality,
+            progress=lambda total: advance(total),
+        )  # fmt: skip
+    typer.echo(
+        f"{out}: {packed.files} files, short side {packed.short_side} px, {packed.megabytes:.1f} MB"
+    )
 
 
 @app.command()

@@ -4,11 +4,15 @@ A bank is a folder with one sub-folder per source. Each holds `NAME.jpg` picture
 are labels, `NAME_mask.png` (0 is background, other values are object or segment numbers) or one
 `boxes.csv` with rows `id,x,y,w,h,label`. `davis16_train` holds frames of videos, named
 `VIDEO_FRAME.jpg`. Pictures are decoded when first asked for and kept in memory.
+
+A bank may be one file too, a `.zip` or `.lmdb` of such a folder (`mixformerv2 data pack-bank`); one
+that holds `clips/tracklets.json` brings its tracklets along.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import logging
 from dataclasses import dataclass, field
@@ -21,9 +25,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .store import FolderStore, FrameStore, open_store
 from .warp import Points, box_outline, mask_outline
 
-__all__ = ["VALIDATION_VIDEOS", "Bank", "Boxed", "Cutout", "Segment", "VideoFrame"]
+__all__ = [
+    "CLIPS", "TRACKLETS", "VALIDATION_VIDEOS", "Bank", "Boxed", "Cutout", "Segment", "VideoFrame",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 Image = NDArray[np.uint8]
@@ -40,9 +47,11 @@ VALIDATION_VIDEOS = (
     "train",
 )
 VIDEO_SOURCE = "davis16_train"
+CLIPS = "clips"  # where a packed bank keeps its tracklets
 # Kite lines stretch the tight box of these two: their masks are opened before boxing.
 THIN_LINES = ("kite-walk", "paragliding")
 MIN_AREA = 150
+TRACKLETS = "tracklets.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +95,7 @@ class Bank:
     """All pictures of a folder, with what is known about them.
 
     Args:
-        folder: The bank, one sub-folder per source.
+        folder: The bank, one sub-folder per source; or the file that it was packed into.
         hold_out: Videos to leave out altogether.
 
     Raises:
@@ -102,16 +111,18 @@ class Bank:
     videos: dict[str, list[VideoFrame]] = field(default_factory=dict, init=False)
     tracklets: list[list[VideoFrame]] = field(default_factory=list, init=False)
     tracklet_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), init=False)
+    files: list[tuple[FrameStore, str]] = field(default_factory=list, init=False, repr=False)
     _pictures: dict[int, Image] = field(default_factory=dict, init=False, repr=False)
     _outlines: dict[int, Points] = field(default_factory=dict, init=False, repr=False)
     _cutouts: dict[int, Cutout] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
-        if not self.folder.is_dir():
-            raise DataError(f"bank folder {self.folder} does not exist; give one with pictures")
-        for source in sorted(path for path in self.folder.iterdir() if path.is_dir()):
-            self._read_source(source)
+        if not self.folder.exists():
+            raise DataError(f"bank {self.folder} does not exist; give a folder with pictures")
+        store = open_store(self.folder)
+        for source in sorted(store.folders()):
+            self._read_source(store, source)
         if not self.paths:
             raise DataError(f"bank folder {self.folder} holds no SOURCE/NAME.jpg; check its layout")
         if not self.segments:
@@ -123,40 +134,42 @@ class Bank:
             "bank %s: %d pictures, %d segments, %d boxed objects, %d videos",
             self.folder, len(self.paths), len(self.segments), len(self.boxed), len(self.videos),
         )  # fmt: skip
+        if store.has(f"{CLIPS}/{TRACKLETS}"):
+            self._add_tracklets(store, f"{CLIPS}/")
 
     @classmethod
     def for_validation(cls, folder: Path) -> Bank:
         """The same bank with the held-out videos alone, to measure on what was not trained with."""
-        stems = (path.stem for path in (Path(folder) / VIDEO_SOURCE).glob("*.jpg"))
-        names = {stem.rpartition("_")[0] for stem in stems}
+        files = open_store(Path(folder)).files(VIDEO_SOURCE)
+        names = {Path(name).stem.rpartition("_")[0] for name in files if name.endswith(".jpg")}
         return cls(folder, tuple(sorted(names - set(VALIDATION_VIDEOS))))
 
-    def _read_source(self, source: Path) -> None:
-        boxes = _read_boxes(source / "boxes.csv")
-        for path in sorted(source.glob("*.jpg")):
-            video = path.stem.rpartition("_")[0] if source.name == VIDEO_SOURCE else ""
+    def _read_source(self, store: FrameStore, source: str) -> None:
+        files = set(store.files(source))
+        table = f"{source}/boxes.csv"
+        boxes = _read_boxes(store, table) if table in files else {}
+        for name in sorted(file for file in files if file.endswith(".jpg")):
+            stem = Path(name).stem
+            video = stem.rpartition("_")[0] if source == VIDEO_SOURCE else ""
             if video and video in self.hold_out:
                 continue
-            index = len(self.paths)
-            self.paths.append(path)
-            mask_path = path.with_name(f"{path.stem}_mask.png")
-            if mask_path.exists():
-                mask = self._read_mask(mask_path)
-                self._index_mask(index, mask, source.name)
+            index = self._add_picture(store, name)
+            mask_name = f"{source}/{stem}_mask.png"
+            if mask_name in files:
+                mask = _read_mask(store, mask_name)
+                self._index_mask(index, mask, source)
                 if video:
                     self._index_frame(index, mask, video)
-            for x, y, w, h in boxes.get(path.stem, ()):
-                if w * h >= MIN_AREA and not mask_path.exists():
-                    self.boxed.append(Boxed(index, box_outline(x, y, w, h), source.name))
-            if not mask_path.exists() and path.stem not in boxes:
+            for x, y, w, h in boxes.get(stem, ()):
+                if w * h >= MIN_AREA and mask_name not in files:
+                    self.boxed.append(Boxed(index, box_outline(x, y, w, h), source))
+            if mask_name not in files and stem not in boxes:
                 self.unlabelled.append(index)
 
-    @staticmethod
-    def _read_mask(path: Path) -> NDArray[np.uint16]:
-        mask: NDArray[Any] | None = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
-        if mask is None or mask.ndim != 2:
-            raise DataError(f"mask {path} cannot be read as a one-channel picture; remove it")
-        return mask.astype(np.uint16)
+    def _add_picture(self, store: FrameStore, name: str) -> int:
+        self.paths.append(store.place / name)
+        self.files.append((store, name))
+        return len(self.paths) - 1
 
     def _index_mask(self, index: int, mask: NDArray[np.uint16], source: str) -> None:
         height, width = mask.shape
@@ -186,12 +199,20 @@ class Bank:
     def add_clips(self, folder: Path) -> None:
         """Add the tracklets that `mixformerv2.data.pseudo` wrote; their frames become pictures.
 
+        A packed bank that brought tracklets keeps to those.
+
         Raises:
             DataError: the folder holds no `tracklets.json`, or a damaged one.
         """
-        path = Path(folder) / "tracklets.json"
+        if self.tracklets:
+            log.info("%s brings its own tracklets; %s is left out", self.folder, folder)
+            return
+        self._add_tracklets(FolderStore(folder), "")
+
+    def _add_tracklets(self, store: FrameStore, prefix: str) -> None:
+        name = prefix + TRACKLETS
         try:
-            record = json.loads(path.read_text(encoding="utf-8"))["tracklets"]
+            record = json.loads(store.text(name))["tracklets"]
             numbers: dict[tuple[str, int], int] = {}
             motion = []
             for entry in record:
@@ -199,14 +220,14 @@ class Bank:
                 for index, box in zip(entry["frames"], entry["boxes"], strict=True):
                     key = (str(entry["clip"]), int(index))
                     if key not in numbers:
-                        numbers[key] = len(self.paths)
-                        self.paths.append(path.parent / key[0] / f"{key[1]:05d}.jpg")
+                        picture = f"{prefix}{key[0]}/{key[1]:05d}.jpg"
+                        numbers[key] = self._add_picture(store, picture)
                     frames.append(VideoFrame(numbers[key], box_outline(*map(float, box))))
                 self.tracklets.append(frames)
                 motion.append(float(entry["motion"]))
-        except (OSError, KeyError, TypeError, ValueError) as error:
+        except (DataError, KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{path} is missing or damaged ({error}); make it with `python -m "
+                f"{store.where(name)} is missing or damaged ({error}); make it with `python -m "
                 "mixformerv2.data.pseudo`"
             ) from error
         # What hardly moves teaches little, and a long tracklet holds more than a short one.
@@ -239,11 +260,21 @@ class Bank:
         """The picture, uint8 BGR `[H, W, 3]`; do not write into it."""
         found = self._pictures.get(index)
         if found is None:
-            decoded = cv2.imread(str(self.paths[index]), cv2.IMREAD_COLOR)
-            if decoded is None:
-                raise DataError(f"picture {self.paths[index]} cannot be decoded; remove it")
-            found = self._pictures[index] = np.asarray(decoded, np.uint8)
+            found = self._pictures[index] = self.decode(index)
         return found
+
+    def decode(self, index: int) -> Image:
+        """The same, decoded anew and not kept."""
+        decoded = _decode(*self.files[index], cv2.IMREAD_COLOR)
+        if decoded is None:
+            raise DataError(f"picture {self.paths[index]} cannot be decoded; remove it")
+        return np.asarray(decoded, np.uint8)
+
+    def mask_of(self, index: int) -> NDArray[np.uint16] | None:
+        """The labels of all pixels of a picture, or None where it has none."""
+        store, name = self.files[index]
+        mask = f"{name.removesuffix('.jpg')}_mask.png"
+        return _read_mask(store, mask) if store.has(mask) else None
 
     def load(self) -> None:
         """Decode everything now, so that forked workers share one copy."""
@@ -252,21 +283,21 @@ class Bank:
 
     def segment_mask(self, segment: Segment) -> Image:
         """The mask of one segment, 0 or 1, of its picture's size."""
-        path = self.paths[segment.picture]
-        mask = self._read_mask(path.with_name(f"{path.stem}_mask.png"))
-        return np.asarray(mask == segment.label, np.uint8)
+        return np.asarray(self.mask_of(segment.picture) == segment.label, np.uint8)
 
     def cutout(self, number: int) -> Cutout:
         """The largest connected part of segment `number` as a cut-out with soft edges."""
         found = self._cutouts.get(number)
         if found is None:
             segment = self.segments[number]
-            found = self._cut(segment)
+            picture = self.picture(segment.picture)
+            found = self.cut(segment, picture, self.segment_mask(segment))
             self._cutouts[number] = found
         return found
 
-    def _cut(self, segment: Segment) -> Cutout:
-        mask = self.segment_mask(segment)
+    @staticmethod
+    def cut(segment: Segment, picture: Image, mask: Image) -> Cutout:
+        """The largest connected part of a segment, given its picture and mask."""
         _, parts, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=4)
         best = 1 + int(np.argmax(stats[1:, cv2.CC_STAT_AREA]))
         x, y, w, h = (int(v) for v in stats[best, :4])
@@ -276,9 +307,7 @@ class Bank:
         )  # fmt: skip
         outline = mask_outline(np.asarray(alpha, np.uint8), largest=True)
         assert outline is not None  # the component has at least one pixel
-        colour = cv2.copyMakeBorder(
-            self.picture(segment.picture)[y : y + h, x : x + w], 2, 2, 2, 2, cv2.BORDER_REPLICATE
-        )
+        colour = cv2.copyMakeBorder(picture[y : y + h, x : x + w], 2, 2, 2, 2, cv2.BORDER_REPLICATE)
         soft = cv2.GaussianBlur(alpha * 255, (3, 3), 0)
         return Cutout(np.dstack([colour, soft]), outline, segment.source)
 
@@ -286,23 +315,41 @@ class Bank:
         """Outline of segment `number` in pixels of its picture."""
         found = self._outlines.get(number)
         if found is None:
-            found = mask_outline(self.segment_mask(self.segments[number]), largest=False)
-            assert found is not None  # segments have at least MIN_AREA pixels
+            found = self.outline_in(self.segment_mask(self.segments[number]))
             self._outlines[number] = found
         return found
 
+    @staticmethod
+    def outline_in(mask: Image) -> Points:
+        """Outline of all parts of a segment's mask."""
+        found = mask_outline(mask, largest=False)
+        assert found is not None  # segments have at least MIN_AREA pixels
+        return found
 
-def _read_boxes(path: Path) -> dict[str, list[tuple[float, float, float, float]]]:
-    boxes: dict[str, list[tuple[float, float, float, float]]] = {}
-    if not path.exists():
-        return boxes
-    with path.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            try:
-                box = (float(row["x"]), float(row["y"]), float(row["w"]), float(row["h"]))
-            except (KeyError, TypeError, ValueError) as error:
-                raise DataError(
-                    f"{path} has a row {row} without numbers x, y, w, h; correct it"
-                ) from error
-            boxes.setdefault(row["id"], []).append(box)
+
+def _decode(store: FrameStore, name: str, flags: int) -> NDArray[Any] | None:
+    data = np.frombuffer(store.read(name), np.uint8)
+    decoded: NDArray[Any] | None = cv2.imdecode(data, flags) if data.size else None
+    return decoded
+
+
+def _read_mask(store: FrameStore, name: str) -> NDArray[np.uint16]:
+    mask = _decode(store, name, cv2.IMREAD_UNCHANGED)
+    if mask is None or mask.ndim != 2:
+        raise DataError(
+            f"mask {store.where(name)} cannot be read as a one-channel picture; remove it"
+        )
+    return mask.astype(np.uint16)
+
+
+def _read_boxes(store: FrameStore, name: str) -> dict[str, list[tuple[float, ...]]]:
+    boxes: dict[str, list[tuple[float, ...]]] = {}
+    for row in csv.DictReader(io.StringIO(store.text(name))):
+        try:
+            box = tuple(float(row[key]) for key in ("x", "y", "w", "h"))
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{store.where(name)} has a row {row} without numbers x, y, w, h; correct it"
+            ) from error
+        boxes.setdefault(row["id"], []).append(box)
     return boxes

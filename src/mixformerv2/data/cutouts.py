@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from .bank import Bank, Cutout
 from .warp import Points, Pose, bend_field, bounds, mask_outline, moved, place, render
 
-__all__ = ["draw_cutout", "draw_layer", "paste"]
+__all__ = ["draw_cutout", "draw_layer", "free_shape", "paste"]
 
 Image = NDArray[np.uint8]
 
@@ -48,6 +48,16 @@ def _free_form(bank: Bank, rng: np.random.Generator) -> Cutout:
     side = min(side, height, width)
     x, y = int(rng.integers(0, width - side + 1)), int(rng.integers(0, height - side + 1))
     patch = picture[y : y + side, x : x + side]
+    alpha = free_shape(rng, side)
+    h, w = alpha.shape
+    outline = mask_outline(alpha, largest=True)
+    assert outline is not None  # fillPoly draws the outline itself
+    soft = cv2.GaussianBlur(alpha * 255, (3, 3), 0)
+    return Cutout(np.dstack([patch[:h, :w], soft]), outline, "free_form")
+
+
+def free_shape(rng: np.random.Generator, side: int) -> Image:
+    """A made-up shape as a mask of 0 and 1, `side` pixels on its longer side."""
     angle = np.linspace(0, 2 * math.pi, 72, endpoint=False)
     kind = rng.random()
     if kind < 0.4:  # a superquadric, from diamond over ellipse to box
@@ -73,10 +83,7 @@ def _free_form(bank: Bank, rng: np.random.Generator) -> Cutout:
     points = np.round(3 + shape * [w - 7, h - 7]).astype(np.int32)
     alpha = np.zeros((h, w), np.uint8)
     cv2.fillPoly(alpha, [points], 1)
-    outline = mask_outline(alpha, largest=True)
-    assert outline is not None  # fillPoly draws the outline itself
-    soft = cv2.GaussianBlur(alpha * 255, (3, 3), 0)
-    return Cutout(np.dstack([patch[:h, :w], soft]), outline, "free_form")
+    return alpha
 
 
 def draw_layer(

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .bank import Bank
 from .synthetic import Sample, SampleGenerator, SyntheticConfig
 
 __all__ = ["contact_sheet", "describe"]
@@ -77,6 +78,36 @@ def describe(samples: Sequence[Sample]) -> str:
     return "\n".join(lines)
 
 
+def _by_opencv(bank: Bank, config: SyntheticConfig, seed: int, count: int) -> list[Sample]:
+    generator = SampleGenerator(bank, config, seed)
+    bank.load()
+    start = time.process_time()
+    samples = [generator.sample(i) for i in range(count)]
+    log.info("%.2f ms a sample", 1e3 * (time.process_time() - start) / count)
+    return samples
+
+
+def _by_tensors(bank: Bank, config: SyntheticConfig, seed: int, count: int) -> list[Sample]:
+    from .tensors import TensorGenerator
+
+    generator = TensorGenerator(bank, config, seed)
+    start = time.process_time()
+    batches = [generator.batch(number, 32) for number in range(-(-count // 32))]
+    log.info("%.2f ms a sample", 1e3 * (time.process_time() - start) / (32 * len(batches)))
+    samples = []
+    for batch in batches:
+        arrays = {name: values.cpu().numpy() for name, values in batch.items()}
+        for i in range(32):
+            row = {name: values[i] for name, values in arrays.items()}
+            samples.append(
+                Sample(
+                    row["template"], row["online"], row["search"], row["box"],
+                    bool(row["present"]), 1.0, "tensors",
+                )
+            )  # fmt: skip
+    return samples[:count]
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write a sheet and log the figures."""
     parser = argparse.ArgumentParser(description="contact sheet of training samples")
@@ -87,6 +118,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--statistics", type=int, default=1000, help="samples to describe")
     parser.add_argument("--only", choices=MIXTURE)
+    parser.add_argument("--backend", choices=("opencv", "tensors"), default="opencv")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cv2.setNumThreads(0)
@@ -94,11 +126,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.only:
         composites, stills, pairs, clips = (float(options.only == name) for name in MIXTURE)
         config = SyntheticConfig(composites=composites, stills=stills, pairs=pairs, clips=clips)
-    generator = SampleGenerator(options.bank, config, options.seed, clips=options.clips)
-    generator.bank.load()
-    start = time.process_time()
-    samples = [generator.sample(i) for i in range(max(options.count, options.statistics))]
-    log.info("%.2f ms a sample", 1e3 * (time.process_time() - start) / len(samples))
+    count = max(options.count, options.statistics)
+    bank = Bank(options.bank)
+    if options.clips is not None:
+        bank.add_clips(options.clips)
+    make = _by_tensors if options.backend == "tensors" else _by_opencv
+    samples = make(bank, config, options.seed, count)
     cv2.imwrite(str(options.out), contact_sheet(samples[: options.count]))
     log.info("%s", describe(samples))
 

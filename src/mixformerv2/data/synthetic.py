@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from .compose import composite
 from .draft import Draft, Recipe
 from .pairs import clip_pair, still, video_pair
 
-__all__ = ["Sample", "SampleGenerator", "SyntheticConfig"]
+__all__ = ["Sample", "SampleGenerator", "SyntheticConfig", "usable_weights"]
 
 Image = NDArray[np.uint8]
 TRIES = 6
@@ -44,6 +45,8 @@ class SyntheticConfig:
         min_visible: Least share of the box inside crop and frame.
         ramp: Over how many samples from the first on they grow from easy to hard; 0 for hard ones
             at once.
+        backend: Who makes them: OpenCV, in processes beside the training, or tensors on the
+            device that trains.
 
     Raises:
         ConfigError: a value that cannot work.
@@ -61,6 +64,7 @@ class SyntheticConfig:
     grey: float = 0.15
     min_visible: float = 0.35
     ramp: int = 0
+    backend: Literal["opencv", "tensors"] = "opencv"
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):
@@ -112,6 +116,23 @@ class Sample:
     source: str
 
 
+def usable_weights(config: SyntheticConfig, bank: Bank) -> NDArray[np.float64]:
+    """The weights of the mixture; clips have none where the bank has no tracklets.
+
+    Raises:
+        DataError: the bank lacks what the mixture asks for.
+    """
+    if config.pairs and not bank.videos:
+        raise DataError(
+            f"pairs has weight {config.pairs} but {bank.folder} holds no video; set it to 0"
+        )
+    weights = np.asarray(config.weights)
+    weights[3] *= bool(bank.tracklets)
+    if weights.sum() <= 0:
+        raise DataError("only clips has a weight, but no folder of clips was given; give one")
+    return weights
+
+
 class SampleGenerator:
     """Makes training samples from a bank of pictures.
 
@@ -141,15 +162,7 @@ class SampleGenerator:
         self.seed = seed
         if clips is not None:
             self.bank.add_clips(Path(clips))
-        if self.config.pairs and not self.bank.videos:
-            raise DataError(
-                f"pairs has weight {self.config.pairs} but {self.bank.folder} holds no video; "
-                "set it to 0"
-            )
-        weights = np.asarray(self.config.weights)
-        weights[3] *= bool(self.bank.tracklets)
-        if weights.sum() <= 0:
-            raise DataError("only clips has a weight, but no folder of clips was given; give one")
+        weights = usable_weights(self.config, self.bank)
         self._edges = np.cumsum(weights / weights.sum())
 
     def sample(self, index: int | np.random.Generator) -> Sample:

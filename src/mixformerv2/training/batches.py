@@ -1,4 +1,4 @@
-"""Batches for the loop, made in processes beside it."""
+"""Batches for the loop: made in processes beside it, or on its own device."""
 
 from __future__ import annotations
 
@@ -39,14 +39,35 @@ class _Batches(Dataset[dict[str, Tensor]]):
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
+def _device(config: TrainConfig) -> torch.device:
+    """Where the run computes; under several processes the one that this process was given."""
+    if config.device != "cpu" and torch.cuda.is_available():
+        return torch.device("cuda", torch.cuda.current_device())
+    return torch.device("cpu")
+
+
+def _on_device(config: TrainConfig, first: int, stride: int) -> Iterator[dict[str, Tensor]]:
+    from ..data.tensors import TensorGenerator
+
+    generator = TensorGenerator(
+        config.bank, config.data, config.seed, clips=config.clips, device=_device(config)
+    )
+    end = config.optim.steps * config.optim.accumulate * stride
+    for number in range(first, end, stride):
+        yield generator.batch(number, config.optim.batch)
+
+
 def batch_stream(config: TrainConfig, first: int, stride: int = 1) -> Iterator[dict[str, Tensor]]:
     """Batches `first`, `first + stride`, ..., to the end of the run.
 
     Process r of n, each on a device of its own, takes every n-th batch from number r on.
 
     Each is a table of `template` and `online` `[B, T, T, 3]` and `search` `[B, S, S, 3]`, BGR of
-    8 bits, `box` `[B, 4]` and `present` `[B]`.
+    8 bits, `box` `[B, 4]` and `present` `[B]`. With `data.backend: tensors` they lie on the device
+    already.
     """
+    if config.data.backend == "tensors":
+        return _on_device(config, first, stride)
     return iter(
         DataLoader(
             _Batches(config, first, stride),
