@@ -54,6 +54,8 @@ class Summary:
         frames: Frames in the journal, broken ones included.
         broken: Frames that could not be decoded.
         dropped: Frames of a live source that came too fast.
+        gaps: How often a stream dropped and came back.
+        missed: Seconds of its gaps together.
         seconds: Wall time of the run: decoding, tracking, drawing and encoding.
         tracking: Seconds in the tracker alone, without the first frame.
         states: Frames by object and state.
@@ -65,6 +67,8 @@ class Summary:
     frames: int = 0
     broken: int = 0
     dropped: int = 0
+    gaps: int = 0
+    missed: float = 0.0
     seconds: float = 0.0
     tracking: float = 0.0
     states: dict[int, Counter[TargetState]] = field(default_factory=dict)
@@ -136,6 +140,7 @@ def follow(
                 break
         summary.seconds = time.perf_counter() - began
         summary.broken, summary.dropped = source.broken, source.dropped
+        summary.gaps, summary.missed = source.gaps, source.missed
         summary.tracking, summary.signal = run.seconds, interrupt.received
         why = "source" if interrupt.received is None else "interrupted"
         journal.end(why, frames=summary.frames, broken=summary.broken)

@@ -88,6 +88,15 @@ def run(
     max_frames: Annotated[
         int | None, typer.Option("--max-frames", min=1, help="Stop after so many frames.")
     ] = None,
+    reconnect: Annotated[
+        float,
+        typer.Option(
+            "--reconnect",
+            min=0,
+            metavar="SECONDS",
+            help="Streams: how long to try again when one drops; 0 ends the run.",
+        ),
+    ] = 300.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Follow one object, or several, through a video.
@@ -103,7 +112,7 @@ def run(
         raise ConfigError("say what to follow: --box X,Y,W,H, or --select to draw it")
     with sentences(quiet=quiet):
         given = parse_boxes(box or ())
-        with open_source(source, start=start_frame) as frames:
+        with open_source(source, start=start_frame, reconnect=reconnect) as frames:
             outputs = plan_outputs(frames.name, out, boxes or [], format_)
             refuse_overwriting(source, box or [], outputs)
             if select:
@@ -162,6 +171,9 @@ def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[st
         lines.append(f"{who}: {', '.join(parts)}")
     if summary.broken:
         lines.append(f"{_many(summary.broken, 'frame')} could not be decoded")
+    if summary.gaps:
+        gaps = _many(summary.gaps, "time")
+        lines.append(f"the stream dropped and came back {gaps}, {summary.missed:.1f} s in all")
     if summary.dropped:
         lines.append(f"{_many(summary.dropped, 'frame')} came too fast and were left out")
     if outputs.video is not None:

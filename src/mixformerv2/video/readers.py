@@ -219,8 +219,8 @@ class ContainerReader:
         stream.thread_type = "SLICE"
         self._stream = stream
         self.fps = _sensible_fps(stream.average_rate or stream.guessed_rate)
-        self.live = network and urlsplit(place).scheme.lower() in _ENDLESS
         self._length = self._seconds()
+        self.live = network and self._is_endless(urlsplit(place).scheme.lower())
         self.count: int | None = None if self.live else stream.frames or self._estimated_count()
 
     def _seconds(self) -> float | None:
@@ -228,6 +228,10 @@ class ContainerReader:
         if self._stream.duration and self._stream.time_base:
             return float(self._stream.duration * self._stream.time_base)
         return self._container.duration / 1e6 if self._container.duration else None
+
+    def _is_endless(self, scheme: str) -> bool:
+        """Whether a stream: by its protocol, or as the server knows neither size nor length."""
+        return scheme in _ENDLESS or (self._length is None and self._container.size <= 0)
 
     def _estimated_count(self) -> int | None:
         return round(self._length * self.fps) if self._length and self.fps else None

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, MixFormerError, SourceError
+from .live import RECONNECT, LiveReader
 from .readers import (
     PICTURE_SUFFIXES,
     CameraReader,
@@ -46,7 +47,9 @@ SourceLike = str | Path | int | Sequence[str | Path | NDArray[Any]]
 _READ_AHEAD_BYTES = 128 << 20  # so that eight frames of 8K do not fill a small machine
 
 
-def open_source(source: SourceLike, *, read_ahead: int = 8, start: int = 0) -> Source:
+def open_source(
+    source: SourceLike, *, read_ahead: int = 8, start: int = 0, reconnect: float = RECONNECT
+) -> Source:
     """Open anything that holds frames.
 
     | given | read as |
@@ -59,12 +62,15 @@ def open_source(source: SourceLike, *, read_ahead: int = 8, start: int = 0) -> S
 
     Frames come as `[H, W, 3]` uint8, BGR. Deeper pictures keep their upper eight bits, alpha is
     dropped. A thread decodes ahead into a queue of fixed length, so memory does not grow with the
-    source. A live source drops what nobody fetches in time; its numbers keep counting.
+    source. A live source drops what nobody fetches in time; its numbers keep counting. When it
+    breaks off it is opened again with growing pauses, and time and numbers go on.
 
     Args:
         source: See the table.
         read_ahead: Frames that are decoded in advance, at least 1.
         start: Number of the first frame to give out. Numbers and times stay those of the source.
+        reconnect: Seconds without a picture after which a stream is given up; 0 ends at the first
+            drop.
 
     Raises:
         SourceError: It cannot be opened, or holds no frame that can be decoded.
@@ -79,10 +85,12 @@ def open_source(source: SourceLike, *, read_ahead: int = 8, start: int = 0) -> S
         raise ConfigError(f"read_ahead must be at least 1 frame, got {read_ahead}")
     if start < 0:
         raise ConfigError(f"the first frame is 0; cannot start at frame {start}")
-    return Source(_reader(source), read_ahead=read_ahead, start=start)
+    if not reconnect >= 0:
+        raise ConfigError(f"reconnect must be a number of seconds from 0, got {reconnect}")
+    return Source(_reader(source, reconnect), read_ahead=read_ahead, start=start)
 
 
-def _reader(source: SourceLike) -> Reader:
+def _reader(source: SourceLike, reconnect: float) -> Reader:
     listed = hasattr(source, "__len__") and not isinstance(source, bytes | dict)
     if isinstance(source, bool) or not (listed or isinstance(source, int | Path)):
         # A generator is none either: pictures are counted, and the first is looked at before.
@@ -90,11 +98,11 @@ def _reader(source: SourceLike) -> Reader:
     if isinstance(source, int):
         return CameraReader(source)
     if isinstance(source, str | Path):
-        return _reader_of_text(str(source))
+        return _reader_of_text(str(source), reconnect)
     return PictureReader(list(source), f"list of {len(source)} pictures")
 
 
-def _reader_of_text(text: str) -> Reader:
+def _reader_of_text(text: str, reconnect: float) -> Reader:
     path = Path(text)
     if not text.strip():
         raise SourceError("the source is an empty name; give a video, a folder or an address")
@@ -105,7 +113,8 @@ def _reader_of_text(text: str) -> Reader:
     if text.isascii() and text.isdigit():
         return CameraReader(int(text))
     if "://" in text and urlsplit(text).scheme != "file":
-        return ContainerReader(text, network=True)
+        reader = ContainerReader(text, network=True)
+        return LiveReader(reader, text, reconnect) if reader.live else reader
     if any(letter in text for letter in "*?["):
         return PictureReader(pictures_in(text), path.parent.resolve().name)
     raise SourceError(f"{text}: there is no such file or folder here; check the name")
@@ -179,6 +188,16 @@ class Source:
     @property
     def dropped(self) -> int:
         return self._ahead.dropped
+
+    @property
+    def gaps(self) -> int:
+        """How often a stream dropped and came back."""
+        return self._reader.gaps if isinstance(self._reader, LiveReader) else 0
+
+    @property
+    def missed(self) -> float:
+        """Seconds of all its gaps together."""
+        return self._reader.missed if isinstance(self._reader, LiveReader) else 0.0
 
     @property
     def cut_short(self) -> str | None:
@@ -261,6 +280,8 @@ class _ReadAhead:
 
     def stop(self) -> None:
         """Let the thread end after the frame that it is at."""
+        if isinstance(self._reader, LiveReader):
+            self._reader.stop()
         with self._change:
             self._over = True
             self._items.clear()
