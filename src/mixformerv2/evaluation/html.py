@@ -259,8 +259,8 @@ def _groups(study: Study, title: str, rows: Sequence[tuple[str, Sequence[object]
         ]
         out.append(("", cells))
     heads = [title.lower(), "sequences", *(escape(one.tracker) for one in study.reports)]
-    note = f'<p class="dim">{FIGURES[study.main][0]}.</p>'
-    return _table(heads, out, sortable=True) + note
+    note = f'<p class="dim">{FIGURES[study.main][0]}; a click on a head sorts.</p>'
+    return note + _table(heads, out, sortable=True)
 
 
 def _spelt(key: str) -> str:

@@ -156,5 +156,5 @@ def _inside(middle: float, length: float, whole: float) -> float:
 def _jpeg(image: NDArray[np.uint8]) -> str:
     import cv2
 
-    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 78])[1].tobytes()
+    coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 72])[1].tobytes()
     return "data:image/jpeg;base64," + base64.b64encode(coded).decode("ascii")
