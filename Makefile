@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CODE := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck bench dist bundle test-long test-toolkits clean
+.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -68,6 +68,16 @@ typecheck: $(VENV)/.dev ## mypy --strict
 
 bench: $(VENV)/.dev ## speed against the published way, in turns in one run
 	$(BIN)/python benchmarks/run.py $(BENCH_ARGS)
+
+# CSRT and KCF are in OpenCV's contrib wheel, which cannot share an environment with the plain one.
+$(VENV)-peers/.made:
+	$(PYTHON) -m venv $(VENV)-peers
+	$(VENV)-peers/bin/python -m pip --disable-pip-version-check install --quiet \
+		opencv-contrib-python-headless
+	@touch $@
+
+peers: $(VENV)/.dev $(VENV)-peers/.made ## T beside OpenCV's trackers: make peers PEERS_ARGS="--root FOLDER"
+	$(BIN)/python benchmarks/peers.py --peers-python $(VENV)-peers/bin/python $(PEERS_ARGS)
 
 dist: $(VENV)/.dev ## wheel and source archive in dist/
 	$(BIN)/python -m build --outdir dist
