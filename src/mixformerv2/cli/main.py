@@ -30,6 +30,7 @@ VERBS: dict[str, str] = {
     "export": "Write a bundle's ONNX graphs and check them.",
     "data": "Check and pack labelled videos.",
     "train": "Train a model.",
+    "distill": "Run a plan from a teacher to a small tracker.",
     "eval": "Measure trackers on a benchmark, with a report.",
     "submit": "Archives for the servers of TrackingNet and GOT-10k.",
     "bench": "Measure speed.",
@@ -137,7 +138,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _missing(verb: str | None, error: ModuleNotFoundError) -> str:
     package = (error.name or "").partition(".")[0]
-    extra = "train" if verb == "train" else _EXTRAS.get(package)
+    extra = "train" if verb in ("train", "distill") else _EXTRAS.get(package)
     way_out = f"pip install 'mixformerv2[{extra}]'" if extra else f"pip install {package}"
     return f"`mixformerv2 {verb}` needs {package}, which is not installed: {way_out}"
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from ..errors import ConfigError
 
-__all__ = ["DEFAULT_DROPS", "DistillConfig", "PruneConfig", "kept_layers"]
+__all__ = ["DEFAULT_DROPS", "DistillConfig", "PruneConfig", "kept_layers", "matched_layers"]
 
 Pairs = tuple[tuple[int, int], ...]
 
@@ -25,6 +25,20 @@ def kept_layers(depth: int, drop: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(layer for layer in range(depth) if layer not in drop)
 
 
+def matched_layers(depth: int, drop: tuple[int, ...]) -> tuple[int, ...]:
+    """Layers whose tokens are matched: the last ones before a dropped layer or the end.
+
+    Example:
+        >>> matched_layers(12, (0, 3, 6, 9))
+        (2, 5, 8, 11)
+        >>> matched_layers(8, (0, 2, 4, 6))
+        (1, 3, 5, 7)
+    """
+    return tuple(
+        layer for layer in kept_layers(depth, drop) if layer + 1 == depth or layer + 1 in drop
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class DistillConfig:
     """The teacher, and how the student is held to it.
@@ -35,6 +49,8 @@ class DistillConfig:
             "auto": a dense head where the teacher has one and the stage is dense-to-sparse.
         sides: "sum" adds the divergences of the four sides (eq. 5); "mean" averages them, as the
             published code does, with `loss.logits` at 5.
+        maps: What "logits" compares: the four "sides" (eq. 5), or the two "corners", whole maps of
+            a MixViT teacher and a MixViT student (Tables 3d to 3f).
         pairs: Layers whose tokens are matched, `[[student, teacher], ...]`, counted from 0 in the
             student before anything is dropped. Empty: chosen by the stage.
         tokens: Match all tokens, as published, or those of the "search" crop alone.
@@ -45,6 +61,7 @@ class DistillConfig:
     teacher: str = ""
     head: Literal["auto", "tokens", "dense"] = "auto"
     sides: Literal["sum", "mean"] = "sum"
+    maps: Literal["sides", "corners"] = "sides"
     pairs: Pairs = ()
     tokens: Literal["all", "search"] = "all"
     start: Literal["teacher", "random"] = "teacher"

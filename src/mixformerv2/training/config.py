@@ -20,11 +20,14 @@ __all__ = [
     "OptimConfig",
     "StageName",
     "TrainConfig",
+    "check_sizes",
     "load_config",
     "show_config",
 ]
 
-StageName = Literal["box", "score"]
+StageName = Literal[
+    "box", "score", "dense_to_sparse", "distill", "depth_pruning", "mlp_reduction"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,11 @@ class LossConfig:
                 raise ConfigError(f"loss.{f.name} must be 0 to 1000, got {getattr(self, f.name)}")
         if self.label_sigma == 0:
             raise ConfigError("loss.label_sigma must be above 0 bins")
+
+    @property
+    def has_dense(self) -> bool:
+        """Whether a dense head helps the prediction tokens: one of its terms counts."""
+        return any((self.dense, self.dense_ciou, self.dense_to_sparse, self.inside))
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,38 +136,13 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class EvalConfig:
-    """Tracking of whole sequences, now and then during a run.
-
-    Attributes:
-        root: Folder of sequences with truth, as `mixformerv2 eval --root` takes it; none, no
-            evaluation.
-        every_minutes: Minutes from the end of one evaluation to the next.
-        limit: At most so many sequences, spread evenly over the sorted names; 0 for all.
-        max_frames: At most so many frames of each.
-    """
-
-    root: Path | None = None
-    every_minutes: float = 30.0
-    limit: int = 0
-    max_frames: int = 300
-
-    def __post_init__(self) -> None:
-        if not self.every_minutes >= 0:
-            raise ConfigError(f"eval.every_minutes must be from 0 on, got {self.every_minutes}")
-        if self.limit < 0:
-            raise ConfigError(f"eval.limit must be from 0 on, got {self.limit}")
-        if self.max_frames < 2:
-            raise ConfigError(f"eval.max_frames must be at least 2, got {self.max_frames}")
-
-
-@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """One training run.
 
     Attributes:
         model: `{name: mixformerv2_t, ...}` with any settings of `ModelConfig` changed.
-        stage: "box" trains everything; "score" trains the score head alone (fact 6).
+        stage: "box" trains everything from true boxes; "score" the score head alone (fact 6);
+            "dense_to_sparse", "distill", "depth_pruning" and "mlp_reduction" under a teacher.
         init: Run or bundle whose weights a fresh run starts from; `--init` wins over it.
         bank: Folder of pictures, masks and boxes.
         clips: Folder of tracklets from unlabelled clips (`mixformerv2.data.pseudo`), or nothing.
@@ -213,16 +196,24 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> TrainConfig
     """
     base = read_yaml(path) if path is not None else {}
     config = build(TrainConfig, merge(base, parse_overrides(overrides)))
-    network = config.network
-    if (config.data.template_size, config.data.search_size) != (
-        network.template_size,
-        network.search_size,
-    ):
-        raise ConfigError(
-            f"data makes crops of {config.data.template_size} and {config.data.search_size} "
-            f"pixels, but the model takes {network.template_size} and {network.search_size}"
-        )
+    check_sizes(config)
     return config
+
+
+def check_sizes(config: TrainConfig) -> None:
+    """Samples must have the size that the network takes.
+
+    Raises:
+        ConfigError: they have not.
+    """
+    data, network = config.data, config.network
+    made = data.template_size, data.search_size
+    taken = network.template_size, network.search_size
+    if made != taken:
+        raise ConfigError(
+            f"data makes crops of {made[0]} and {made[1]} pixels, but the model takes {taken[0]} "
+            f"and {taken[1]}; set data.template_size and data.search_size"
+        )
 
 
 def show_config(config: TrainConfig) -> str:

@@ -12,13 +12,14 @@ from ..errors import ConfigError
 from ..models.config import ModelConfig
 from ..models.heads import DenseHead
 from ..models.mixformerv2 import MixFormerV2
+from ..models.mixvit import MixViT
+from ..models.registry import build
 from .losses import Predictions
 
 __all__ = [
     "MEAN",
     "STD",
     "Learner",
-    "make_learner",
     "moving_average",
     "normalise",
     "parameter_groups",
@@ -43,48 +44,54 @@ def normalise(images: Tensor) -> Tensor:
 class Learner(nn.Module):
     """A network and the dense head that teaches it (fact 10 of the design).
 
-    The dense head sits on the search tokens of the last layer and is dropped at export.
+    The dense head sits on the search tokens of the last layer and is dropped at export. A network
+    with a corner head has none, for that is dense itself.
+
+    Args:
+        config: The network.
+        dense: Whether prediction tokens are helped by a dense head.
 
     Attributes:
         keep: Layers whose tokens `forward` answers too, for feature matching.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, dense: bool = True) -> None:
         super().__init__()
         self.keep: tuple[int, ...] = ()
-        self.net = MixFormerV2(config)
-        self.dense = DenseHead(config)
-        nn.init.trunc_normal_(self.dense.sides.weight, std=0.02)
-        nn.init.zeros_(self.dense.sides.bias)
+        self.net = build(config)
+        self.dense: DenseHead | None = None
+        if dense and config.prediction_tokens:
+            self.dense = DenseHead(config)
+            nn.init.trunc_normal_(self.dense.sides.weight, std=0.02)
+            nn.init.zeros_(self.dense.sides.bias)
 
     def forward(self, template: Tensor, online: Tensor, search: Tensor) -> Predictions:
         """BGR crops of 8 bits, `[B, T, T, 3]` twice and `[B, S, S, 3]`, to all predictions."""
         net = self.net
-        templates = (normalise(template), normalise(online))
-        features = net.features(templates, normalise(search))
-        tokens = features.prediction[-1]
+        found = net.features((normalise(template), normalise(online)), normalise(search))
+        kept = tuple(
+            torch.cat([found.templates[i], found.search[i], found.prediction[i]], dim=1)
+            for i in self.keep
+        )
+        if isinstance(net, MixViT):
+            remembered = None
+            if net.score_head is not None:
+                first = found.templates[-1][:, : net.config.template_grid**2]
+                remembered = net.score_head.remember(first)
+            out = net.read(found.search[-1], remembered)
+            # Its probabilities are their own softmax: where they are logs, they are logits too.
+            sides = out.probs.clamp(min=1e-9).log()
+            return Predictions(sides, out.boxes, out.score, corners=out.corners, features=kept)
+        assert isinstance(net, MixFormerV2)
+        tokens = found.prediction[-1]
         direct = net.config.box_head == "one_token_direct"
         logits = None if direct else net.box_head.logits(tokens)
         _, boxes = net.box_head(tokens)
         score = None if net.score_head is None else net.score_head(tokens)
-        dense, inside = self.dense(features.search[-1])
-        kept = tuple(
-            torch.cat([features.templates[i], features.search[i], features.prediction[i]], dim=1)
-            for i in self.keep
-        )
-        return Predictions(logits, boxes, score, dense, inside, kept)
-
-    def freeze_all_but_score(self) -> None:
-        """Train the score head alone (fact 6): everything else stays as it is."""
-        if self.net.score_head is None:
-            raise ConfigError("the score stage needs a network with score_head: true")
-        self.requires_grad_(False)
-        self.net.score_head.requires_grad_(True)
-
-
-def make_learner(config: ModelConfig) -> Learner:
-    """What is trained for a network of this configuration."""
-    return Learner(config)
+        if self.dense is None:
+            return Predictions(logits, boxes, score, features=kept)
+        dense, inside = self.dense(found.search[-1])
+        return Predictions(logits, boxes, score, dense, inside, features=kept)
 
 
 def parameter_groups(

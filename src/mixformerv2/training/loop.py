@@ -69,6 +69,7 @@ def train(
         path = run.save()
         if not run.interrupted:
             run.end()
+        run.fabric.barrier()  # nobody goes on before the files are there
     finally:
         run.monitor.close()
     if run.interrupted:

@@ -39,6 +39,7 @@ class Predictions(NamedTuple):
         score: `[B]` logits, or None.
         dense: Side logits of the dense head, `[B, 4, K]`, or None.
         inside: Target logits of the search tokens, `[B, Ns]`, or None.
+        corners: Logits of a corner head's two maps, `[B, 2, K, K]`, or None.
         features: All tokens `[B, N, C]` after the layers that were asked for.
     """
 
@@ -47,6 +48,7 @@ class Predictions(NamedTuple):
     score: Tensor | None = None
     dense: Tensor | None = None
     inside: Tensor | None = None
+    corners: Tensor | None = None
     features: tuple[Tensor, ...] = ()
 
 

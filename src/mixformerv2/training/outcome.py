@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..errors import WeightsError
 from ..models.config import ModelConfig
-from ..models.mixformerv2 import MixFormerV2
+from ..models.registry import build
 from ..tracking.settings import TrackerSettings
 from ..weights.bundle import (
     BundleConfig,
@@ -27,7 +27,14 @@ from .checkpoint import load_checkpoint
 if TYPE_CHECKING:
     from .config import TrainConfig
 
-__all__ = ["Outcome", "read_outcome", "remove_layers", "save_run_bundle", "without_layers"]
+__all__ = [
+    "Outcome",
+    "read_network",
+    "read_outcome",
+    "remove_layers",
+    "save_run_bundle",
+    "without_layers",
+]
 
 _LAYER = re.compile(r"\blayers\.(\d+)\.")
 
@@ -104,11 +111,7 @@ def read_outcome(source: str | Path) -> Outcome:
     """
     state = load_checkpoint(Path(source))
     if state is None:
-        try:
-            config = read_config(find_bundle(source))
-        except WeightsError as error:
-            raise WeightsError(f"{source} is neither a run nor a bundle: {error}") from error
-        network = ModelConfig.from_dict(config.arch)
+        network = read_network(source)
         return Outcome(network, load_training_state(source), str(source))
     removed = state.get("removed", [])
     network = ModelConfig.from_dict(state["network"])
@@ -116,6 +119,20 @@ def read_outcome(source: str | Path) -> Outcome:
         network = without_layers(network, removed)
     tensors = remove_layers(state["average"], removed)
     return Outcome(network, tensors, str(source), bool(state.get("finished", True)))
+
+
+def read_network(source: str | Path) -> ModelConfig:
+    """The architecture of a run's outcome or of a bundle.
+
+    Raises:
+        WeightsError: neither.
+    """
+    if (Path(source) / "checkpoint.pt").exists():
+        return read_outcome(source).network
+    try:
+        return ModelConfig.from_dict(read_config(find_bundle(source)).arch)
+    except WeightsError as error:
+        raise WeightsError(f"{source} is neither a run nor a bundle: {error}") from error
 
 
 def save_run_bundle(
@@ -145,7 +162,7 @@ def save_run_bundle(
     """
     arch = replace(network, drop_path=0.0)
     with torch.random.fork_rng():  # the run draws on as if nothing had been saved
-        model = MixFormerV2(arch)
+        model = build(arch)
     model.load_state_dict({k[4:]: v for k, v in state.items() if k.startswith("net.")})
     tracker = TrackerSettings(
         arch.template_size,

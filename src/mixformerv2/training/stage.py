@@ -35,7 +35,11 @@ Batch = dict[str, Tensor]
 
 STAGES: dict[str, tuple[str, str]] = {
     "box": ("mixformerv2.training.stages", "BoxStage"),
-    "score": ("mixformerv2.training.stages", "ScoreStage"),
+    "score": ("mixformerv2.distillation.score", "ScoreStage"),
+    "dense_to_sparse": ("mixformerv2.distillation.dense_to_sparse", "DenseToSparseStage"),
+    "distill": ("mixformerv2.distillation.distill", "DistillStage"),
+    "depth_pruning": ("mixformerv2.distillation.depth_pruning", "DepthPruningStage"),
+    "mlp_reduction": ("mixformerv2.distillation.mlp_reduction", "MlpReductionStage"),
 }
 """Name in the settings to module and class, imported when the stage is used."""
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import WeightsError
 from .learner import Learner
-from .outcome import read_outcome
+from .outcome import Outcome, read_outcome
 
 __all__ = ["resample_bins", "start_from"]
 
@@ -35,18 +35,38 @@ def resample_bins(rows: Tensor, bins: int) -> Tensor:
     return rows[low] * (1 - share) + rows[high] * share
 
 
-def start_from(learner: nn.Module, source: str | Path) -> None:
+def start_from(learner: nn.Module, source: str | Path, layers: str = "first") -> None:
     """Take the weights of a run folder's moving average or of a bundle.
 
     The input sizes may differ (progressive sizes: small crops first): position embeddings belong
-    to the size and are computed, and the box head's rows are resampled to the new bins.
+    to the size and are computed, and the box head's rows are resampled to the new bins. Of a MixViT
+    a MixFormerV2 takes the backbone, and the other way round.
+
+    Args:
+        learner: What is trained.
+        source: Run folder or bundle. A run of masked-autoencoder pre-training or a published MAE
+            checkpoint (a file) gives its backbone alone.
+        layers: Which layers of such a backbone are taken where the network has fewer, as
+            `weights.mae.choose_layers` takes it.
 
     Raises:
         WeightsError: weights of another network.
+        ConfigError: layers that are not there.
     """
-    wanted = read_outcome(source).state
+    if isinstance(learner, Learner) and _start_backbone(learner, Path(source), layers):
+        return
+    outcome = read_outcome(source)
+    if (
+        isinstance(learner, Learner)
+        and outcome.network.corner_head != learner.net.config.corner_head
+    ):
+        _take_backbone(learner, outcome)
+        return
+    wanted = outcome.state
     # What only held a student to its teacher is of no use without that teacher.
     wanted = {name: t for name, t in wanted.items() if not name.startswith("project.")}
+    if getattr(learner, "dense", None) is None:
+        wanted = {name: t for name, t in wanted.items() if not name.startswith("dense.")}
     if isinstance(learner, Learner):
         wanted = _fit_bins(wanted, learner)
     try:
@@ -60,6 +80,26 @@ def start_from(learner: nn.Module, source: str | Path) -> None:
         )
     if missing:
         _logger.warning("%s has no dense head; it starts from random weights", source)
+
+
+def _take_backbone(learner: Learner, outcome: Outcome) -> None:
+    """Stem and layers of a network of the other family; its heads are of no use here."""
+    ours = learner.net.backbone.state_dict()
+    theirs = outcome.part("net.backbone.")
+    wrong = [k for k, v in ours.items() if "prediction" not in k and _shape(theirs, k) != v.shape]
+    if wrong:
+        raise WeightsError(
+            f"{outcome.source} holds another backbone: {wrong[0]} is {_shape(theirs, wrong[0])} "
+            f"there and {tuple(ours[wrong[0]].shape)} here"
+        )
+    learner.net.backbone.load_state_dict(
+        {k: v for k, v in theirs.items() if k in ours}, strict=False
+    )
+    _logger.info("the backbone is that of %s; heads start from random weights", outcome.source)
+
+
+def _shape(state: dict[str, Tensor], name: str) -> torch.Size | None:
+    return state[name].shape if name in state else None
 
 
 def _fit_bins(state: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:

@@ -1,0 +1,243 @@
+"""A student under a teacher: logits and features (eq. 5, 6 and 10)."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ConfigError
+from ..models.config import ModelConfig
+from ..training.learner import Learner
+from ..training.losses import Predictions, box_iou, kl_to_sides, mean_over_present, total_loss
+from ..training.stage import Batch
+from ..training.stages import BoxStage
+from .config import Pairs
+from .sides import resample_sides
+from .teacher import Taught, Teacher, load_teacher
+
+__all__ = ["DistillStage", "Student", "check_pairs", "feature_loss"]
+
+_logger = logging.getLogger(__name__)
+
+
+class Student(Learner):
+    """A learner whose tokens can be compared with a wider or narrower teacher's.
+
+    Where widths differ, `project` takes the student's tokens to the teacher's width; it is
+    dropped with the dense head.
+    """
+
+    def __init__(
+        self, config: ModelConfig, keep: Sequence[int], teacher_width: int, dense: bool = True
+    ) -> None:
+        super().__init__(config, dense)
+        self.keep = tuple(keep)
+        if teacher_width != config.width:
+            self.project = nn.ModuleList(nn.Linear(config.width, teacher_width) for _ in keep)
+
+    def forward(self, template: Tensor, online: Tensor, search: Tensor) -> Predictions:
+        """As a learner's; features are of the teacher's width."""
+        out = super().forward(template, online, search)
+        if not hasattr(self, "project"):
+            return out
+        pairs = zip(self.project, out.features, strict=True)
+        return out._replace(features=tuple(linear(tokens) for linear, tokens in pairs))
+
+
+class DistillStage(BoxStage):
+    """Boxes from the truth, distributions and tokens from a teacher.
+
+    With `distill.start: teacher` and no `--init` the student begins with whatever of the teacher's
+    weights fits it.
+    """
+
+    prefers_dense = False
+
+    teacher: Teacher
+    pairs: Pairs
+
+    def build(self) -> nn.Module:
+        """The student; the teacher is read first, for the student has to fit it."""
+        distill, network = self.config.distill, self.config.network
+        self.teacher = load_teacher(distill.teacher, distill.head, self.prefers_dense)
+        self.match(self.teacher.network)
+        self.teacher.keep(tuple(theirs for _, theirs in self.pairs))
+        return self.make_student(network, tuple(ours for ours, _ in self.pairs))
+
+    def match(self, teacher: ModelConfig) -> None:
+        """Choose the pairs of layers, and refuse a teacher that does not fit the student.
+
+        Raises:
+            ConfigError: what does not fit, and which setting changes it.
+        """
+        student = self.config.network
+        wanted = self.config.distill.pairs or self.default_pairs(student, teacher)
+        self.pairs = wanted if self.config.loss.features else ()
+        self.check_fit(student, teacher)
+
+    def make_student(self, network: ModelConfig, keep: tuple[int, ...]) -> Learner:
+        """The student's network and heads."""
+        return Student(network, keep, self.teacher.network.width, self.config.loss.has_dense)
+
+    def default_pairs(self, student: ModelConfig, teacher: ModelConfig) -> Pairs:
+        """Matched layers where the settings name none: none at all."""
+        return ()
+
+    def check_fit(self, student: ModelConfig, teacher: ModelConfig) -> None:
+        """Refuse what cannot be learnt, before a step is taken.
+
+        Raises:
+            ConfigError: what does not fit, and which setting changes it.
+        """
+        check_pairs(self.pairs, student, teacher)
+        if self.config.distill.maps == "corners":
+            kinds = (student.box_head, student.search_grid), (teacher.box_head, teacher.search_grid)
+            if not student.corner_head or kinds[0] != kinds[1]:
+                raise ConfigError(
+                    "distill.maps corners needs two corner heads of one kind on equal grids; the "
+                    f"student has {kinds[0][0]} on {kinds[0][1]}, the teacher {kinds[1][0]} on "
+                    f"{kinds[1][1]}; set distill.maps to sides"
+                )
+        if student.box_head == "one_token_direct" and self.config.loss.logits:
+            raise ConfigError(
+                "a student that regresses the box directly has no distributions to teach; set "
+                "loss.logits to 0 or choose another model.box_head"
+            )
+
+    def start(self, learner: nn.Module, source: str | Path | None) -> None:
+        """Weights of `source`, else what fits of the teacher's."""
+        if source is not None:
+            super().start(learner, source)
+        elif self.config.distill.start == "teacher":
+            self.start_from_teacher(learner)
+
+    def start_from_teacher(self, learner: nn.Module) -> None:
+        """Give the student the teacher's weights, as far as they fit."""
+        self.copy_fitting(learner, self.teacher.outcome.state)
+
+    def copy_fitting(self, learner: nn.Module, state: Mapping[str, Tensor]) -> None:
+        """Copy each tensor that has the name and shape of one of the student's."""
+        ours = learner.state_dict()
+        fitting = {
+            name: tensor
+            for name, tensor in state.items()
+            if name in ours and ours[name].shape == tensor.shape
+        }
+        learner.load_state_dict(fitting, strict=False)
+        left = [name for name in ours if name not in fitting and not name.startswith("project.")]
+        _logger.info("%d of %d tensors start from the teacher", len(fitting), len(ours))
+        if left:
+            _logger.info("random at the start: %s", ", ".join(left[:6]))
+
+    def place(self, device: torch.device) -> None:
+        """The teacher goes where the student is."""
+        self.teacher.to(device)
+
+    def compile(self) -> None:
+        """The teacher too."""
+        self.teacher.compile()
+
+    def teachers(self) -> tuple[nn.Module, ...]:
+        """One."""
+        return (self.teacher,)
+
+    def losses(self, learner: nn.Module, batch: Batch, count: Tensor) -> tuple[Tensor, Batch]:
+        """Eq. 10: box terms, and logits and features of the teacher."""
+        config, present = self.config, batch["present"].float()
+        inputs = self.inputs(batch)
+        with torch.autocast(present.device.type, torch.bfloat16, enabled=self._half):
+            taught: Taught = self.teacher(*inputs)
+        out = cast(Predictions, learner(*inputs))
+        loss, terms = total_loss(out, batch["box"], present, config.loss, count)
+        if config.loss.logits:
+            value = mean_over_present(self.divergence(out, taught), present, count)
+            loss = loss + config.loss.logits * value
+            terms["logits"] = value.detach()
+        if self.pairs:
+            cut = self._first_compared(taught) if config.distill.tokens == "search" else 0
+            value = feature_loss(out.features, taught.features, cut, config.network)
+            loss = loss + config.loss.features * value
+            terms["features"] = value.detach()
+        terms["teacher_iou"] = mean_over_present(
+            box_iou(taught.boxes, batch["box"]), present, count
+        )
+        return loss, terms
+
+    def divergence(self, out: Predictions, taught: Taught) -> Tensor:
+        """KL of each sample `[B]` from the teacher: four sides (eq. 5), or two maps of corners."""
+        if self.config.distill.maps == "corners":
+            assert out.corners is not None
+            assert taught.corners is not None
+            target = taught.corners.flatten(2).float().softmax(-1)
+            return kl_to_sides(out.corners.flatten(2), target)
+        assert out.logits is not None
+        divergence = kl_to_sides(out.logits, resample_sides(taught.sides, out.logits.shape[-1]))
+        return divergence / 4 if self.config.distill.sides == "mean" else divergence
+
+    @property
+    def _half(self) -> bool:
+        return self.config.precision == "bf16-mixed"
+
+    def _first_compared(self, taught: Taught) -> int:
+        """Number of template tokens, which stand first."""
+        return 2 * self.config.network.template_grid**2
+
+    def plan(self) -> list[str]:
+        """Teacher, and what is held to it."""
+        teacher = getattr(self, "teacher", None)
+        head = f"'s {teacher.head}" if teacher is not None else ""
+        lines = [f"sides of {self.config.distill.teacher}{head} (weight "
+                 f"{self.config.loss.logits:g}, {self.config.distill.sides} of four)"]  # fmt: skip
+        pairs = getattr(self, "pairs", ())
+        if pairs:
+            shown = ", ".join(f"{ours}-{theirs}" for ours, theirs in pairs)
+            lines.append(f"tokens of layers {shown} (weight {self.config.loss.features:g})")
+        return lines
+
+
+def check_pairs(pairs: Pairs, student: ModelConfig, teacher: ModelConfig) -> None:
+    """Refuse pairs of layers whose tokens cannot be compared.
+
+    Raises:
+        ConfigError: a layer that is not there, or crops that make another number of tokens.
+    """
+    for ours, theirs in pairs:
+        if ours >= student.depth or theirs >= teacher.depth:
+            raise ConfigError(
+                f"distill.pairs matches layers {ours} and {theirs}, but the student has "
+                f"{student.depth} layers and the teacher {teacher.depth}, counted from 0"
+            )
+
+    def tokens(network: ModelConfig) -> tuple[int, int, int]:
+        return network.template_grid, network.search_grid, network.prediction_tokens
+
+    if pairs and tokens(student) != tokens(teacher):
+        raise ConfigError(
+            "tokens can be matched only where teacher and student have as many: template, search "
+            f"and prediction tokens along a side are {tokens(student)} in the student and "
+            f"{tokens(teacher)} in the teacher; set loss.features to 0, or equal crop sizes"
+        )
+
+
+def feature_loss(
+    ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...], first: int, network: ModelConfig
+) -> Tensor:
+    """Mean squared difference of tokens, summed over the matched layers (eq. 6).
+
+    Args:
+        ours: The student's tokens `[B, N, C]` of each matched layer: templates, search, prediction.
+        theirs: The teacher's.
+        first: Leave out the tokens before this one; 0 compares all, else search tokens alone.
+        network: Of the student.
+    """
+    last = first + network.search_grid**2 if first else None
+    values = [
+        (a[:, first:last].float() - b[:, first:last].float()).pow(2).mean()
+        for a, b in zip(ours, theirs, strict=True)
+    ]
+    return torch.stack(values).sum()

@@ -1,0 +1,33 @@
+"""The score head as a stage of its own, after the boxes are learnt (end of section 3.3)."""
+
+from __future__ import annotations
+
+from torch import nn
+
+from ..errors import ConfigError
+from ..training.learner import Learner
+from ..training.stages import BoxStage
+
+__all__ = ["ScoreStage"]
+
+
+class ScoreStage(BoxStage):
+    """The score head alone (fact 6): everything else stays as it is.
+
+    Half of the search crops should not show the target: `data.absent: 0.5`.
+    """
+
+    def freeze(self, learner: nn.Module) -> None:
+        """Leave the score head its gradients."""
+        if not isinstance(learner, Learner) or learner.net.score_head is None:
+            raise ConfigError("the score stage needs a network with score_head: true")
+        learner.requires_grad_(False)
+        learner.net.score_head.requires_grad_(True)
+
+    def train_mode(self, learner: nn.Module) -> None:
+        """Batch norms keep what the box stage learnt."""
+        learner.eval()
+
+    def plan(self) -> list[str]:
+        """One line."""
+        return ["the score head alone learns; all else is frozen"]

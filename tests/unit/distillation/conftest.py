@@ -1,0 +1,92 @@
+"""Small teachers, as folders of runs, and settings of a student under one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mixformerv2.models import ModelConfig
+from mixformerv2.training.checkpoint import save_checkpoint
+from mixformerv2.training.config import TrainConfig, load_config
+from mixformerv2.training.learner import Learner
+
+from ..data.conftest import bank_folder  # noqa: F401
+
+SIZES = {"template_size": 32, "search_size": 64, "bins": 32}
+Batch = dict[str, torch.Tensor]
+
+
+def network(**changes: Any) -> ModelConfig:
+    """Four layers of width 64 without batch norms."""
+    return ModelConfig(**{"width": 64, "depth": 4, **SIZES, **changes})
+
+
+def save_run(folder: Path, learner: Learner) -> Path:
+    """The folder of a run that ended with these weights."""
+    state = {k: v.clone() for k, v in learner.state_dict().items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    save_checkpoint(
+        folder,
+        {"learner": state, "average": state, "step": 1, "network": learner.net.config.to_dict()},
+    )
+    return folder
+
+
+def lively(config: ModelConfig, seed: int = 1, **kwargs: Any) -> Learner:
+    """A network whose every layer matters, unlike a fresh one's."""
+    torch.manual_seed(seed)
+    learner = Learner(config, **kwargs)
+    with torch.no_grad():
+        for name, p in learner.named_parameters():
+            if p.ndim >= 2 and "layers" in name:
+                p.mul_(3)
+            elif p.ndim == 1:
+                p.add_(0.1 * torch.randn_like(p))
+    return learner.eval()
+
+
+@pytest.fixture
+def teacher(tmp_path: Path) -> Path:
+    """A run of four layers, dense head included."""
+    return save_run(tmp_path / "teacher", lively(network()))
+
+
+@pytest.fixture
+def settings(bank_folder: Path, teacher: Path) -> Callable[..., TrainConfig]:  # noqa: F811
+    """Settings of a run under the teacher; a network and pairs key=value change them."""
+
+    def make(stage: str, model: ModelConfig, *pairs: str) -> TrainConfig:
+        base = load_config(
+            None,
+            [
+                f"stage={stage}", f"distill.teacher={teacher}", f"bank={bank_folder}",
+                "data.template_size=32", "data.search_size=64", "model.template_size=32",
+                "model.search_size=64", "optim.batch=4", "optim.warmup=0", "optim.steps=6",
+                "log_every=1", "device=cpu", "threads=1", "workers=0", *pairs,
+            ],
+        )  # fmt: skip
+        return replace(base, model={"name": "mixformerv2_t", **model.to_dict()})
+
+    return make
+
+
+@pytest.fixture
+def batch() -> Batch:
+    """Four samples of noise, all with their target."""
+    generator = torch.Generator().manual_seed(0)
+
+    def noise(side: int) -> torch.Tensor:
+        return torch.randint(0, 255, (4, side, side, 3), generator=generator, dtype=torch.uint8)
+
+    return {
+        "template": noise(32),
+        "online": noise(32),
+        "search": noise(64),
+        "box": torch.tensor([[0.2, 0.3, 0.6, 0.8]]).repeat(4, 1),
+        "present": torch.ones(4),
+    }

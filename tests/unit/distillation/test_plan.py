@@ -1,0 +1,250 @@
+"""Plans: what they refuse, what the presets make of them, and one carried out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mixformerv2.cli.main import main
+from mixformerv2.distillation.config import matched_layers
+from mixformerv2.distillation.plan import Plan, check_plan, read_plan
+from mixformerv2.distillation.runner import rows, run_plan, status
+from mixformerv2.errors import ConfigError
+from mixformerv2.models import load as load_network
+from mixformerv2.training.checkpoint import load_checkpoint
+from mixformerv2.training.config import TrainConfig
+
+from .conftest import network
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
+
+PLANS = Path(__file__).parents[3] / "configs" / "plans"
+
+TINY = {"template_size": 32, "search_size": 64}
+MODEL = {**network(depth=4).to_dict(), "name": "mixformerv2_t"}
+
+
+def write(path: Path, **values: object) -> Path:
+    path.write_text("# A plan for a test.\n" + yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def common(bank_folder: Path) -> dict[str, object]:
+    """Settings of every stage."""
+    return {
+        "bank": str(bank_folder),
+        "data": TINY,
+        "optim": {"batch": 4, "steps": 3, "warmup": 0},
+        "device": "cpu",
+        "threads": 1,
+        "workers": 0,
+        "log_every": 1,
+    }
+
+
+@pytest.fixture
+def path(tmp_path: Path, common: dict[str, object]) -> Path:
+    """Teacher, student, pruned student, score."""
+    corner = {**MODEL, "box_head": "corner", "head_channels": 16, "score_head": False}
+    return write(
+        tmp_path / "plan.yaml",
+        common=common,
+        stages=[
+            {"name": "teacher", "model": corner},
+            {
+                "name": "sparse",
+                "stage": "dense_to_sparse",
+                "model": MODEL,
+                "distill": {"teacher": "@teacher"},
+            },
+            {
+                "name": "shallow",
+                "stage": "depth_pruning",
+                "model": MODEL,
+                "distill": {"teacher": "@sparse"},
+                "prune": {"fade": 0.5},
+            },
+            {
+                "name": "score",
+                "stage": "score",
+                "init": "@shallow",
+                "model": {**MODEL, "depth": 2},
+            },
+        ],
+    )
+
+
+def test_a_plan_runs_stops_goes_on_and_reports(
+    path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    plan = read_plan(path, out=out)
+    assert [row.status for row in rows(plan)] == ["to do"] * 4
+    assert check_plan(plan) == []
+    assert run_plan(plan, minutes=0.0) is None
+    long = read_plan(path, ["optim.steps=4"], out=out)
+    assert run_plan(long, minutes=1e-6) is None  # one step of the first stage
+    assert status(long.stages[0]) == "step 1 of 4"
+    told: list[str] = []
+    report = run_plan(read_plan(path, out=out), say=told.append)
+    assert told == [
+        "teacher: goes on at step 1 of 3",
+        "sparse: begins",
+        "shallow: begins",
+        "score: begins",
+    ]
+    assert report is not None
+    assert load_network(out / "score" / "bundle").config.depth == 2
+    text = report.read_text()
+    for word in ("A plan for a test.", "teacher", "depth_pruning", "data:image/png;base64", "CPU"):
+        assert word in text
+    cells = re.findall(r"<tr><td>shallow</td>(.*?)</tr>", text)[0]
+    assert "<td>2</td>" in cells
+    before = {one.name: (one.folder / "checkpoint.pt").stat().st_mtime_ns for one in plan.stages}
+    told.clear()
+    assert run_plan(plan, say=told.append) == report
+    assert all(line.endswith("done, skipped") for line in told)
+    for one in plan.stages:
+        assert (one.folder / "checkpoint.pt").stat().st_mtime_ns == before[one.name]
+    # the command says the same, and refuses other settings for a stage that is done
+    assert main(["distill", str(path), "--out", str(out), "--dry-run"]) == 0
+    assert capsys.readouterr().out.count("done") == 4
+    wider = read_plan(path, ["sparse.model.mlp_ratio=2.0", "shallow.model.mlp_ratio=2.0"], out=out)
+    with pytest.raises(ConfigError, match=r"sparse was run with another network; remove"):
+        run_plan(wider)
+
+
+def test_a_student_that_does_not_fit_is_said_before_the_first_stage(
+    path: Path, tmp_path: Path
+) -> None:
+    plan = read_plan(path, ["shallow.model.depth=3", "shallow.prune.layers=[1]"], out=tmp_path)
+    with pytest.raises(ConfigError, match=r"stage shallow: .*needs model.depth=4, got 3"):
+        check_plan(plan)
+    with pytest.raises(ConfigError, match="stage shallow"):
+        run_plan(plan)
+    assert not (tmp_path / "teacher").exists()
+
+
+def test_what_is_not_there_yet_is_named(path: Path, tmp_path: Path) -> None:
+    plan = read_plan(path, ["sparse.distill.teacher=weights/none"], out=tmp_path)
+    assert ["weights/none is neither a run nor a bundle" in one for one in check_plan(plan)] == [
+        True
+    ]
+    with pytest.raises(ConfigError, match="weights/none"):
+        run_plan(plan)
+
+
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({}, "must have a list `stages`"),
+        ({"stages": []}, "must have a list `stages`"),
+        ({"stages": [3]}, "is a table with a name, got 3"),
+        ({"stages": [{"name": "a/b"}]}, "the name of a folder"),
+        ({"stages": [{"name": "a"}, {"name": "a"}]}, "two stages called a"),
+        ({"stages": [{"name": "a", "init": "@b"}]}, r"stage a: init names @b.*none"),
+        ({"stages": [{"name": "a", "optin": {}}]}, "stage a: unknown setting 'optin'"),
+        ({"stages": [{"name": "a", "stage": "third"}]}, "stage a: stage must be one of"),
+        ({"stages": [{"name": "a"}], "preset": "other"}, "preset must be one of"),
+        ({"stages": [{"name": "a"}], "colour": 1}, "unknown setting 'colour'"),
+        ({"stages": [{"name": "a"}], "preset": "none"}, "says epochs or optim.steps"),
+    ],
+)
+def test_a_wrong_plan_is_one_sentence(
+    tmp_path: Path, values: dict[str, object], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        read_plan(write(tmp_path / "plan.yaml", **values))
+
+
+@pytest.mark.parametrize("preset", ["paper", "published"])
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_plans_are_valid_and_say_how_to_run_them(path: Path, preset: str) -> None:
+    plan = read_plan(path, preset=None if path.stem == "small" else preset)
+    assert f"configs/plans/{path.name}" in plan.about
+    missing = check_plan(plan)  # a teacher and a student that do not fit would raise
+    assert all("weights/mixvit" in sentence for sentence in missing)
+
+
+def _plan(name: str, preset: str) -> Plan:
+    return read_plan(PLANS / f"{name}.yaml", preset=preset)
+
+
+def test_the_paper_recipe_of_b() -> None:
+    """Section 4.1 in numbers."""
+    plan = _plan("b", "paper")
+    assert [one.name for one in plan.stages] == ["sparse", "shallow", "score"]
+    first = plan.stages[0].config
+    assert (first.loss.l1, first.loss.ciou, first.loss.logits, first.loss.features) == (
+        5,
+        2,
+        1,
+        0.2,
+    )
+    assert (first.optim.lr, first.optim.weight_decay, first.optim.schedule) == (1e-4, 1e-4, "step")
+    assert first.optim.batch * first.optim.accumulate == 256
+    assert first.optim.steps == round(500 * 60_000 / 256)
+    assert first.distill.sides == "sum"
+    assert not first.loss.has_dense
+    shallow = plan.stages[1]
+    assert shallow.config.prune.fade * 500 == pytest.approx(40)
+    assert shallow.outcome.depth == 8
+    assert plan.stages[2].config.optim.steps == round(50 * 60_000 / 256)
+    assert plan.stages[2].config.data.absent == 0.5
+
+
+def test_the_published_recipe_of_b() -> None:
+    plan = _plan("b", "published")
+    assert [one.name for one in plan.stages] == ["sparse", "shallow_fade", "shallow", "score"]
+    fade, rest = plan.stage("shallow_fade"), plan.stage("shallow")
+    assert fade.config.optim.steps == round(45 * 60_000 / 256)
+    assert fade.config.prune.fade * 45 == pytest.approx(40)
+    assert rest.config.optim.steps == round(500 * 60_000 / 256)
+    assert rest.config.init == str(fade.folder)
+    assert rest.config.distill.teacher == str(plan.stage("sparse").folder)
+    assert rest.config.distill.pairs == ((1, 2), (3, 5), (5, 8), (7, 11))
+    optim = rest.config.optim
+    assert (optim.lr, optim.backbone, optim.clip) == (4e-4, 0.1, 0.1)
+    assert (rest.config.loss.logits, rest.config.distill.sides) == (5.0, "mean")
+
+
+def test_the_paper_recipe_of_s() -> None:
+    """12 to 8, 8 to 4 under the eight, then MLPs of the width itself."""
+    plan = _plan("s", "paper")
+    assert [one.outcome.depth for one in plan.stages] == [12, 8, 4, 4, 4]
+    assert [one.outcome.mlp_ratio for one in plan.stages] == [4, 4, 4, 1, 1]
+    four = plan.stage("four").config
+    assert four.distill.teacher == str(plan.stage("eight").folder)
+    assert matched_layers(8, (0, 2, 4, 6)) == (1, 3, 5, 7)
+
+
+def test_a_step_keeps_its_samples_on_any_number_of_devices(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def joint(world: int) -> tuple[int, int]:
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        optim = _plan("b", "paper").stages[0].config.optim
+        return optim.batch * optim.accumulate * world, optim.accumulate
+
+    assert [joint(world) for world in (1, 2, 8)] == [(256, 8), (256, 4), (256, 1)]
+
+
+def test_a_stage_starts_from_the_first_layers_of_another_network(
+    settings: Callable[..., TrainConfig], teacher: Path
+) -> None:
+    """As MAE-fir4 of Table 3e: `--init` decides whose layers."""
+    from mixformerv2.training.stage import make_stage
+
+    config = settings("depth_pruning", network(depth=2), "prune.method=first", f"init={teacher}")
+    stage = make_stage(config)
+    learner = stage.build()
+    stage.start(learner, config.init)
+    state = load_checkpoint(teacher)
+    assert state is not None
+    name = "net.backbone.layers.1.mlp.fc1.weight"
+    assert (learner.state_dict()[name] == state["average"][name]).all()
