@@ -17,6 +17,7 @@ from ..settings import build, merge, parse_overrides, read_yaml
 __all__ = [
     "EvalConfig",
     "LossConfig",
+    "MaeConfig",
     "OptimConfig",
     "StageName",
     "TrainConfig",
@@ -26,7 +27,7 @@ __all__ = [
 ]
 
 StageName = Literal[
-    "box", "score", "dense_to_sparse", "distill", "depth_pruning", "mlp_reduction"
+    "mae", "box", "score", "dense_to_sparse", "distill", "depth_pruning", "mlp_reduction"
 ]
 
 
@@ -136,14 +137,59 @@ class OptimConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class MaeConfig:
+    """Masked-autoencoder pre-training (stage "mae").
+
+    Attributes:
+        share: Share of a picture's tokens that is hidden.
+        decoder_width: Width of the decoder, a multiple of 64.
+        decoder_depth: Layers of the decoder.
+    """
+
+    share: float = 0.75
+    decoder_width: int = 128
+    decoder_depth: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class EvalConfig:
+    """Tracking of whole sequences, now and then during a run.
+
+    Attributes:
+        root: Folder of sequences with truth, as `mixformerv2 eval --root` takes it; none, no
+            evaluation.
+        every_minutes: Minutes from the end of one evaluation to the next.
+        limit: At most so many sequences, spread evenly over the sorted names; 0 for all.
+        max_frames: At most so many frames of each.
+    """
+
+    root: Path | None = None
+    every_minutes: float = 30.0
+    limit: int = 0
+    max_frames: int = 300
+
+    def __post_init__(self) -> None:
+        if not self.every_minutes >= 0:
+            raise ConfigError(f"eval.every_minutes must be from 0 on, got {self.every_minutes}")
+        if self.limit < 0:
+            raise ConfigError(f"eval.limit must be from 0 on, got {self.limit}")
+        if self.max_frames < 2:
+            raise ConfigError(f"eval.max_frames must be at least 2, got {self.max_frames}")
+
+
+@dataclass(frozen=True, slots=True)
 class TrainConfig:
     """One training run.
 
     Attributes:
         model: `{name: mixformerv2_t, ...}` with any settings of `ModelConfig` changed.
         stage: "box" trains everything from true boxes; "score" the score head alone (fact 6);
-            "dense_to_sparse", "distill", "depth_pruning" and "mlp_reduction" under a teacher.
-        init: Run or bundle whose weights a fresh run starts from; `--init` wins over it.
+            "dense_to_sparse", "distill", "depth_pruning" and "mlp_reduction" under a teacher;
+            "mae" the backbone alone, without labels.
+        init: Run or bundle whose weights a fresh run starts from; `--init` wins over it. A run of
+            stage "mae" or a published MAE checkpoint gives its backbone alone.
+        init_layers: Which layers of such a backbone are taken where the network has fewer: "first",
+            "skip" (at equal distances), or numbers such as "0,4,8,11" (Table 3e).
         bank: Folder of pictures, masks and boxes.
         clips: Folder of tracklets from unlabelled clips (`mixformerv2.data.pseudo`), or nothing.
         data: How samples are made.
@@ -152,6 +198,7 @@ class TrainConfig:
         distill: The teacher and how the student is held to it.
         prune: What is taken away.
         eval: Tracking of whole sequences, now and then.
+        mae: Masked-autoencoder pre-training.
         precision: Lightning Fabric's name, "32-true" or "bf16-mixed".
         device: "auto", "cpu" or "cuda".
         threads: Threads of PyTorch on a CPU; 0 leaves its choice.
@@ -164,6 +211,7 @@ class TrainConfig:
     model: dict[str, Any] = field(default_factory=lambda: {"name": "mixformerv2_t"})
     stage: StageName = "box"
     init: str | None = None
+    init_layers: str = "first"
     bank: Path = Path("../shared/data/train")
     clips: Path | None = None
     data: SyntheticConfig = field(default_factory=SyntheticConfig)
@@ -172,6 +220,7 @@ class TrainConfig:
     distill: DistillConfig = field(default_factory=DistillConfig)
     prune: PruneConfig = field(default_factory=PruneConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+    mae: MaeConfig = field(default_factory=MaeConfig)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0

@@ -34,6 +34,7 @@ __all__ = ["STAGES", "Batch", "Stage", "make_stage"]
 Batch = dict[str, Tensor]
 
 STAGES: dict[str, tuple[str, str]] = {
+    "mae": ("mixformerv2.training.mae", "MaeStage"),
     "box": ("mixformerv2.training.stages", "BoxStage"),
     "score": ("mixformerv2.distillation.score", "ScoreStage"),
     "dense_to_sparse": ("mixformerv2.distillation.dense_to_sparse", "DenseToSparseStage"),
@@ -75,7 +76,7 @@ class Stage:
         if source is not None:
             from .transfer import start_from
 
-            start_from(learner, source)
+            start_from(learner, source, self.config.init_layers)
 
     def freeze(self, learner: nn.Module) -> None:
         """Switch off the gradients of what this stage leaves as it is."""

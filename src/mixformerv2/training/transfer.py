@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from .checkpoint import load_checkpoint
 from .learner import Learner
 from .outcome import Outcome, read_outcome
 
@@ -100,6 +101,22 @@ def _take_backbone(learner: Learner, outcome: Outcome) -> None:
 
 def _shape(state: dict[str, Tensor], name: str) -> torch.Size | None:
     return state[name].shape if name in state else None
+
+
+def _start_backbone(learner: Learner, source: Path, layers: str) -> bool:
+    """Whether the source was a pre-trained backbone; it is in the learner then."""
+    from ..weights.mae import init_backbone, read_mae
+
+    if source.is_file():
+        weights = read_mae(source)
+    else:
+        state = load_checkpoint(source)
+        if state is None or state.get("stage") != "mae":
+            return False
+        weights = read_mae(state["average"])
+    report = init_backbone(learner.net, weights, layers, source=str(source))
+    _logger.info("%s: the backbone starts from layers %s", source, report.layers)
+    return True
 
 
 def _fit_bins(state: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
