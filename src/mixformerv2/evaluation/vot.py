@@ -1,0 +1,181 @@
+"""The VOT toolkit, called from outside: it starts a tracker as a process and talks to it.
+
+The toolkit is under the GPL and never imported here. `write_trackers` tells it, in the
+`trackers.ini` of its workspace, how to start a tracker; `serve` is that process. Their language is
+TraX, lines on standard input and output (Cehovin, "TraX: the visual tracking exchange protocol and
+library", 2017):
+
+```
+tracker  @@TRAX:hello "trax.version=4" "trax.image=path;" "trax.region=rectangle;" ...
+toolkit  @@TRAX:initialize "x,y,w,h"
+toolkit  @@TRAX:frame "file:///.../00000001.jpg"
+tracker  @@TRAX:state "x,y,w,h" "confidence=0.93"
+toolkit  @@TRAX:quit
+```
+"""
+
+from __future__ import annotations
+
+import configparser
+import logging
+import re
+import shlex
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import BinaryIO
+from urllib.parse import unquote
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import Box
+from ..errors import ConfigError, OutputError, SourceError
+from .trackers import Factory, TrackerSpec
+
+__all__ = ["parse_message", "serve", "write_trackers"]
+
+log = logging.getLogger(__name__)
+
+PREFIX = "@@TRAX:"
+VERSION = 4
+INI = "trackers.ini"
+
+
+def write_trackers(
+    workspace: str | Path, trackers: Iterable[TrackerSpec], *, python: str | Path = sys.executable
+) -> Path:
+    """Name trackers in a workspace's `trackers.ini`; others in it stay as they are.
+
+    Args:
+        workspace: The toolkit's folder; made where it is missing.
+        trackers: Whatever `mixformerv2 eval` takes but results.
+        python: The interpreter in which this package is installed, which need not be the toolkit's.
+
+    Raises:
+        ConfigError: a tracker cannot be had.
+        OutputError: the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> file = write_trackers(tempfile.mkdtemp(), [TrackerSpec("still")], python="python")
+        >>> print(file.read_text().splitlines()[3])
+        command = python -m mixformerv2 vot serve still --engine auto
+    """
+    file = Path(workspace) / INI
+    # As the toolkit reads it: values with % or $ are plain text.
+    ini = configparser.ConfigParser(interpolation=None)
+    ini.read(file, encoding="utf-8")
+    for spec in trackers:
+        if spec.folder is not None:
+            raise ConfigError(f"{spec.spec}: the toolkit runs trackers, it reads no results")
+        spec.identity()
+        words = [str(python), "-m", "mixformerv2", "vot", "serve", _absolute(spec)]
+        words += ["--engine", spec.engine]
+        if spec.threads is not None:
+            words += ["--threads", str(spec.threads)]
+        name = re.sub(r"[^a-zA-Z0-9_-]", "_", spec.label)  # all that the toolkit allows
+        ini[name] = {"label": spec.label, "protocol": "trax", "command": shlex.join(words)}
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("w", encoding="utf-8") as out:
+            ini.write(out)
+    except OSError as error:
+        raise OutputError(f"{file} cannot be written: {error}") from error
+    return file
+
+
+def _absolute(spec: TrackerSpec) -> str:
+    """The tracker's text; a folder by its full path, since the toolkit starts it elsewhere."""
+    folder = Path(spec.what)
+    return str(folder.resolve()) if spec.is_bundle and folder.is_dir() else spec.what
+
+
+def parse_message(line: str) -> tuple[str, list[str], dict[str, str]] | None:
+    """Kind, arguments and properties of a line of TraX; None for any other line.
+
+    Example:
+        >>> parse_message('@@TRAX:state "1,2,3,4" "confidence=0.5"')
+        ('state', ['1,2,3,4'], {'confidence': '0.5'})
+    """
+    if not line.startswith(PREFIX):
+        return None
+    kind, _, rest = line[len(PREFIX) :].strip().partition(" ")
+    texts = [re.sub(r"\\(.)", r"\1", text) for text in re.findall(r'"((?:[^"\\]|\\.)*)"', rest)]
+    properties = dict(
+        text.split("=", 1) for text in texts if re.fullmatch(r"[\w.]+=.*", text, re.DOTALL)
+    )
+    return kind, [text for text in texts if not re.fullmatch(r"[\w.]+=.*", text, re.S)], properties
+
+
+def serve(tracker: Factory, stdin: BinaryIO, stdout: BinaryIO, *, name: str = "") -> int:
+    """Answer the toolkit until it says quit; how many frames were answered.
+
+    Args:
+        tracker: Makes a tracker with `init(frame, box)` and `update(frame)`.
+        stdin: What the toolkit writes.
+        stdout: What it reads; nothing else may write there.
+        name: By which the tracker calls itself.
+
+    Raises:
+        SourceError: a frame cannot be read.
+    """
+    _say(
+        stdout,
+        "hello",
+        f"trax.version={VERSION}",
+        f"trax.name={name}",
+        "trax.image=path;",
+        "trax.region=rectangle;",
+        "trax.channels=color;",
+    )
+    follower, given, answered = tracker(), None, 0
+    for raw in stdin:
+        message = parse_message(raw.decode("utf-8", "replace"))
+        if message is None:
+            continue
+        kind, texts, _ = message
+        if kind == "quit":
+            break
+        if kind == "initialize":
+            region = next((text for text in texts if not text.startswith("file:")), "")
+            given = _box(region)
+            texts = [text for text in texts if text.startswith("file:")]
+        if not texts:
+            continue  # the frame comes with the next line
+        frame = _frame(texts[0])
+        if given is not None:
+            follower.init(frame, given.xywh)
+            box, score, given = given.xywh, 1.0, None
+        else:
+            answer = follower.update(frame)
+            box, score = answer.box, answer.score
+        _say(stdout, "state", ",".join(f"{v:.4f}" for v in box), f"confidence={score:.6f}")
+        answered += 1
+    return answered
+
+
+def _say(stdout: BinaryIO, kind: str, *texts: str) -> None:
+    quoted = (text.replace("\\", "\\\\").replace('"', '\\"') for text in texts)
+    stdout.write(f"{PREFIX}{kind} {' '.join(f'{chr(34)}{t}{chr(34)}' for t in quoted)} \n".encode())
+    stdout.flush()
+
+
+def _box(region: str) -> Box:
+    values = [float(part) for part in region.split(",")]
+    if len(values) == 4:
+        return Box(*values)
+    if len(values) < 6 or len(values) % 2:
+        raise SourceError(f"region {region!r} is neither a rectangle nor a polygon")
+    return Box.from_xyxy(min(values[::2]), min(values[1::2]), max(values[::2]), max(values[1::2]))
+
+
+def _frame(address: str) -> NDArray[np.uint8]:
+    import cv2
+
+    path = address.removeprefix("file://")
+    for place in (path, unquote(path)):
+        image = cv2.imread(place, cv2.IMREAD_COLOR)
+        if image is not None:
+            return np.asarray(image, np.uint8)
+    raise SourceError(f"frame {path} cannot be read")
