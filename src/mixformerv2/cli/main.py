@@ -33,6 +33,7 @@ VERBS: dict[str, str] = {
     "distill": "Run a plan from a teacher to a small tracker.",
     "eval": "Measure trackers on a benchmark, with a report.",
     "submit": "Archives for the servers of TrackingNet and GOT-10k.",
+    "vot": "Trackers for the VOT toolkit.",
     "bench": "Measure speed.",
     "batch": "Track many videos, on this machine or a cluster.",
     "explain": "Show what the network looks at in a frame.",
