@@ -119,7 +119,10 @@ class Bank:
     def __post_init__(self) -> None:
         self.folder = Path(self.folder)
         if not self.folder.exists():
-            raise DataError(f"bank {self.folder} does not exist; give a folder with pictures")
+            raise DataError(
+                f"bank {self.folder} does not exist; give a folder with pictures, or set "
+                "data.composites, data.stills and data.pairs to 0 to train on data.sets alone"
+            )
         store = open_store(self.folder)
         for source in sorted(store.folders()):
             self._read_source(store, source)

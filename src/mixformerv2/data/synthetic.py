@@ -1,4 +1,4 @@
-"""Training samples made on the fly from a bank of pictures.
+"""Training samples made on the fly from a bank of pictures and from labelled videos.
 
 Every sample is a pure function of the seed and its index: a run that resumes at sample 120,000
 sees what the run that never stopped would have seen.
@@ -7,7 +7,7 @@ sees what the run that never stopped would have seen.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +20,7 @@ from .bank import VALIDATION_VIDEOS, Bank
 from .compose import composite
 from .draft import Draft, Recipe
 from .pairs import clip_pair, still, video_pair
+from .sampling import SamplingConfig, SetConfig, SetSampler
 
 __all__ = ["Sample", "SampleGenerator", "SyntheticConfig", "usable_weights"]
 
@@ -45,6 +46,9 @@ class SyntheticConfig:
         min_visible: Least share of the box inside crop and frame.
         ramp: Over how many samples from the first on they grow from easy to hard; 0 for hard ones
             at once.
+        labelled: Weight of samples from the labelled data sets; counts only where there are some.
+        sets: Labelled data sets, such as `[{name: got10k, root: GOT-10k, ratio: 1}]`.
+        sampling: How their frames are picked.
         backend: Who makes them: OpenCV, in processes beside the training, or tensors on the
             device that trains.
 
@@ -64,6 +68,9 @@ class SyntheticConfig:
     grey: float = 0.15
     min_visible: float = 0.35
     ramp: int = 0
+    labelled: float = 1.0
+    sets: tuple[SetConfig, ...] = ()
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
     backend: Literal["opencv", "tensors"] = "opencv"
 
     def __post_init__(self) -> None:
@@ -80,14 +87,23 @@ class SyntheticConfig:
             raise ConfigError(f"ramp is a number of samples from 0 on, got {self.ramp}")
         if min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ConfigError(
-                f"composites, stills, pairs and clips are weights, got {self.weights}; "
+                f"composites, stills, pairs, clips and labelled are weights, got {self.weights}; "
                 "none may be negative and one must be above zero"
+            )
+        if self.sets and self.backend == "tensors":
+            raise ConfigError(
+                "data.backend tensors makes no samples of data.sets; set data.backend=opencv"
             )
 
     @property
     def weights(self) -> tuple[float, ...]:
         """The weights of the mixture, in the order of the fields."""
-        return (self.composites, self.stills, self.pairs, self.clips)
+        labelled = self.labelled if self.sets else 0.0
+        return (self.composites, self.stills, self.pairs, self.clips, labelled)
+
+    def needs_bank(self, clips: bool) -> bool:
+        """Whether any sample is made of a bank of pictures, given that there are clips or not."""
+        return sum(self.weights[:3]) + self.clips * clips > 0
 
     def recipe(self, index: int | None) -> Recipe:
         """What sample `index` of a run may be like: hardness grows along the ramp."""
@@ -116,28 +132,29 @@ class Sample:
     source: str
 
 
-def usable_weights(config: SyntheticConfig, bank: Bank) -> NDArray[np.float64]:
+def usable_weights(config: SyntheticConfig, bank: Bank | None) -> NDArray[np.float64]:
     """The weights of the mixture; clips have none where the bank has no tracklets.
 
     Raises:
         DataError: the bank lacks what the mixture asks for.
     """
-    if config.pairs and not bank.videos:
+    if config.pairs and bank is not None and not bank.videos:
         raise DataError(
             f"pairs has weight {config.pairs} but {bank.folder} holds no video; set it to 0"
         )
     weights = np.asarray(config.weights)
-    weights[3] *= bool(bank.tracklets)
+    weights[3] *= bank is not None and bool(bank.tracklets)
     if weights.sum() <= 0:
         raise DataError("only clips has a weight, but no folder of clips was given; give one")
     return weights
 
 
 class SampleGenerator:
-    """Makes training samples from a bank of pictures.
+    """Makes training samples from a bank of pictures and from labelled data sets.
 
     Args:
-        bank: Folder with one sub-folder of pictures per source, or a bank already read.
+        bank: Folder with one sub-folder of pictures per source, the file that it was packed into,
+            or a bank already read. Left alone where nothing of the mixture is made of it.
         config: Sizes and mixture.
         seed: With an index, decides a sample.
         hold_out: Videos of the bank to leave out.
@@ -157,13 +174,19 @@ class SampleGenerator:
         hold_out: tuple[str, ...] = VALIDATION_VIDEOS,
         clips: str | Path | None = None,
     ) -> None:
-        self.bank = bank if isinstance(bank, Bank) else Bank(Path(bank), hold_out)
         self.config = config or SyntheticConfig()
         self.seed = seed
-        if clips is not None:
+        self.bank: Bank | None = None
+        if isinstance(bank, Bank):
+            self.bank = bank
+        elif self.config.needs_bank(clips is not None):
+            self.bank = Bank(Path(bank), hold_out)
+        if self.bank is not None and clips is not None:
             self.bank.add_clips(Path(clips))
         weights = usable_weights(self.config, self.bank)
         self._edges = np.cumsum(weights / weights.sum())
+        wanted = self.config.sets if self.config.weights[4] else ()
+        self.sets = SetSampler(wanted, self.config.sampling) if wanted else None
 
     def sample(self, index: int | np.random.Generator) -> Sample:
         """The sample with this number (or the next one of a random generator)."""
@@ -173,14 +196,20 @@ class SampleGenerator:
             rng = np.random.default_rng((self.seed, index))
             recipe = self.config.recipe(index)
         kind = int(np.searchsorted(self._edges, rng.random(), side="right"))
-        maker = (composite, still, video_pair, clip_pair)[min(kind, 3)]
         absent = bool(rng.random() < self.config.absent)
-        draft = maker(self.bank, recipe, rng, absent)
+        draft = self._draft(kind, recipe, rng, absent)
         for _ in range(TRIES - 1):
             if draft.visible >= self.config.min_visible:
                 break
-            draft = maker(self.bank, recipe, rng, absent)
+            draft = self._draft(kind, recipe, rng, absent)
         return self._finish(rng, draft, recipe)
+
+    def _draft(self, kind: int, recipe: Recipe, rng: np.random.Generator, absent: bool) -> Draft:
+        if self.sets is not None and kind >= 4:
+            return self.sets.draft(recipe, rng, absent)
+        assert self.bank is not None  # nothing else has a weight without one
+        maker = (composite, still, video_pair, clip_pair)[min(kind, 3)]
+        return maker(self.bank, recipe, rng, absent)
 
     def _finish(self, rng: np.random.Generator, draft: Draft, recipe: Recipe) -> Sample:
         look = Look.draw(rng, self.config.grey, recipe.hardness)

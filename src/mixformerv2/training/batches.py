@@ -22,18 +22,16 @@ class _Batches(Dataset[dict[str, Tensor]]):
         self.config = config
         self.first = first
         self.stride = stride
-        self.generator: SampleGenerator | None = None
+        # Made here and not in the processes: what is wrong with the data is said at once, in one
+        # sentence, and they share what was read.
+        self.generator = SampleGenerator(config.bank, config.data, config.seed, clips=config.clips)
 
     def __len__(self) -> int:
         count = self.config.optim.steps * self.config.optim.accumulate * self.stride - self.first
         return -(-count // self.stride)
 
     def __getitem__(self, item: int) -> dict[str, Tensor]:
-        if self.generator is None:
-            cv2.setNumThreads(0)  # the processes share the cores already
-            self.generator = SampleGenerator(
-                self.config.bank, self.config.data, self.config.seed, clips=self.config.clips
-            )
+        cv2.setNumThreads(0)  # the processes share the cores already
         size = self.config.optim.batch
         arrays = self.generator.batch((self.first + item * self.stride) * size, size)
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
