@@ -72,13 +72,19 @@ def run(
 
 
 def _table(plan: Plan) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from ..distillation.runner import rows
 
-    table = Table(title=f"{plan.name}, preset {plan.preset}, in {plan.out}", title_justify="left")
+    table = Table(
+        title=f"{plan.name}, preset {plan.preset}, in {plan.out}",
+        title_justify="left",
+        box=SIMPLE_HEAD,
+    )
     for heading in ("stage", "kind", "from", "what comes out", "steps", "status"):
-        table.add_column(heading, justify="right" if heading == "steps" else "left")
+        narrow = heading in ("stage", "kind", "steps")
+        table.add_column(heading, justify="right" if heading == "steps" else "left", no_wrap=narrow)
     for row in rows(plan):
         table.add_row(row.name, row.kind, row.inputs, row.network, f"{row.steps:,}", row.status)
     return table

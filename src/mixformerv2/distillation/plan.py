@@ -28,7 +28,15 @@ from ..errors import ConfigError, MixFormerError
 from ..models.config import ModelConfig
 from ..settings import build, merge, parse_overrides, read_yaml
 from ..training.config import TrainConfig, check_sizes
-from .presets import EPOCH, JOINT_BATCH, PresetName, epochs_of, expand, settings_of
+from .presets import (
+    EPOCH,
+    JOINT_BATCH,
+    PresetName,
+    epochs_of,
+    expand,
+    settings_of,
+    special_settings,
+)
 
 __all__ = ["Plan", "PlannedStage", "read_plan"]
 
@@ -176,10 +184,10 @@ def _stage(
     settings = {key: value for key, value in entry.items() if key not in ("name", "epochs")}
     for part in (file.common, settings, general, special):
         _refuse_unknown(part)
-    values: dict[str, Any] = settings_of(file.preset, kind)
-    # The stage's own model replaces the common one; its other settings are laid over.
-    for part in (file.common, settings, general, special):
+    values: dict[str, Any] = settings_of(file.preset)
+    for part in (file.common, special_settings(file.preset, kind), settings, general, special):
         values = merge(values, part)
+    # A stage that names its model takes nothing of a common one.
     if "model" in settings and "name" in settings["model"]:
         values["model"] = merge(
             merge(settings["model"], general.get("model", {})), special.get("model", {})

@@ -16,7 +16,15 @@ from typing import Any, Literal
 from ..errors import ConfigError
 from ..settings import merge
 
-__all__ = ["EPOCH", "JOINT_BATCH", "PresetName", "expand", "settings_of"]
+__all__ = [
+    "EPOCH",
+    "JOINT_BATCH",
+    "PresetName",
+    "epochs_of",
+    "expand",
+    "settings_of",
+    "special_settings",
+]
 
 PresetName = Literal["paper", "published", "none"]
 
@@ -46,7 +54,7 @@ _PUBLISHED: dict[str, Any] = merge(
         "prune": {"fade": 40 / 45},
     },
 )
-_SCORE = {"loss": {"score": 1.0}, "data": {"absent": 0.5}}
+_SCORE = {"loss": {"score": 1.0}, "data": {"absent": 0.5, "sampling": {"mode": "trident"}}}
 _EPOCHS = {
     "paper": {"score": 50},
     "published": {"score": 40},
@@ -54,20 +62,19 @@ _EPOCHS = {
 _FADE_EPOCHS = 45
 
 
-def settings_of(preset: PresetName, stage: str) -> dict[str, Any]:
-    """Settings of a preset for one stage, as a nested table of `TrainConfig`.
+def settings_of(preset: PresetName) -> dict[str, Any]:
+    """Settings of a preset for every stage, as a nested table of `TrainConfig`.
 
     Example:
-        >>> settings_of("published", "depth_pruning")["loss"]["logits"]
+        >>> settings_of("published")["loss"]["logits"]
         5.0
     """
-    if preset == "none":
-        return {}
-    base = _PAPER if preset == "paper" else _PUBLISHED
-    if stage == "score":
-        # The released score configs train the head at the paper's rate without a backbone.
-        return merge(base, _SCORE)
-    return dict(base)
+    return {"paper": _PAPER, "published": _PUBLISHED, "none": {}}[preset]
+
+
+def special_settings(preset: PresetName, stage: str) -> dict[str, Any]:
+    """Settings of a preset for one kind of stage, which win over what is common to a plan."""
+    return _SCORE if stage == "score" and preset != "none" else {}
 
 
 def epochs_of(preset: PresetName, stage: str) -> int:

@@ -66,8 +66,8 @@ def rows(plan: Plan) -> Iterator[Row]:
                 known = {str(one.folder): f"@{one.name}" for one in plan.stages}
                 inputs.append(f"{word} {known.get(source, source)}")
         network = (
-            f"{out.depth} layers, MLP {out.mlp_ratio:g}, {out.search_size} px, "
-            f"{parameters(out) / 1e6:.1f} M, {multiply_adds(out) / 1e9:.2f} G"
+            f"{out.depth} layers, MLP {out.mlp_ratio:g}, {parameters(out) / 1e6:.1f} M, "
+            f"{multiply_adds(out) / 1e9:.2f} G"
         )
         yield Row(
             stage.name,

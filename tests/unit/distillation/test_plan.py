@@ -195,7 +195,10 @@ def test_the_paper_recipe_of_b() -> None:
     assert shallow.config.prune.fade * 500 == pytest.approx(40)
     assert shallow.outcome.depth == 8
     assert plan.stages[2].config.optim.steps == round(50 * 60_000 / 256)
-    assert plan.stages[2].config.data.absent == 0.5
+    assert (first.data.absent, first.data.sampling.mode) == (0.0, "causal")
+    score = plan.stages[2].config
+    assert (score.data.absent, score.data.sampling.mode, score.loss.score) == (0.5, "trident", 1.0)
+    assert [one.name for one in score.data.sets] == ["lasot", "got10k", "coco", "trackingnet"]
 
 
 def test_the_published_recipe_of_b() -> None:
