@@ -87,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         pool = Pool(settings.limits, settings.model, settings.engine, settings.threads)
         store = Store(settings.folder, settings.limits, pool, settings.library)
         app.state.pool, app.state.store, app.state.streams = pool, store, 0
-        pool.warm_up()
+        pool.open()
         try:
             await store.open()
             yield

@@ -133,6 +133,9 @@ class Pool:
         self._engine = (model, engine, threads)
         self._slots = asyncio.Semaphore(limits.workers)
         self._spare: asyncio.Task[Worker] | None = None
+        self._choice: asyncio.Task[None] | None = None
+        self._starting: set[asyncio.Task[Worker]] = set()
+        self._all: set[Worker] = set()
         self._busy: set[Worker] = set()
         self._closed = False
 
@@ -141,10 +144,44 @@ class Pool:
         """Workers at a task."""
         return len(self._busy)
 
-    def warm_up(self) -> None:
-        """Start the spare worker."""
+    def open(self) -> None:
+        """Choose the engine and start the spare worker."""
+        self._choice = asyncio.create_task(self._choose())
+
+    async def _choose(self) -> None:
+        """Settle what "auto" means once: it is measured, and all workers shall agree."""
+        model, engine, threads = self._engine
+        if engine == "auto":
+            worker = await asyncio.shield(self._start())
+            try:
+                async for event, _ in self.run({"task": "choose"}, worker):
+                    self._engine = (model, event["engine"], threads)
+            except TaskError as error:
+                logger.warning("the engine cannot be chosen: %s", error)
+            finally:
+                await asyncio.shield(self._end(worker))
+        self._warm_up()
+
+    def _warm_up(self) -> None:
         if self._spare is None and not self._closed:
-            self._spare = asyncio.create_task(Worker.start(*self._engine))
+            self._spare = self._start()
+
+    def _start(self) -> asyncio.Task[Worker]:
+        """A worker that is being started; who waits for it may be gone before it is there."""
+        task = asyncio.create_task(Worker.start(*self._engine))
+        self._starting.add(task)
+
+        def started(task: asyncio.Task[Worker]) -> None:
+            self._starting.discard(task)
+            if not task.cancelled() and task.exception() is None:
+                self._all.add(task.result())
+
+        task.add_done_callback(started)
+        return task
+
+    async def _end(self, worker: Worker) -> None:
+        await worker.end()
+        self._all.discard(worker)
 
     @contextlib.asynccontextmanager
     async def worker(self, *, slot: bool = True) -> AsyncIterator[Worker]:
@@ -160,14 +197,16 @@ class Pool:
                 yield worker
             finally:
                 self._busy.discard(worker)
-                await asyncio.shield(worker.end())
+                await asyncio.shield(self._end(worker))
 
     async def _take(self) -> Worker:
+        if self._choice is not None:
+            await asyncio.wait([self._choice])
         spare, self._spare = self._spare, None
-        worker = await spare if spare is not None else None
+        worker = await asyncio.shield(spare) if spare is not None else None
         if worker is None or not worker.alive:
-            worker = await Worker.start(*self._engine)
-        self.warm_up()
+            worker = await asyncio.shield(self._start())
+        self._warm_up()
         return worker
 
     async def run(self, task: dict[str, Any], worker: Worker) -> AsyncIterator[Event]:
@@ -184,8 +223,9 @@ class Pool:
     async def close(self) -> None:
         """End all workers."""
         self._closed = True
-        spare, self._spare = self._spare, None
-        workers = [*self._busy]
-        if spare is not None:
-            workers.append(await spare)
-        await asyncio.gather(*(worker.end() for worker in workers))
+        if self._choice is not None:
+            self._choice.cancel()
+            await asyncio.wait([self._choice])
+        self._spare = None
+        await asyncio.gather(*self._starting, return_exceptions=True)
+        await asyncio.gather(*(self._end(worker) for worker in list(self._all)))

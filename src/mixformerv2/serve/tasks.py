@@ -35,7 +35,7 @@ from .wire import Messages, Wire
 if TYPE_CHECKING:
     from .worker import Engines
 
-__all__ = ["look", "prepare", "render", "track"]
+__all__ = ["choose", "look", "prepare", "render", "track"]
 
 VIEW_SIDE = 1280  # pixels; what the page plays
 THUMB_SIDE = 320
@@ -43,6 +43,13 @@ _TELL_EVERY = 0.1  # seconds
 _SAVE_EVERY = 3.0
 
 Picture = NDArray[np.uint8]
+
+
+def choose(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines) -> None:
+    """Say which engine was chosen, by the name under which it can be asked for."""
+    info = engines.get()[0].info
+    precise = f"-{info.precision}" if info.name == "openvino" else ""
+    wire.send("chosen", engine=f"{info.name}{precise}")
 
 
 def prepare(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines) -> None:

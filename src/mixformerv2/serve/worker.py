@@ -73,6 +73,7 @@ def _task(name: str) -> Callable[[dict[str, Any], Wire, Messages, Engines], None
     from . import live, tasks
 
     known: dict[str, Callable[[dict[str, Any], Wire, Messages, Engines], None]] = {
+        "choose": tasks.choose,
         "prepare": tasks.prepare,
         "track": tasks.track,
         "look": tasks.look,
