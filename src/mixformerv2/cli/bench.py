@@ -32,11 +32,35 @@ def run(
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures to this file.")
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper", help="Measure Tables 1 and 2 of the paper instead, with random weights."
+        ),
+    ] = False,
+    markdown: Annotated[
+        Path | None, typer.Option(help="With --paper: write the tables to this file.")
+    ] = None,
+    figure: Annotated[
+        Path | None, typer.Option(help="With --paper: draw Figure 1 to this PNG or SVG file.")
+    ] = None,
 ) -> None:
     """Time whole updates on a moving target, in turns, in this machine's present state.
 
     Decoding and drawing are not part of an update. On a busy machine trust the ratios alone.
     """
+    if paper:
+        from .bench_paper import run_paper
+
+        run_paper(
+            size=_size(size),
+            threads=threads,
+            rounds=rounds,
+            json_file=json_file,
+            markdown_file=markdown,
+            figure=figure,
+        )
+        return
     from ..evaluation.speed import Clip, race
 
     clip = Clip.moving(*_size(size))

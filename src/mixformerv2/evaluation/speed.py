@@ -21,8 +21,9 @@ from ..box import XYWH, Box
 
 if TYPE_CHECKING:
     from ..runtime.base import Engine, EngineInfo, Memory, StepOutput
+    from ..weights.bundle import BundleConfig
 
-__all__ = ["BundleRunner", "Clip", "Pace", "Runner", "race"]
+__all__ = ["BundleRunner", "Clip", "EngineRunner", "Pace", "Runner", "race"]
 
 Picture = NDArray[np.uint8]
 Clock = Callable[[], float]
@@ -132,34 +133,27 @@ def race(
     return {name: Pace(tuple(updates[name]), tuple(outside[name])) for name in runners}
 
 
-class BundleRunner:
-    """A bundle on an engine, through the whole of `Tracker.update`.
+class EngineRunner:
+    """An engine through the whole of `Tracker.update`.
 
     Args:
-        bundle: Name or folder.
+        engine: What runs the network.
+        config: Of the bundle that it runs.
         clip: What it runs on.
-        engine: As `load_engine` takes it.
-        threads: Of the engine.
         clock: What tells the time, in seconds: `time.process_time` counts the processor's time
             alone, which other programs on a busy machine hardly change.
     """
 
     def __init__(
-        self,
-        bundle: str | Path,
-        clip: Clip,
-        engine: str = "auto",
-        threads: int | None = None,
-        clock: Clock = time.perf_counter,
+        self, engine: Engine, config: BundleConfig, clip: Clip, clock: Clock = time.perf_counter
     ) -> None:
-        from ..runtime.select import load_engine
         from ..tracking.tracker import Tracker
 
-        loaded, self.config = load_engine(bundle, engine, threads)
+        self.config = config
         self._clip = clip
         self._clock = clock
-        self._engine = _Timed(loaded, clock)
-        self._tracker = Tracker.with_engine(self._engine, self.config)
+        self._engine = _Timed(engine, clock)
+        self._tracker = Tracker.with_engine(self._engine, config)
         self._state = self._tracker.start(clip.frames[0], clip.boxes[0])[1]
 
     @property
@@ -174,6 +168,31 @@ class BundleRunner:
         start = self._clock()
         _, self._state = self._tracker.step(self._clip.frames[frame], state)
         return self._clock() - start, self._engine.seconds
+
+
+class BundleRunner(EngineRunner):
+    """A bundle on an engine, through the whole of `Tracker.update`.
+
+    Args:
+        bundle: Name or folder.
+        clip: What it runs on.
+        engine: As `load_engine` takes it.
+        threads: Of the engine.
+        clock: As for `EngineRunner`.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path,
+        clip: Clip,
+        engine: str = "auto",
+        threads: int | None = None,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        from ..runtime.select import load_engine
+
+        loaded, config = load_engine(bundle, engine, threads)
+        super().__init__(loaded, config, clip, clock)
 
 
 class _Timed:
