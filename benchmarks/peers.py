@@ -47,7 +47,7 @@ class Contestant:
         out.mkdir(parents=True)
         words = [str(python), __file__, "--serve", spec, "--serve-out", str(out)]
         words += ["--root", str(args.root), "--max-frames", str(args.max_frames)]
-        words += ["--threads", str(args.threads), "--engine", args.engine]
+        words += ["--threads", str(args.threads), "--engine", args.engine, "--names", args.names]
         environment = os.environ | {"PYTHONPATH": str(ROOT / "src")}
         self._process = subprocess.Popen(
             words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -103,7 +103,8 @@ def serve(args: argparse.Namespace) -> None:
 
 
 def _sequences(args: argparse.Namespace) -> list[Sequence]:
-    return [one.first(args.max_frames or None) for one in read_sequences(args.root)]
+    names = [name for name in args.names.split(",") if name] or None
+    return [one.first(args.max_frames or None) for one in read_sequences(args.root, names)]
 
 
 def compete(args: argparse.Namespace, out: Path) -> Study:
@@ -171,6 +172,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", default=["t"], help="bundles, by name or folder")
     parser.add_argument("--nano", nargs=2, metavar=("BACKBONE", "HEAD"), help="NanoTrack's files")
     parser.add_argument("--peers-python", type=Path, default=PEERS_PYTHON)
+    parser.add_argument("--names", default="", help="only these sequences, parted by commas")
     parser.add_argument("--max-frames", type=int, default=300)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--engine", default="auto", help="of our bundles")

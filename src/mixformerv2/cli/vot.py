@@ -39,14 +39,14 @@ def init(
     The toolkit may live in another environment: trackers are started with this one's Python.
     """
     from ..evaluation.trackers import TrackerSpec
-    from ..evaluation.vot import write_trackers
+    from ..evaluation.vot import identifier, write_trackers
 
     specs = [TrackerSpec(text, engine=engine, threads=threads) for text in trackers]
     file = write_trackers(workspace, specs)
-    names = " ".join(spec.label for spec in specs)
+    names = " ".join(identifier(spec) for spec in specs)
     typer.echo(f"{file}: {names}")
     typer.echo("With the toolkit (pip install vot-toolkit, in an environment of its own), there:")
-    typer.echo(f"  vot test {specs[0].label}")
+    typer.echo(f"  vot test {identifier(specs[0])}")
     typer.echo("  vot initialize vot2022/shorttermbox     # once; downloads the sequences")
     typer.echo(f"  vot evaluate {names}")
     typer.echo(f"  vot analysis {names}")

@@ -73,6 +73,7 @@ class TrackerSpec:
             `results:FOLDER`, result files that another program wrote. `LABEL=SPEC` names it.
         engine: Inference engine, for bundles.
         threads: Threads of the engine or of OpenCV; None leaves it to them.
+        settings: Tracker settings of a bundle that replace its own, as pairs of name and value.
 
     Example:
         >>> tracker = TrackerSpec("still")()
@@ -84,6 +85,7 @@ class TrackerSpec:
     spec: str
     engine: str = "auto"
     threads: int | None = None
+    settings: tuple[tuple[str, Any], ...] = ()
 
     @property
     def kind(self) -> str:
@@ -112,6 +114,9 @@ class TrackerSpec:
             return f"opencv-{rest.partition(':')[0]}"
         if self.kind == "class":
             return rest.rpartition(":")[2]
+        if self.settings:
+            changes = "-".join(f"{name}-{value}" for name, value in self.settings)
+            return f"{Path(self.what).resolve().name}-{changes}"
         if self.kind == "results":
             return Path(rest).resolve().name
         return Path(self.what).resolve().name if "/" in self.what else self.what
@@ -143,7 +148,9 @@ class TrackerSpec:
             raise ConfigError(f"{self.spec} is a folder of results: it cannot be run, only read")
         from ..tracking import Tracker
 
-        tracker: Followable = Tracker(self.what, engine=self.engine, threads=self.threads)
+        tracker: Followable = Tracker(
+            self.what, engine=self.engine, threads=self.threads, settings=dict(self.settings)
+        )
         return tracker
 
     def identity(self) -> dict[str, Any]:
@@ -158,6 +165,8 @@ class TrackerSpec:
                 raise ConfigError(f"{self.spec}: there is no folder {self.folder}")
             return identity
         if not self.is_bundle:
+            if self.settings:
+                raise ConfigError(f"{self.spec} is no bundle and takes no tracker settings")
             self()
             return identity | {"threads": self.threads}
         from ..weights.bundle import find_bundle
@@ -165,7 +174,8 @@ class TrackerSpec:
         folder = find_bundle(self.what)
         files = sorted([folder / "config.json", *folder.glob("*.onnx")])
         content = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-        return identity | {"engine": self.engine, "threads": self.threads, "files": content}
+        identity |= {"engine": self.engine, "threads": self.threads, "files": content}
+        return identity | ({"settings": dict(self.settings)} if self.settings else {})
 
 
 class Still:

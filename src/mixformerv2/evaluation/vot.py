@@ -33,7 +33,7 @@ from ..box import Box
 from ..errors import ConfigError, OutputError, SourceError
 from .trackers import Factory, TrackerSpec
 
-__all__ = ["parse_message", "serve", "write_trackers"]
+__all__ = ["identifier", "parse_message", "serve", "write_trackers"]
 
 log = logging.getLogger(__name__)
 
@@ -74,8 +74,11 @@ def write_trackers(
         words += ["--engine", spec.engine]
         if spec.threads is not None:
             words += ["--threads", str(spec.threads)]
-        name = re.sub(r"[^a-zA-Z0-9_-]", "_", spec.label)  # all that the toolkit allows
-        ini[name] = {"label": spec.label, "protocol": "trax", "command": shlex.join(words)}
+        ini[identifier(spec)] = {
+            "label": spec.label,
+            "protocol": "trax",
+            "command": shlex.join(words),
+        }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w", encoding="utf-8") as out:
@@ -83,6 +86,16 @@ def write_trackers(
     except OSError as error:
         raise OutputError(f"{file} cannot be written: {error}") from error
     return file
+
+
+def identifier(spec: TrackerSpec) -> str:
+    """A tracker's name in the toolkit, which allows little.
+
+    Example:
+        >>> identifier(TrackerSpec("my net=t"))
+        'my_net'
+    """
+    return re.sub(r"[^a-zA-Z0-9_-]", "_", spec.label)
 
 
 def _absolute(spec: TrackerSpec) -> str:

@@ -1,0 +1,105 @@
+"""Result files of ours and of others: layouts, coordinates, lengths."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mixformerv2.errors import DataError
+from mixformerv2.evaluation import Sequence, TrackerSpec, evaluate, read_benchmark
+from mixformerv2.evaluation.results import Run, load_run, save_run
+from tests.unit.data.layouts import MAKERS, put
+
+BOXES = "10,12,8,8\n12,12,8,8\n14,12,8,8\n16,12,8,8\n18,12,8,8\n"
+
+
+@pytest.fixture
+def sequence(root: Path) -> Sequence:
+    return read_benchmark("own", root, ["fam_a"]).sequences[0]
+
+
+@pytest.mark.parametrize(
+    ("boxes", "times"),
+    [
+        ("fam_a.txt", "fam_a_time.txt"),
+        ("fam_a/fam_a_001.txt", "fam_a/fam_a_time.txt"),
+        ("fam_a_001.txt", "times/fam_a_time.txt"),
+        ("fam_a.csv", "fam_a_time.txt"),
+    ],
+)
+def test_layouts_of_others(boxes: str, times: str, sequence: Sequence, tmp_path: Path) -> None:
+    put(tmp_path / boxes, BOXES.replace(",", "\t"))
+    put(tmp_path / times, "0.5,0.5\n0.25,0.25\n" + "0.1\n" * 3)
+    run = load_run(tmp_path, sequence)
+    np.testing.assert_array_equal(run.boxes, sequence.truth)
+    assert run.seconds.tolist() == [0.5, 0.25, 0.1, 0.1, 0.1]
+    assert np.isnan(run.scores).all()
+
+
+def test_boxes_are_in_the_coordinates_of_the_benchmark(tmp_path: Path) -> None:
+    MAKERS["lasot"](tmp_path / "set")
+    sequence = read_benchmark("lasot", tmp_path / "set", ["airplane-1"]).sequences[0]
+    assert sequence.origin == 1
+    nothing = np.zeros(4)
+    boxes = np.random.default_rng(1).uniform(0, 60, (4, 4))
+    run = Run(boxes, nothing, nothing, nothing).in_files_of(sequence)
+    save_run(tmp_path, sequence, run)
+    first = (tmp_path / "airplane-1.txt").read_text().split(",")[0]
+    assert float(first) == pytest.approx(boxes[0, 0] + 1)
+    np.testing.assert_array_equal(load_run(tmp_path, sequence, ours=True).boxes, run.boxes)
+    # Others keep a folder for each class.
+    put(tmp_path / "others" / "airplane" / "airplane-1.txt", "11 13 8 8\n" * 4)
+    others = load_run(tmp_path / "others", sequence)
+    assert others.boxes[0].tolist() == [10, 12, 8, 8]
+
+
+def test_lengths(sequence: Sequence, tmp_path: Path) -> None:
+    put(tmp_path / "fam_a.txt", BOXES + "0,0,1,1\n")  # a row too many is cut off
+    put(tmp_path / "fam_a_time.txt", "0.1\n" * 4)  # without the given frame
+    put(tmp_path / "fam_a_score.txt", "0.1\n")  # too short to be of use
+    run = load_run(tmp_path, sequence)
+    assert len(run.boxes) == 5
+    assert np.isnan(run.seconds[0])
+    assert run.seconds[1] == 0.1
+    assert np.isnan(run.scores).all()
+    with pytest.raises(DataError, match="6 rows, but fam_a has 5 frames"):
+        load_run(tmp_path, sequence, ours=True)
+    put(tmp_path / "fam_a.txt", BOXES[:20])
+    with pytest.raises(DataError, match="2 rows, but fam_a has 5"):
+        load_run(tmp_path, sequence)
+    later = replace(sequence, start=2).pick([2, 3, 4])
+    put(tmp_path / "fam_a.txt", BOXES)  # a row for each frame of the file, the first two unlabelled
+    assert load_run(tmp_path, later).boxes[0, 0] == 14
+
+
+def test_results_of_others_are_a_tracker(root: Path, tmp_path: Path) -> None:
+    put(tmp_path / "theirs" / "fam_a.txt", BOXES)
+    spec = TrackerSpec(f"best=results:{tmp_path / 'theirs'}")
+    report = evaluate(spec, root)
+    assert report.tracker == "best"
+    assert report.sequences[0].figures.auc == pytest.approx(20 / 21)
+    assert [one.name for one in report.failed] == ["fam_b", "other_c"]
+    assert "has no results of fam_b" in str(report.failed[0].error)
+    assert report.mean.auc == pytest.approx(20 / 21 / 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "label"),
+    [
+        ("t", "bundle", "t"),
+        ("my.module:Tracker", "class", "Tracker"),
+        ("python:my.module:Tracker", "class", "Tracker"),
+        ("opencv:csrt", "opencv", "opencv-csrt"),
+        ("results:some/where/SiamX", "results", "SiamX"),
+        ("mine=opencv:mil", "opencv", "mine"),
+        ("a b=./bundle", "bundle", "a b"),
+        (r"C:\models\mine", "bundle", r"C:\models\mine"),
+        ("still", "still", "still"),
+    ],
+)
+def test_kinds_of_trackers(text: str, kind: str, label: str) -> None:
+    spec = TrackerSpec(text)
+    assert (spec.kind, spec.label) == (kind, label)

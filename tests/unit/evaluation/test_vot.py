@@ -1,0 +1,97 @@
+"""TraX, line by line, and what is written into a workspace."""
+
+from __future__ import annotations
+
+import configparser
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mixformerv2.cli.main import main
+from mixformerv2.errors import ConfigError, SourceError
+from mixformerv2.evaluation import TrackerSpec
+from mixformerv2.evaluation.vot import parse_message, serve, write_trackers
+
+from .test_run import Finder
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('@@TRAX:frame "file:///a b.jpg" \n', ("frame", ["file:///a b.jpg"], {})),
+        ('@@TRAX:state "1,2" "k=v=w"', ("state", ["1,2"], {"k": "v=w"})),
+        (r'@@TRAX:frame "a \"quoted\" \\ name"', ("frame", [r'a "quoted" \ name'], {})),
+        ("@@TRAX:quit \n", ("quit", [], {})),
+        ("anything else", None),
+    ],
+)
+def test_messages(line: str, message: object) -> None:
+    assert parse_message(line) == message
+
+
+def test_a_tracker_is_served(root: Path) -> None:
+    pictures = [root / "fam_a" / "img" / f"{number:06d}.png" for number in range(1, 4)]
+    lines = ["what a library prints", '@@TRAX:initialize "10.0000,12.0000,8.0000,8.0000" ']
+    lines += [f'@@TRAX:frame "file://{path}" ' for path in pictures]
+    lines += ['@@TRAX:initialize "14,12,22,12,22,20,14,20" ', lines[-1], "@@TRAX:quit ", lines[-1]]
+    out = io.BytesIO()
+    stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
+    assert serve(Finder, stdin, out, name="mine") == 4
+    hello, *states = out.getvalue().decode().splitlines()
+    assert hello.startswith('@@TRAX:hello "trax.version=4" "trax.name=mine"')
+    assert states == [
+        '@@TRAX:state "10.0000,12.0000,8.0000,8.0000" "confidence=1.000000" ',
+        '@@TRAX:state "12.0000,12.0000,8.0000,8.0000" "confidence=0.250000" ',
+        '@@TRAX:state "14.0000,12.0000,8.0000,8.0000" "confidence=0.250000" ',
+        '@@TRAX:state "14.0000,12.0000,8.0000,8.0000" "confidence=1.000000" ',
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "sentence"),
+    [
+        ('@@TRAX:initialize "1,2,3,4"\n@@TRAX:frame "file:///no.jpg"\n', "/no.jpg cannot be read"),
+        ('@@TRAX:initialize "1,2,3"\n', "neither a rectangle nor a polygon"),
+    ],
+)
+def test_bad_requests(lines: str, sentence: str) -> None:
+    with pytest.raises(SourceError, match=sentence):
+        serve(Finder, io.BytesIO(lines.encode()), io.BytesIO())
+
+
+def test_a_workspace_keeps_its_other_trackers(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "new" / "trackers.ini"
+    write_trackers(file.parent, [TrackerSpec("still")], python="python")
+    words = ["vot", "init", f"my net=./{small_bundle.name}", "opencv:mil", "--threads", "1"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(small_bundle.parent)
+        assert main([*words, "--workspace", str(file.parent)]) == 0
+    assert "vot evaluate my_net opencv-mil" in capsys.readouterr().out
+    ini = configparser.ConfigParser()
+    ini.read(file)
+    assert ini.sections() == ["still", "my_net", "opencv-mil"]
+    assert ini["my_net"]["protocol"] == "trax"
+    command = ini["my_net"]["command"]
+    assert command.startswith(sys.executable)
+    assert f"-m mixformerv2 vot serve {small_bundle} --engine auto --threads 1" in command
+    with pytest.raises(ConfigError, match="reads no results"):
+        write_trackers(tmp_path, [TrackerSpec(f"results:{tmp_path}")])
+
+
+def test_the_command_of_a_workspace_answers(root: Path) -> None:
+    """The process itself: nothing but TraX on its standard output."""
+    picture = root / "fam_a" / "img" / "000001.png"
+    lines = f'@@TRAX:initialize "1,2,3,4"\n@@TRAX:frame "file://{picture}"\n@@TRAX:quit\n'
+    words = [sys.executable, "-m", "mixformerv2", "vot", "serve", "still"]
+    run = subprocess.run(
+        words, input=lines, capture_output=True, text=True, check=True, timeout=120
+    )
+    assert [line.split(" ")[0] for line in run.stdout.splitlines()] == [
+        "@@TRAX:hello",
+        "@@TRAX:state",
+    ]
