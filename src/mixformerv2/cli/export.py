@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from ..export import Parity
+    from ..export import Int8Report, Parity
 
 __all__ = ["run"]
 
@@ -21,6 +21,22 @@ def run(
         Path,
         typer.Argument(metavar="OUT", help="Folder for the bundle with graphs; may be BUNDLE."),
     ],
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Also write both graphs in int8, calibrated on crops.")
+    ] = False,
+    calibrate: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="VIDEO",
+            help="Calibrate int8 with this video or folder of pictures; several times for "
+            "several. The demo clip where it is not given.",
+        ),
+    ] = None,
+    crops: Annotated[int, typer.Option(help="Crops to calibrate int8 with.", min=8)] = 96,
+    sequences: Annotated[
+        Path | None,
+        typer.Option(help="Measure what int8 loses in AUC over this folder of sequences."),
+    ] = None,
 ) -> None:
     """Write template.onnx and search.onnx, and check them against PyTorch.
 
@@ -28,9 +44,16 @@ def run(
     graphs. Batch and number of templates are free. Nothing is written where any output differs
     from PyTorch's by more than 1e-4.
     """
-    from ..export import export_bundle
+    from ..errors import ConfigError
+    from ..export import export_bundle, export_int8
 
+    if not int8 and (calibrate or sequences):
+        raise ConfigError("--calibrate and --sequences belong to --int8; add it or leave them out")
     _print(out, export_bundle(bundle, out))
+    if int8:
+        _print_int8(out, export_int8(out, sources=calibrate or (), count=crops))
+    if sequences is not None:
+        _measure(out, sequences)
 
 
 def _print(out: Path, parity: list[Parity]) -> None:
@@ -45,6 +68,56 @@ def _print(out: Path, parity: list[Parity]) -> None:
         table.add_row(str(one.batch), str(one.templates), *(f"{v:.1e}" for v in differences))
     console = Console(highlight=False)
     console.print(table)
-    for name in ("template.onnx", "search.onnx"):
-        path = out / name
+    _print_files(out, "template.onnx", "search.onnx")
+
+
+def _print_files(out: Path, *names: str) -> None:
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for path in (out / name for name in names):
         console.print(f"{path}  {path.stat().st_size / 1e6:.1f} MB", soft_wrap=True, markup=False)
+
+
+def _print_int8(out: Path, report: Int8Report) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from ..weights.bundle import INT8_NAMES
+
+    table = Table(
+        title="int8: median distance of a box side from fp32, pixels of the search crop",
+        title_style="",
+    )
+    table.add_column("rounded")
+    table.add_column("pixels", justify="right")
+    table.add_column("")
+    for group, pixels in report.groups.items():
+        stays = "stays in float" if group in report.kept else ""
+        table.add_row(f"{group} alone", f"{pixels:.2f}", stays)
+    rest = "all but those" if report.kept else "all"
+    table.add_row(rest, f"{report.median:.2f}", f"95 % within {report.high:.2f}", style="bold")
+    Console(highlight=False).print(table)
+    _print_files(out, *INT8_NAMES)
+
+
+def _measure(out: Path, sequences: Path) -> None:
+    """AUC of both precisions, printed and kept in the bundle."""
+    from rich.console import Console
+
+    from ..evaluation.run import evaluate
+    from ..evaluation.trackers import TrackerSpec
+    from ..export.quantize import record_auc
+    from ..runtime.choice import MAX_AUC_LOSS
+
+    full, small = (
+        evaluate(TrackerSpec(str(out), engine=engine), sequences).mean
+        for engine in ("onnx", "onnx-int8")
+    )
+    record_auc(out, full.auc - small.auc)
+    enough = "auto takes it" if full.auc - small.auc <= MAX_AUC_LOSS else "auto will not take it"
+    Console(highlight=False).print(
+        f"AUC over {full.sequences} sequences: fp32 {full.auc:.4f}, int8 {small.auc:.4f}, "
+        f"{small.auc - full.auc:+.4f}: {enough}",
+        soft_wrap=True,
+    )

@@ -17,8 +17,19 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="Print everything as JSON, for scripts.")
     ] = False,
+    explain: Annotated[
+        bool,
+        typer.Option("--explain", help="Say which engine `auto` takes for each bundle, and why."),
+    ] = False,
+    bundle: Annotated[
+        list[str] | None,
+        typer.Option(metavar="FOLDER", help="With --explain: this bundle instead of the shipped."),
+    ] = None,
 ) -> None:
     """List shipped bundles and known architectures with parameters and multiply-adds."""
+    if explain:
+        _explain(bundle or [], as_json)
+        return
     bundles, architectures = _bundles(), _architectures()
     if as_json:
         from ..models.count import RULE
@@ -27,6 +38,39 @@ def run(
         typer.echo(json.dumps(found, indent=2))
         return
     _print(bundles, architectures)
+
+
+def _explain(names: list[str], as_json: bool) -> None:
+    """What `engine="auto"` takes here, bundle by bundle."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from ..runtime.choice import choose
+    from ..weights.bundle import find_bundle, list_bundles, read_config
+
+    found: list[dict[str, Any]] = []
+    for name in names or list_bundles():
+        config = read_config(find_bundle(name))
+        choice = choose(config)
+        graphs = {file: asdict(info) for file, info in config.graphs.items()}
+        found.append(
+            {
+                "name": config.name,
+                "engine": choice.engine,
+                "reason": choice.reason,
+                "graphs": graphs,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(found, indent=2))
+        return
+    console = Console(highlight=False)
+    for row in found:
+        console.print(f"[bold]{row['name']}[/]: auto takes [bold]{row['engine']}[/]")
+        console.print(f"  {row['reason']}", markup=False)
+    if not found:
+        console.print("No bundle is shipped with this build.")
 
 
 def _bundles() -> list[dict[str, Any]]:
@@ -55,7 +99,7 @@ def _architectures() -> list[dict[str, Any]]:
 
 
 def _figures(arch: Any) -> dict[str, Any]:
-    from ..models.count import multiply_adds, parameters
+    from ..models.count import box_head_multiply_adds, multiply_adds, parameters
 
     return {
         "layers": arch.depth,
@@ -66,6 +110,11 @@ def _figures(arch: Any) -> dict[str, Any]:
         "parameters": parameters(arch),
         "multiply_adds": multiply_adds(arch),
         "multiply_adds_uncached": multiply_adds(arch, cached=False),
+        # What the paper calls FLOPs: 22.5 G for B.
+        "multiply_adds_as_in_paper": multiply_adds(
+            arch, cached=False, templates=1, attention=False
+        ),
+        "multiply_adds_of_box_head": box_head_multiply_adds(arch),
     }
 
 
@@ -132,8 +181,10 @@ def _architecture_table(architectures: list[dict[str, Any]]) -> Table:
 
 
 def _millions(count: int) -> str:
-    return f"{count / 1e6:.3f} M"
+    return f"{count / 1e6:.3f} M" if count < 1e8 else f"{count / 1e6:.1f} M"
 
 
 def _billions(count: int) -> str:
+    if count >= 1e11:
+        return f"{count / 1e9:.1f} G"
     return f"{count / 1e9:.2f} G" if count >= 1e9 else f"{count / 1e6:.0f} M"

@@ -8,10 +8,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .onnx import export_bundle
     from .parity import Parity
+    from .quantize import Int8Report, export_int8
 
-__all__ = ["Parity", "export_bundle"]
+__all__ = ["Int8Report", "Parity", "export_bundle", "export_int8"]
 
-_LAZY = {"Parity": ".parity", "export_bundle": ".onnx"}
+_LAZY = {
+    "Int8Report": ".quantize",
+    "Parity": ".parity",
+    "export_bundle": ".onnx",
+    "export_int8": ".quantize",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import onnx
@@ -30,7 +30,7 @@ from ..weights.bundle import (
 from .graphs import Preprocess, SearchGraph, TemplateGraph
 from .parity import Parity, check_parity
 
-__all__ = ["OPSET", "export_bundle"]
+__all__ = ["OPSET", "copy_rest", "export_bundle", "write_graph", "written_whole"]
 
 _logger = logging.getLogger(__name__)
 
@@ -40,14 +40,14 @@ OPSET = 17
 _HALF_FROM = 1024
 """Tensors of fewer numbers stay float32: their Casts would cost more than the bytes saved."""
 
-_NAMES = {
-    "template.onnx": (["templates"], ["memory"]),
-    "search.onnx": (["search", "memory"], ["boxes", "scores", "probs"]),
+_NAMES = ("template.onnx", "search.onnx")
+_ENDS = {
+    "template": (["templates"], ["memory"]),
+    "search": (["search", "memory"], ["boxes", "scores", "probs"]),
 }
 _AXES = {
     "templates": {0: "batch", 1: "templates"},
     "search": {0: "batch"},
-    "memory": {2: "batch", 4: "tokens"},
     "boxes": {0: "batch"},
     "scores": {0: "batch"},
     "probs": {0: "batch"},
@@ -79,23 +79,23 @@ def export_bundle(bundle: str | Path, out: str | Path | None = None) -> list[Par
     crops = torch.zeros(2, arch.search_size, arch.search_size, 3, dtype=torch.uint8)
     with torch.no_grad():
         memory = template(templates)
-    with _written_whole(folder, "template.onnx", "search.onnx") as paths:
-        _write(template, (templates,), paths[0], "template.onnx", config)
-        _write(search, (crops, memory), paths[1], "search.onnx", config)
+    with written_whole(folder, *_NAMES) as paths:
+        write_graph(template, (templates,), paths[0], "template", config)
+        write_graph(search, (crops, memory), paths[1], "search", config)
         parity = check_parity(paths[0], paths[1], (template, search))
     worst = max(one.worst for one in parity)
     graphs = {
         name: GraphInfo(file_sha256(folder / name), config.weights_sha256, "fp32", worst)
         for name in _NAMES
     }
-    _copy_rest(source, folder)
+    copy_rest(source, folder, *_NAMES)
     write_config(folder, replace(config, graphs={**config.graphs, **graphs}))
     _logger.info("%s: graphs differ from PyTorch by at most %.2g", folder, worst)
     return parity
 
 
 @contextmanager
-def _written_whole(folder: Path, *names: str) -> Iterator[list[Path]]:
+def written_whole(folder: Path, *names: str) -> Iterator[list[Path]]:
     """Paths to write to; the files get their names together, at the end, or not at all."""
     parts = [folder / f".{name}.part" for name in names]
     try:
@@ -111,11 +111,11 @@ def _written_whole(folder: Path, *names: str) -> Iterator[list[Path]]:
         raise OutputError(f"cannot write graphs to {folder}: {error.strerror or error}") from error
 
 
-def _copy_rest(source: Path, folder: Path) -> None:
-    """Weights, licence, card and other graphs travel along."""
+def copy_rest(source: Path, folder: Path, *made: str) -> None:
+    """Weights, licence, card and graphs other than those just made travel along."""
     if source.resolve() == folder.resolve():
         return
-    left_behind = {*_NAMES, "config.json", "training.safetensors"}
+    left_behind = {*made, "config.json", "training.safetensors"}
     try:
         for path in source.iterdir():
             if path.is_file() and path.name not in left_behind:
@@ -124,10 +124,29 @@ def _copy_rest(source: Path, folder: Path) -> None:
         raise OutputError(f"cannot copy the bundle to {folder}: {error.strerror}") from error
 
 
-def _write(
-    graph: torch.nn.Module, inputs: tuple[Any, ...], path: Path, name: str, config: BundleConfig
+def write_graph(
+    graph: torch.nn.Module,
+    inputs: tuple[Any, ...],
+    path: Path,
+    name: Literal["template", "search"],
+    config: BundleConfig,
+    tokens: int = 4,
 ) -> None:
-    given, answered = _NAMES[name]
+    """Write one graph as ONNX, checked to be valid.
+
+    Args:
+        graph: Module to trace.
+        inputs: Examples of what it takes.
+        path: File to write.
+        name: Which of the two it is.
+        config: Of the bundle, for the metadata.
+        tokens: Axis of the memory along which its tokens lie.
+
+    Raises:
+        EngineError: the file is not valid ONNX.
+    """
+    given, answered = _ENDS[name]
+    axes = {**_AXES, "memory": {2: "batch", tokens: "tokens"}}
     with warnings.catch_warnings():
         # The exporter that traces says that it is the older one. It makes the same nodes in a
         # fifth of the time and needs no further package.
@@ -138,7 +157,7 @@ def _write(
             str(path),
             input_names=given,
             output_names=answered,
-            dynamic_axes={key: _AXES[key] for key in (*given, *answered)},
+            dynamic_axes={key: axes[key] for key in (*given, *answered)},
             opset_version=OPSET,
             dynamo=False,
         )
@@ -148,7 +167,7 @@ def _write(
     try:
         onnx.checker.check_model(model, full_check=True)
     except onnx.checker.ValidationError as error:
-        raise EngineError(f"the exported {name} is not valid ONNX: {error}") from error
+        raise EngineError(f"the exported {name} graph is not valid ONNX: {error}") from error
     onnx.save(model, path)
 
 
@@ -179,7 +198,7 @@ def _metadata(name: str, config: BundleConfig) -> dict[str, str]:
     tracker = config.tracker
     return {
         "model": config.name,
-        "graph": name.removesuffix(".onnx"),
+        "graph": name,
         "format": "1",
         "input": "BGR, 8 bits, not normalised",
         "template_size": str(tracker.template_size),

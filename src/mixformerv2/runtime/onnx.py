@@ -23,18 +23,24 @@ class OnnxEngine:
         search: `search.onnx`.
         threads: Of one session; ONNX Runtime's own choice, the physical cores, where None.
         reason: Why this engine was taken, for `info`.
+        precision: What the graphs are in, for `info`.
 
     Raises:
         EngineError: ONNX Runtime is not installed, or cannot load a graph.
     """
 
     def __init__(
-        self, template: Path, search: Path, threads: int | None = None, reason: str = ""
+        self,
+        template: Path,
+        search: Path,
+        threads: int | None = None,
+        reason: str = "",
+        precision: str = "fp32",
     ) -> None:
         threads = threads or _share()
         self._template = _session(template, threads)
         self._search = _session(search, threads)
-        self.info = EngineInfo("onnx", "fp32", threads, reason=reason)
+        self.info = EngineInfo("onnx", precision, threads, reason=reason)
 
     def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
         """Turn templates `[B, N, T, T, 3]`, BGR, into keys and values for `step`."""

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import logging
-from importlib.util import find_spec
 from pathlib import Path
 
 from ..errors import ConfigError, EngineError, WeightsError
-from ..weights.bundle import BundleConfig, file_sha256, find_bundle, read_config
+from ..weights.bundle import INT8_NAMES, BundleConfig, file_sha256, find_bundle, read_config
 from .base import Engine
+from .choice import choose
 
 __all__ = ["ENGINES", "load_engine"]
 
 _logger = logging.getLogger(__name__)
 
-ENGINES = ("auto", "onnx", "openvino", "openvino-fp32", "openvino-bf16", "torch")
+ENGINES = (
+    "auto",
+    "onnx",
+    "onnx-int8",
+    "openvino",
+    "openvino-fp32",
+    "openvino-bf16",
+    "openvino-int8",
+    "torch",
+)
 """What `engine` may be."""
 
 
@@ -23,11 +32,12 @@ def load_engine(
 ) -> tuple[Engine, BundleConfig]:
     """Load a bundle into an engine.
 
-    - `"auto"`: OpenVINO where it is installed, in the faster of fp32 and the precision that it
-      takes by itself; else ONNX Runtime. PyTorch for a bundle without graphs.
+    - `"auto"`: the fastest form that this machine supports and whose parity was checked; see
+      `choice.choose`.
     - `"onnx"`: ONNX Runtime on the CPU in fp32, the same numbers every time.
     - `"openvino"`: OpenVINO in the precision that it takes by itself, bf16 on some CPUs.
     - `"openvino-fp32"`, `"openvino-bf16"`: OpenVINO in that precision.
+    - `"onnx-int8"`, `"openvino-int8"`: the int8 graphs, where the bundle has them.
     - `"torch"`: PyTorch in fp32, on CUDA where there is one.
 
     Args:
@@ -57,18 +67,15 @@ def load_engine(
 
 
 def _auto(folder: Path, config: BundleConfig, threads: int | None) -> Engine:
-    if not config.graphs and find_spec("torch") is not None:
-        return _load("torch", folder, config, threads, "the bundle has no graphs")
-    if find_spec("openvino") is None:
-        return _load("onnx", folder, config, threads, "OpenVINO is not installed")
-    from .openvino import faster_precision
-
+    choice = choose(config)
     try:
-        precision, why = faster_precision()
-        return _load(f"openvino-{precision}", folder, config, threads, why)
+        return _load(choice.engine, folder, config, threads, choice.reason)
     except EngineError as error:
-        _logger.warning("OpenVINO cannot be used, ONNX Runtime takes over: %s", error)
-        return _load("onnx", folder, config, threads, f"OpenVINO cannot be used: {error}")
+        if choice.fallback is None:
+            raise
+        _logger.warning("%s cannot be used, ONNX Runtime takes over: %s", choice.engine, error)
+        reason = f"{choice.engine} cannot be used: {error}"
+        return _load(choice.fallback.engine, folder, config, threads, reason)
 
 
 def _load(
@@ -79,12 +86,12 @@ def _load(
         from .torch import TorchEngine
 
         return TorchEngine(folder, config, threads, reason)
-    template = _graph(folder, config, "template.onnx")
-    search = _graph(folder, config, "search.onnx")
+    names = INT8_NAMES if precision == "int8" else ("template.onnx", "search.onnx")
+    template, search = (_graph(folder, config, graph) for graph in names)
     if name == "onnx":
         from .onnx import OnnxEngine
 
-        return OnnxEngine(template, search, threads, reason)
+        return OnnxEngine(template, search, threads, reason, precision or "fp32")
     from .openvino import OpenVinoEngine
 
     return OpenVinoEngine(template, search, threads, reason, precision or None)
@@ -94,12 +101,12 @@ def _graph(folder: Path, config: BundleConfig, name: str) -> Path:
     """A graph's file, once it is known to be the one that the config describes."""
     path = folder / name
     info = config.graphs.get(name)
+    again = f"mixformerv2 export {folder} {folder}{' --int8' if name in INT8_NAMES else ''}"
     if info is None or not path.is_file():
-        raise WeightsError(f"{folder} has no {name}; run `mixformerv2 export {folder} {folder}`")
+        raise WeightsError(f"{folder} has no {name}; run `{again}`")
     if info.weights_sha256 != config.weights_sha256:
         raise WeightsError(
-            f"{path} was made from other weights than the bundle's; "
-            f"run `mixformerv2 export {folder} {folder}` again"
+            f"{path} was made from other weights than the bundle's; run `{again}` again"
         )
     if file_sha256(path) != info.sha256:
         raise WeightsError(

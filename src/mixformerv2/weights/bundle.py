@@ -5,7 +5,7 @@ config.json          what the model is; all that the runtime reads beside the gr
 model.safetensors    weights, rounded to float16 once
 template.onnx        templates to memory          } made by `mixformerv2 export`
 search.onnx          search crop, memory to box   }
-training.safetensors dense head and all, to go on training from; not in the wheel
+training.safetensors dense head, to go on training from; not in the wheel
 ```
 
 Reading `config.json` needs no PyTorch; `save_bundle` and `load_model` do.
@@ -17,16 +17,16 @@ import hashlib
 import json
 import logging
 import math
-import os
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError, OutputError, WeightsError
 from ..settings import build
 from ..tracking.settings import TrackerSettings
+from .files import Precision, file_sha256, read_tensors, to_bytes, write_whole
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -69,7 +69,6 @@ _MAX_CONFIG = 1 << 20
 _GRAPH_NAME = re.compile(r"[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*\.onnx")
 
 Triple = tuple[float, float, float]
-Precision = Literal["float16", "float32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,9 +136,8 @@ def find_bundle(name_or_folder: str | Path) -> Path:
     Raises:
         WeightsError: neither. The message names those that are shipped.
     """
-    text = str(name_or_folder)
-    if isinstance(name_or_folder, str) and text in list_bundles():
-        return _ASSETS / text
+    if isinstance(name_or_folder, str) and name_or_folder in list_bundles():
+        return _ASSETS / name_or_folder
     folder = Path(name_or_folder)
     if (folder / _CONFIG).is_file():
         return folder
@@ -147,7 +145,8 @@ def find_bundle(name_or_folder: str | Path) -> Path:
     if folder.is_dir():
         raise WeightsError(f"{folder} is no bundle: it has no {_CONFIG}; shipped are: {shipped}")
     raise WeightsError(
-        f"no bundle is called {text!r} and no such folder is there; shipped: {shipped}"
+        f"no bundle is called {str(name_or_folder)!r} and no such folder is there; "
+        f"shipped: {shipped}"
     )
 
 
@@ -184,13 +183,7 @@ def write_config(folder: str | Path, config: BundleConfig) -> None:
         OutputError: the folder cannot be written.
     """
     text = json.dumps(_as_json(config), indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    _write_whole(Path(folder) / _CONFIG, text.encode())
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_whole(Path(folder) / _CONFIG, text.encode())
 
 
 def save_bundle(
@@ -207,8 +200,7 @@ def save_bundle(
     """Write `config.json` and `model.safetensors`; `mixformerv2 export` adds the graphs.
 
     Weights are rounded to float16 here and nowhere else, which moves a box by about a tenth of a
-    pixel. Graphs that an earlier bundle left in the folder are removed, for they were made from
-    other weights.
+    pixel. Graphs of other weights that are left in the folder are removed.
 
     Args:
         model: A network of ours; it is not changed.
@@ -218,7 +210,8 @@ def save_bundle(
             5.0 for a search crop of 288 pixels, else 4.5.
         licence: {"weights": what they may be used for, "file": its text in the folder}.
         provenance: What the weights were made from, and how.
-        training: State of the learner, dense head included, for `training.safetensors`.
+        training: State of the learner; what is no weight, such as the dense head, is kept in
+            `training.safetensors`.
         precision: "float32" keeps the weights as they are, in twice the bytes.
 
     Raises:
@@ -227,7 +220,7 @@ def save_bundle(
     """
     folder = Path(folder)
     arch = model.config
-    weights = _to_bytes(model.state_dict(), precision)
+    weights = to_bytes(model.state_dict(), precision)
     config = BundleConfig(
         name=name or folder.resolve().name,
         arch=arch.to_dict(),
@@ -242,16 +235,16 @@ def save_bundle(
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for stale in (
+            *folder.glob("*.int8.onnx"),
             folder / "template.onnx",
             folder / "search.onnx",
-            *folder.glob("*.int8.onnx"),
         ):
             stale.unlink(missing_ok=True)
     except OSError as error:
         raise OutputError(f"cannot write a bundle to {folder}: {error.strerror}") from error
-    _write_whole(folder / _WEIGHTS, weights)
+    write_whole(folder / _WEIGHTS, weights)
     if training is not None:
-        _write_whole(folder / _TRAINING, _to_bytes(training, precision))
+        write_whole(folder / _TRAINING, to_bytes(_beside(training, model), precision))
     write_config(folder, config)
     _logger.info("%s: %.1f MB of weights", folder, len(weights) / 1e6)
     return config
@@ -269,7 +262,7 @@ def load_model(name_or_folder: str | Path) -> Network:
     folder = find_bundle(name_or_folder)
     config = read_config(folder)
     path = folder / _WEIGHTS
-    tensors = _read_tensors(path)
+    tensors = read_tensors(path)
     if file_sha256(path) != config.weights_sha256:
         raise WeightsError(
             f"{path} is not the file that {_CONFIG} describes (its sha256 differs); "
@@ -284,63 +277,30 @@ def load_model(name_or_folder: str | Path) -> Network:
 def load_training_state(name_or_folder: str | Path) -> dict[str, Tensor]:
     """Tensors to go on training from, under the learner's names.
 
-    `training.safetensors` where the bundle has one; else its weights alone, without a dense head.
+    The bundle's weights, and what `training.safetensors` has beside them: the dense head.
 
     Raises:
         WeightsError: no such bundle, or a damaged file.
     """
     folder = find_bundle(name_or_folder)
+    state = {f"net.{name}": tensor for name, tensor in read_tensors(folder / _WEIGHTS).items()}
     if (folder / _TRAINING).is_file():
-        return _read_tensors(folder / _TRAINING)
-    return {f"net.{name}": tensor for name, tensor in _read_tensors(folder / _WEIGHTS).items()}
+        state |= read_tensors(folder / _TRAINING)
+    return state
 
 
-def _read_tensors(path: Path) -> dict[str, Tensor]:
-    """Tensors of a safetensors file, floating ones as float32."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        tensors = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise WeightsError(f"cannot read the weights {path}: {error}") from error
-    return {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
-
-
-def _to_bytes(tensors: Mapping[str, Tensor], precision: Precision) -> bytes:
-    """A safetensors file; floating tensors in the given precision, if it can hold them."""
-    import torch
-    from safetensors.torch import save
-
-    out = {}
-    for name, tensor in tensors.items():
-        tensor = tensor.detach().cpu()
-        if tensor.is_floating_point():
-            tensor = tensor.to(getattr(torch, precision))
-            if not bool(tensor.isfinite().all()):
-                raise WeightsError(
-                    f"{name} has values that are not finite in {precision}, whose largest is "
-                    f"{torch.finfo(tensor.dtype).max:g}; has the training run diverged?"
-                )
-        out[name] = tensor.contiguous()
-    data: bytes = save(out)
-    return data
+def _beside(training: Mapping[str, Tensor], model: Network) -> dict[str, Tensor]:
+    """What a learner's state has that is not among the weights already."""
+    known = {f"net.{name}": tensor for name, tensor in model.state_dict().items()}
+    return {
+        k: v for k, v in training.items() if k not in known or not v.cpu().equal(known[k].cpu())
+    }
 
 
 def _published_settings(template_size: int, search_size: int) -> TrackerSettings:
     # The search factor cannot be read from weights (fact 3 of the design).
     factor = 5.0 if search_size == 288 else 4.5
     return TrackerSettings(template_size, search_size, search_factor=factor)
-
-
-def _write_whole(path: Path, data: bytes) -> None:
-    part = path.with_name(path.name + ".part")
-    try:
-        part.write_bytes(data)
-        os.replace(part, path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise OutputError(f"cannot write {path}: {error.strerror}") from error
 
 
 def _as_json(config: BundleConfig) -> dict[str, Any]:
@@ -355,12 +315,11 @@ def _as_json(config: BundleConfig) -> dict[str, Any]:
         "licence": config.licence,
         "provenance": config.provenance,
         "weights_sha256": config.weights_sha256,
-        "graphs": {name: _graph_json(info) for name, info in sorted(config.graphs.items())},
+        "graphs": {
+            name: {key: value for key, value in asdict(info).items() if value is not None}
+            for name, info in sorted(config.graphs.items())
+        },
     }
-
-
-def _graph_json(info: GraphInfo) -> dict[str, Any]:
-    return {key: value for key, value in asdict(info).items() if value is not None}
 
 
 def _parse(values: Any) -> BundleConfig:

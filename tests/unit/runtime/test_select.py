@@ -60,10 +60,10 @@ def test_the_product_is_timed_in_both_precisions() -> None:
 
 
 def test_auto_without_openvino(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mixformerv2.runtime.select.find_spec", without("openvino"))
+    monkeypatch.setattr("mixformerv2.runtime.choice.find_spec", without("openvino"))
     info = load_engine(small_bundle)[0].info
     assert (info.name, info.precision) == ("onnx", "fp32")
-    assert info.reason == "OpenVINO is not installed"
+    assert info.reason.startswith("OpenVINO is not installed; no int8: the bundle has no int8")
 
 
 def test_auto_when_openvino_fails(
@@ -89,7 +89,7 @@ def test_auto_for_a_bundle_without_graphs(bundle: Path, monkeypatch: pytest.Monk
     info = load_engine(bundle)[0].info
     assert (info.name, info.reason) == ("torch", "the bundle has no graphs")
     assert info.device == ("cuda" if torch.cuda.is_available() else "cpu")
-    monkeypatch.setattr("mixformerv2.runtime.select.find_spec", without("torch"))
+    monkeypatch.setattr("mixformerv2.runtime.choice.find_spec", without("torch"))
     with pytest.raises(WeightsError, match="mixformerv2 export"):
         load_engine(bundle)
 
