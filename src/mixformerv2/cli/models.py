@@ -131,7 +131,7 @@ def _print(bundles: list[dict[str, Any]], architectures: list[dict[str, Any]]) -
     console.print(_architecture_table(architectures))
     console.print(
         f'Multiply-adds: {RULE}. "A frame" is what runs on each frame, with the templates\' keys '
-        'and values kept; "uncached" is everything. Parameters include the fixed position '
+        'and values kept; "all" is everything. Parameters include the fixed position '
         "embeddings, as published."
     )
 
@@ -164,7 +164,7 @@ def _bundle_table(bundles: list[dict[str, Any]]) -> Table:
 
 
 def _architecture_table(architectures: list[dict[str, Any]]) -> Table:
-    numbers = ("layers", "width", "crops", "bins", "parameters", "a frame", "uncached")
+    numbers = ("layers", "width", "crops", "bins", "parameters", "a frame", "all")
     table = _table("Architectures, for create() and convert", ("name",), numbers)
     for row in architectures:
         table.add_row(

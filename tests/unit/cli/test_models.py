@@ -38,3 +38,6 @@ def test_json_is_for_scripts_and_needs_no_torch() -> None:
     small = {row["name"]: row for row in found["architectures"]}["mixformerv2_s"]
     assert (small["parameters"], small["bins"], small["search_size"]) == (16_228_897, 96, 224)
     assert small["multiply_adds"] < small["multiply_adds_uncached"]
+    base = next(row for row in found["architectures"] if row["name"] == "mixformerv2_b")
+    assert round(base["multiply_adds_as_in_paper"] / 1e9, 1) == 22.4
+    assert base["multiply_adds_of_box_head"] == 4 * (768 * 768 + 768 * 96)
