@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .chosen import LongTerm, Sets, chosen_settings
+
 if TYPE_CHECKING:
     from ..evaluation import Report, Sequence, TrackerSpec
     from ..evaluation.catalog import Found
@@ -76,6 +78,8 @@ def run(
         int | None,
         typer.Option(help="Threads of the engine or of OpenCV.", rich_help_panel=_HOW),
     ] = None,
+    long_term: LongTerm = False,
+    sets: Sets = None,
     robustness: Annotated[
         str,
         typer.Option(
@@ -162,6 +166,8 @@ def run(
         raise OutputError(f"--json {json_file} cannot be written: its folder is not there")
     kinds = find_kinds(name for name in robustness.split(",") if name)
     specs = _distinct([TrackerSpec(text, engine=engine, threads=threads) for text in trackers])
+    settings = tuple(sorted(chosen_settings(sets, long_term=long_term).items()))
+    specs = [replace(one, settings=settings) if one.is_bundle else one for one in specs]
     plan = _Plan(root, benchmark, names, max_frames, jobs, out, attributes)
     plan.count(convention, absent, count_first)
     if presence:

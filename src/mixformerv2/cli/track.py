@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError, OutputError
+from .chosen import LongTerm, Sets, chosen_settings
 from .terminal import progress, say, sentences
 
 if TYPE_CHECKING:
@@ -82,6 +84,8 @@ def run(
     threads: Annotated[
         int | None, typer.Option("--threads", min=1, help="Threads of the engine.")
     ] = None,
+    long_term: LongTerm = False,
+    sets: Sets = None,
     start_frame: Annotated[
         int, typer.Option("--start-frame", min=0, help="Frame that the boxes are given on.")
     ] = 0,
@@ -124,6 +128,7 @@ def run(
                 model=model,
                 engine=engine,
                 threads=threads,
+                settings=chosen_settings(sets, long_term=long_term),
                 limit=max_frames,
                 quiet=quiet,
             )
@@ -142,6 +147,7 @@ def follow_with_progress(
     model: str,
     engine: str,
     threads: int | None,
+    settings: Mapping[str, Any] | None = None,
     limit: int | None = None,
     quiet: bool,
 ) -> Summary:
@@ -149,7 +155,7 @@ def follow_with_progress(
     from ..tracking import MultiTracker
     from .follow import follow
 
-    follower = MultiTracker(model, engine, threads)
+    follower = MultiTracker(model, engine, threads, settings=settings)
     count = None if source.count is None else max(0, source.count - source.first)
     total = limit if count is None else min(count, limit or count)
     with progress(source.name, total, quiet=quiet) as watch:

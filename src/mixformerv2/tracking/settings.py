@@ -18,6 +18,9 @@ _RANGES = {
     "size_damping": (0.0, 0.99),
     "smooth_hz": (0.0, 1000.0),
     "smooth_gain": (0.0, 1000.0),
+    "redetect_score": (0.0, 1.0),
+    "redetect_frames": (1, 1000),
+    "redetect_tiles": (1, 1024),
 }
 """Least and greatest values of the settings that are plain numbers."""
 
@@ -50,6 +53,11 @@ class TrackerSettings:
         smooth_hz: Cutoff of the One-Euro filter on the answered boxes, in hertz; 0 answers them
             as they are. The search does not see the filter.
         smooth_gain: What a speed of one box length a second adds to that cutoff, in hertz.
+        long_term: While the state is "lost", look for the target in the whole frame.
+        redetect_score: A target that is found again must score so much; `uncertain_until` where 0.
+        redetect_frames: It must do so in so many frames, one after the other, to be believed.
+        redetect_tiles: Tiles of the frame that are searched at once; the next ones in the next
+            frame.
     """
 
     template_size: int
@@ -71,6 +79,10 @@ class TrackerSettings:
     size_damping: float = 0.0
     smooth_hz: float = 0.0
     smooth_gain: float = 1.0
+    long_term: bool = False
+    redetect_score: float = 0.0
+    redetect_frames: int = 2
+    redetect_tiles: int = 16
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):
@@ -81,8 +93,10 @@ class TrackerSettings:
             value = getattr(self, name)
             if not (math.isfinite(value) and 1.0 <= value <= 16.0):
                 raise ConfigError(f"{name} must be from 1 to 16, got {value!r}")
-        if not (math.isfinite(self.min_size) and self.min_size > 0):
-            raise ConfigError(f"min_size must be above 0 pixels, got {self.min_size!r}")
+        if not 0 < self.min_size <= 256:
+            raise ConfigError(
+                f"min_size must be above 0 and at most 256 pixels, got {self.min_size!r}"
+            )
         if not isinstance(self.update_interval, int) or self.update_interval < 0:
             raise ConfigError(
                 "update_interval must be a whole number of frames, 0 for never, "

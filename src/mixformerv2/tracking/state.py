@@ -22,6 +22,7 @@ from ..box import Box
 from ..errors import StateError
 from .motion import Motion, Smooth
 from .policy import Templates
+from .redetect import Trust
 from .result import TargetState
 
 __all__ = ["TrackState"]
@@ -48,6 +49,7 @@ class TrackState:
         templates: What the target looks like.
         weights_sha256: The weights that the scores came from; other weights refuse the state.
         motion: How the target moves; all at rest where no setting asks for it.
+        trust: Where it was last seen for certain; None where long-term tracking is off.
     """
 
     box: Box
@@ -58,6 +60,7 @@ class TrackState:
     templates: Templates
     weights_sha256: str
     motion: Motion = _AT_REST
+    trust: Trust | None = None
 
     @property
     def answer(self) -> Box:
@@ -88,6 +91,8 @@ class TrackState:
         }
         if self.motion != _AT_REST:
             header["motion"] = _motion_header(self.motion)
+        if self.trust is not None:
+            header["trust"] = {"home": list(self.trust.home), "confirmed": self.trust.confirmed}
         text = json.dumps(header, allow_nan=False).encode()
         return _MAGIC + _LENGTH.pack(len(text)) + text + pixels
 
@@ -150,6 +155,7 @@ def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
         ),
         weights_sha256=str(header["weights_sha256"]),
         motion=_read_motion(header["motion"]) if "motion" in header else _AT_REST,
+        trust=_read_trust(header["trust"]) if "trust" in header else None,
     )
 
 
@@ -175,6 +181,10 @@ def _read_motion(header: dict[str, Any]) -> Motion:
     if not 1.0 <= growth <= _MAX_GROWTH:
         raise ValueError(f"a search grows by 1 to {_MAX_GROWTH}, got {growth!r}")
     return Motion((x, y), growth, smooth)
+
+
+def _read_trust(header: dict[str, Any]) -> Trust:
+    return Trust(Box.parse(header["home"]), _whole(header["confirmed"], 0, _MAX_FRAME))
 
 
 def _reals(values: Any, count: int) -> list[float]:

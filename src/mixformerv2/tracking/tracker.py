@@ -20,6 +20,7 @@ from .frame import Channels, as_bgr
 from .look import Look
 from .motion import search_box, settled_size
 from .policy import TemplatePolicy, Templates, target_state
+from .redetect import Trust, everywhere, judge
 from .result import TrackResult
 from .settings import TrackerSettings
 from .state import TrackState
@@ -99,6 +100,11 @@ class Tracker:
         self._config = config
         self._channels = channels
         self._settings = _settings(config.tracker, settings)
+        if self._settings.long_term and not config.has_score:
+            raise ConfigError(
+                f"long_term needs a model with a score, and {config.name!r} has none: it never "
+                "knows that a target is lost"
+            )
         # Without a score head nothing says which crop is a good template.
         interval = self._settings.update_interval if config.has_score else 0
         self._policy = TemplatePolicy(interval, self._settings.update_threshold)
@@ -242,6 +248,14 @@ class Tracker:
         # Without a score head every score is 1, which is "tracked" by any thresholds.
         target = target_state(state.target, score, settings)
         box = _settled(state.box, box, picture, settings)
+        trust = None
+        if settings.long_term:
+
+            def search(trust: Trust) -> tuple[Box, float] | None:
+                return everywhere(self._look, picture, state.templates, trust, frame, settings)
+
+            before = (state.target, state.trust or Trust(state.box))
+            box, score, target, trust = judge(before, (box, score, target), search, settings)
         # Clocks that stand still or run back are taken for the usual one.
         seconds = time - state.time if time > state.time else 1 / _FPS
 
@@ -255,9 +269,13 @@ class Tracker:
             frame=frame,
             time=time,
             frame_size=(picture.shape[1], picture.shape[0]),
-            templates=self._policy.advance(state.templates, frame, score, crop),
+            # What was found again but not believed yet is no template.
+            templates=self._policy.advance(
+                state.templates, frame, score if trust is None or target != "lost" else 0.0, crop
+            ),
             weights_sha256=state.weights_sha256,
             motion=state.motion.after(state.box, box, target, seconds, settings),
+            trust=trust,
         )
         return TrackResult(after.answer.xywh, score, target, frame, time), after
 
@@ -326,7 +344,13 @@ def _resized(state: TrackState, width: int, height: int) -> TrackState:
     sx, sy = width / before[0], height / before[1]
     x, y, w, h = state.box
     box = Box(x * sx, y * sy, w * sx, h * sy)
-    return replace(state, box=box, frame_size=(width, height), motion=state.motion.resized(sx, sy))
+    return replace(
+        state,
+        box=box,
+        frame_size=(width, height),
+        motion=state.motion.resized(sx, sy),
+        trust=None if state.trust is None else state.trust.resized(sx, sy),
+    )
 
 
 def _settled(before: Box, box: Box, picture: NDArray[np.uint8], settings: TrackerSettings) -> Box:

@@ -1,0 +1,50 @@
+"""Tracker settings from the command line: `--set NAME=VALUE` and `--long-term`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import ConfigError
+
+__all__ = ["LongTerm", "Sets", "chosen_settings"]
+
+LongTerm = Annotated[
+    bool,
+    typer.Option("--long-term", help="Look for a lost target in the whole frame, tile by tile."),
+]
+Sets = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="A tracker setting in place of the model's, such as search_lead=1 or mirror=true; "
+        "docs/tracker.md has them all. May be repeated.",
+    ),
+]
+
+
+def chosen_settings(sets: Iterable[str] | None, *, long_term: bool = False) -> dict[str, Any]:
+    """The settings as a table; what they may be is checked where they meet a model.
+
+    Raises:
+        ConfigError: not `NAME=VALUE`.
+
+    Example:
+        >>> chosen_settings(["search_lead=0.5", "mirror=true"], long_term=True)
+        {'search_lead': 0.5, 'mirror': True, 'long_term': True}
+    """
+    found: dict[str, Any] = {}
+    for pair in sets or ():
+        name, equals, text = pair.partition("=")
+        if not equals or not name:
+            raise ConfigError(f"--set {pair!r} must be NAME=VALUE, such as search_lead=1")
+        try:
+            # JSON and not YAML, which the runtime does without.
+            found[name.strip()] = json.loads(text.lower())
+        except ValueError as error:
+            raise ConfigError(f"--set {pair!r}: a value is a number, true or false") from error
+    return found | ({"long_term": True} if long_term else {})

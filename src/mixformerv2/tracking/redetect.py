@@ -1,0 +1,142 @@
+"""Looking for a lost target in the whole frame: long-term tracking, off by default.
+
+While the state is "lost" the box stays where the target was last tracked, and the frame is searched
+tile by tile. What is found must be found again by a second look around it, and again in the frames
+that follow, before it is believed: one lucky tile does not end an absence.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import Box
+from .crop import Crop
+from .look import Look
+from .policy import Templates
+from .result import TargetState
+from .settings import TrackerSettings
+
+__all__ = ["Judged", "Trust", "everywhere", "judge", "tiles"]
+
+_LARGEST_CHANGE = 4.0
+"""What is found may have so many times the area of what was lost, or be as many times smaller."""
+_OVERLAP = 0.5
+"""By how much of their side tiles overlap: the network expects its target near the middle."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trust:
+    """What a long-term tracker remembers.
+
+    Attributes:
+        home: The box of the last frame in which the state was "tracked".
+        confirmed: How often in a row a lost target was found again.
+    """
+
+    home: Box
+    confirmed: int = 0
+
+    def resized(self, sx: float, sy: float) -> Trust:
+        """The same in a picture that has grown by these factors."""
+        x, y, w, h = self.home
+        return Trust(Box(x * sx, y * sy, w * sx, h * sy), self.confirmed)
+
+
+class Judged(NamedTuple):
+    """What a frame comes to."""
+
+    box: Box
+    score: float
+    target: TargetState
+    trust: Trust
+
+
+def judge(
+    before: tuple[TargetState, Trust],
+    found: tuple[Box, float, TargetState],
+    search: Callable[[Trust], tuple[Box, float] | None],
+    settings: TrackerSettings,
+) -> Judged:
+    """Decide whether a target is lost, and whether it is back.
+
+    Args:
+        before: State and memory of the last frame.
+        found: Box, score and state by the look around the last box.
+        search: Looks for the target in the whole frame; called only while it is lost.
+        settings: Thresholds.
+    """
+    state, trust = before
+    box, score, target = found
+    if state != "lost":
+        home = box if target == "tracked" else trust.home
+        return Judged(home if target == "lost" else box, score, target, Trust(home))
+    sure = settings.redetect_score or settings.uncertain_until
+    confirmed = trust.confirmed + 1
+    if score < sure:
+        again = search(trust)
+        if again is None or again[1] < sure:
+            return Judged(trust.home, score, "lost", Trust(trust.home))
+        (box, score), confirmed = again, 1
+    if confirmed < settings.redetect_frames:
+        return Judged(box, score, "lost", Trust(trust.home, confirmed))
+    return Judged(box, score, "tracked", Trust(box))
+
+
+def everywhere(
+    look: Look,
+    picture: NDArray[np.uint8],
+    templates: Templates,
+    trust: Trust,
+    frame: int,
+    settings: TrackerSettings,
+) -> tuple[Box, float] | None:
+    """The best answer in the whole frame after a second look, or None.
+
+    All tiles go through the network as one batch. Where there are more than
+    `settings.redetect_tiles`, each frame takes the next ones.
+    """
+    height, width = picture.shape[:2]
+    every = tiles(trust.home, (width, height), settings)
+    count = min(len(every), settings.redetect_tiles)
+    chosen = [every[(frame * count + step) % len(every)] for step in range(count)]
+    answers = look.boxes(picture, chosen, [templates] * count)
+    box, _ = max(answers, key=lambda answer: answer[1])
+    box = box.clip(width, height, settings.min_size)
+    around = Crop.around(box, settings.search_factor, settings.search_size)
+    ((box, score),) = look.boxes(picture, [around], [templates])
+    box = box.clip(width, height, settings.min_size)
+    if not 1 / _LARGEST_CHANGE <= box.area / trust.home.area <= _LARGEST_CHANGE:
+        return None
+    return box, score
+
+
+def tiles(home: Box, frame_size: tuple[int, int], settings: TrackerSettings) -> list[Crop]:
+    """Search crops of the usual size for the lost target that cover the frame, half overlapping.
+
+    Example:
+        >>> settings = TrackerSettings(64, 128, search_factor=4.0)
+        >>> [(one.left, one.top) for one in tiles(Box(0, 0, 25, 25), (200, 100), settings)]
+        [(0, 0), (50, 0), (100, 0)]
+    """
+    side = math.ceil(math.sqrt(home.area) * settings.search_factor)
+    columns, rows = (_starts(length, side) for length in frame_size)
+    size = settings.search_size
+    return [
+        Crop(left, top, side, size, (left + side / 2, top + side / 2))
+        for top in rows
+        for left in columns
+    ]
+
+
+def _starts(length: int, side: int) -> list[int]:
+    """Where tiles begin along an axis; a single one in the middle where it covers all of it."""
+    if side >= length:
+        return [round((length - side) / 2)]
+    count = math.ceil((length - side) / (side * (1 - _OVERLAP))) + 1
+    return [round(start) for start in np.linspace(0, length - side, count)]
