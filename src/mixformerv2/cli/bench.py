@@ -38,6 +38,13 @@ def run(
             "--paper", help="Measure Tables 1 and 2 of the paper instead, with random weights."
         ),
     ] = False,
+    cpu_time: Annotated[
+        bool,
+        typer.Option(
+            "--cpu-time",
+            help="With --paper: one thread, and the processor's time, for a machine that is busy.",
+        ),
+    ] = False,
     markdown: Annotated[
         Path | None, typer.Option(help="With --paper: write the tables to this file.")
     ] = None,
@@ -56,6 +63,7 @@ def run(
             size=_size(size),
             threads=threads,
             rounds=rounds,
+            cpu_time=cpu_time,
             json_file=json_file,
             markdown_file=markdown,
             figure=figure,

@@ -14,6 +14,7 @@ def run_paper(
     size: tuple[int, int],
     threads: int | None,
     rounds: int,
+    cpu_time: bool,
     json_file: Path | None,
     markdown_file: Path | None,
     figure: Path | None,
@@ -37,10 +38,10 @@ def run_paper(
         ) from error
     from ..paper.report import markdown
 
-    if threads is not None:
-        torch.set_num_threads(threads)
-    devices = ["cpu", "cuda"] if torch.cuda.is_available() else ["cpu"]
-    figures = _measure(devices, size, rounds)
+    if cpu_time or threads is not None:
+        torch.set_num_threads(1 if cpu_time else threads or 1)
+    devices = ["cpu", "cuda"] if torch.cuda.is_available() and not cpu_time else ["cpu"]
+    figures = _measure(devices, size, rounds, cpu_time)
     text = markdown(figures)
     print(text)
     if json_file is not None:
@@ -53,7 +54,9 @@ def run_paper(
         draw_figure(figures, figure)
 
 
-def _measure(devices: list[str], size: tuple[int, int], rounds: int) -> dict[str, Any]:
+def _measure(
+    devices: list[str], size: tuple[int, int], rounds: int, cpu_time: bool
+) -> dict[str, Any]:
     from rich.console import Console
     from rich.progress import Progress
 
@@ -70,6 +73,7 @@ def _measure(devices: list[str], size: tuple[int, int], rounds: int) -> dict[str
             devices=devices,
             rounds=rounds,
             clip=Clip.moving(*size),
+            cpu_time=cpu_time,
             progress=lambda: bar.advance(task),
         )
 

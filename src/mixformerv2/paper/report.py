@@ -27,7 +27,9 @@ def markdown(figures: dict[str, Any]) -> str:
         f"{figures['frames'][0]} x {figures['frames'][1]} frames, eager PyTorch "
         f"{machine['torch']}, {machine['precision']}, {machine['threads']} threads of "
         f"{machine['cpu']}" + (f", {machine['gpu']}" if machine["gpu"] else ", no GPU") + ".",
-        f"Medians of {figures['rounds']} turns. Whole: everything on each frame, as published; "
+        f"Medians of {figures['rounds']} turns"
+        + (", processor time instead of wall time" if figures["clock"] == "processor" else "")
+        + ". Whole: everything on each frame, as published; "
         "kept: the templates' keys and values computed once. x: over the row of the table that "
         "is slowest in the paper.",
     ]

@@ -8,6 +8,7 @@ templates computed once, as everything else here runs.
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -100,6 +101,7 @@ def measure(
     rounds: int = 5,
     block: int = 1,
     clip: Clip | None = None,
+    cpu_time: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Any]:
     """Time whole updates of all rows in turns.
@@ -110,6 +112,8 @@ def measure(
         rounds: Turns of each.
         block: Counted updates of a turn, after one that is not counted.
         clip: Frames; 1280 x 720 where None.
+        cpu_time: Count the processor's time instead of the wall's: with one thread, what other
+            programs on a busy machine hardly change.
         progress: Called after each turn.
 
     Returns plain values: the machine, and for each row what the paper prints, what is counted, and
@@ -118,11 +122,12 @@ def measure(
     chosen = list(paper_rows() if rows is None else rows)
     clip = clip or Clip.moving()
     weights = Weights()
+    clock = time.process_time if cpu_time else time.perf_counter
     found: dict[str, dict[str, float]] = {row.key: {} for row in chosen}
     spread: dict[str, dict[str, float]] = {row.key: {} for row in chosen}
     for device in devices:
         runners = {
-            f"{row.key}|{way}": _runner(weights, row, way, device, clip)
+            f"{row.key}|{way}": _runner(weights, row, way, device, clip, clock)
             for row in chosen
             for way in WAYS
         }
@@ -137,6 +142,7 @@ def measure(
             spread[key][f"{kind}_{way}"] = float(high / low)
     return {
         "machine": machine(),
+        "clock": "processor" if cpu_time else "wall",
         "frames": list(clip.frames[0].shape[1::-1]),
         "rounds": rounds,
         "head_loads": head_loads(),
@@ -182,7 +188,9 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def _runner(weights: Weights, row: Row, way: str, device: str, clip: Clip) -> EngineRunner:
+def _runner(
+    weights: Weights, row: Row, way: str, device: str, clip: Clip, clock: Callable[[], float]
+) -> EngineRunner:
     config = row.config
     bundle = BundleConfig(
         name=row.key,
@@ -192,4 +200,4 @@ def _runner(weights: Weights, row: Row, way: str, device: str, clip: Clip) -> En
         has_score=config.score_head,
         weights_sha256="",
     )
-    return EngineRunner(NetworkEngine(weights.network(config), way, device), bundle, clip)
+    return EngineRunner(NetworkEngine(weights.network(config), way, device), bundle, clip, clock)

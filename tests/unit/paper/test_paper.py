@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
@@ -120,17 +121,26 @@ def test_figure_is_drawn(figures: dict[str, object], tmp_path: Path) -> None:
         draw_figure(figures, tmp_path / "one.xyz")
 
 
+@pytest.fixture
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("_threads")
 def test_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(rows_module, "paper_rows", lambda: TINY_ROWS)
-    words = ["bench", "--paper", "--rounds", "1", "--size", "320x240", "--threads", "1"]
+    words = ["bench", "--paper", "--rounds", "1", "--size", "320x240", "--cpu-time"]
     files = {"--json": "p.json", "--markdown": "p.md", "--figure": "p.png"}
     given = [word for flag, name in files.items() for word in (flag, str(tmp_path / name))]
     assert main([*words, *given]) == 0
     text = (tmp_path / "p.md").read_text()
     assert text in capsys.readouterr().out
-    assert json.loads((tmp_path / "p.json").read_text())["rounds"] == 1
+    said = json.loads((tmp_path / "p.json").read_text())
+    assert (said["rounds"], said["clock"], said["machine"]["threads"]) == (1, "processor", 1)
     assert (tmp_path / "p.png").stat().st_size > 5000
     assert main([*words, "--json", str(tmp_path / "missing" / "p.json")]) != 0
     assert "its folder does not exist" in capsys.readouterr().err
