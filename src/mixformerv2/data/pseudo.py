@@ -1,11 +1,12 @@
-"""Real motion from unlabelled clips: a peer tracker labels them, and checks itself.
+"""Real motion from unlabelled clips: boxes are carried along, and whoever carries checks itself.
 
-Many boxes are started in each clip, most of them on things that move. The teacher follows each
+Many boxes are started in each clip, most of them on things that move. A teacher follows each
 forwards and then, afresh, backwards from where it ended; a tracklet is kept only if both ways agree
-on every frame. What it did not see well, it seldom mistakes in the same way twice.
+on every frame. What it did not see well, it seldom mistakes in the same way twice. The teacher is a
+published tracker (`peer`), Lucas-Kanade point tracks (`points`) or dense optical flow (`flow`).
 
-`python -m mixformerv2.data.pseudo VIDEOS PEER OUT` writes `OUT/CLIP/00000.jpg` (short side 256)
-and `OUT/tracklets.json`; clips kept aside for validation are left out.
+`python -m mixformerv2.data.pseudo VIDEOS OUT --by peer --peer FOLDER` writes `OUT/CLIP/00000.jpg`
+(short side 256) and `OUT/tracklets.json`; clips kept aside for validation are left out.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, get_args
 
 import cv2
 import numpy as np
@@ -26,11 +27,16 @@ from numpy.typing import NDArray
 
 from ..box import XYWH, iou
 from ..errors import DataError
+from .carry import FlowTeacher, PointTeacher, Teacher
 
-__all__ = ["BENCHMARK_CLIPS", "VALIDATION_CLIPS", "Tracklet", "label_clip", "label_folder"]
+__all__ = [
+    "BENCHMARK_CLIPS", "VALIDATION_CLIPS", "By", "Tracklet", "agreement", "follow", "label_clip",
+    "label_folder", "make_teacher",
+]  # fmt: skip
 
 log = logging.getLogger(__name__)
 Image = NDArray[np.uint8]
+By = Literal["peer", "points", "flow"]
 
 # Looked at by eye to judge trackers: never trained with.
 VALIDATION_CLIPS = (
@@ -55,13 +61,6 @@ SETTLE = 6  # even, so that kept frames stay on the stride
 SHORTEST = 24
 
 
-class Teacher(Protocol):
-    """The calls of an OpenCV tracker that are used here."""
-
-    def init(self, image: Image, boundingBox: Sequence[int], /) -> None: ...
-    def update(self, image: Image, /) -> tuple[bool, Sequence[float]]: ...
-
-
 @dataclass(frozen=True, slots=True)
 class Tracklet:
     """One object over some frames of a clip, boxes (x, y, w, h) in pixels of the kept frames."""
@@ -72,20 +71,45 @@ class Tracklet:
     motion: float  # mean way per second of video, in target sizes, plus the change of scale
 
 
-def make_teacher(folder: Path) -> Teacher:
-    """A fresh NanoTrack from its two ONNX files.
+def make_teacher(by: By, folder: Path | None = None) -> Teacher:
+    """Who follows boxes.
+
+    Args:
+        by: The peer, a NanoTrack of two ONNX files; point tracks; or optical flow.
+        folder: Of the peer's files.
 
     Raises:
-        DataError: a file is missing.
+        DataError: a file of the peer is missing.
     """
-    files = [folder / f"nanotrack_{part}_sim.onnx" for part in ("backbone", "head")]
-    for path in files:
-        if not path.is_file():
-            raise DataError(f"teacher file {path} does not exist; give the folder that holds it")
-    params = cv2.TrackerNano.Params()
-    params.backbone, params.neckhead = (str(path) for path in files)
-    teacher: Teacher = cv2.TrackerNano.create(params)
-    return teacher
+    if by == "points":
+        return PointTeacher()
+    if by == "flow":
+        return FlowTeacher()
+    if folder is None:
+        raise DataError("the peer labels with its ONNX files; say which folder holds them")
+    return _Peer(folder)
+
+
+class _Peer:
+    """NanoTrack as OpenCV runs it."""
+
+    def __init__(self, folder: Path) -> None:
+        files = [folder / f"nanotrack_{part}_sim.onnx" for part in ("backbone", "head")]
+        for path in files:
+            if not path.is_file():
+                raise DataError(
+                    f"teacher file {path} does not exist; give the folder that holds it"
+                )
+        params = cv2.TrackerNano.Params()
+        params.backbone, params.neckhead = (str(path) for path in files)
+        self._tracker = cv2.TrackerNano.create(params)
+
+    def init(self, image: Image, boundingBox: Sequence[float], /) -> None:
+        self._tracker.init(image, [round(v) for v in boundingBox])
+
+    def update(self, image: Image, /) -> tuple[bool, Sequence[float]]:
+        found, box = self._tracker.update(image)
+        return bool(found), [float(v) for v in box]
 
 
 def read_clip(path: Path, limit: int = 400) -> list[Image]:
@@ -177,9 +201,8 @@ def _ring(
 
 def follow(teacher: Teacher, frames: Sequence[Image], box: XYWH) -> list[XYWH]:
     """The teacher's boxes from the first frame on; shorter where it gives up."""
-    x, y, w, h = (round(v) for v in box)
-    teacher.init(frames[0], (x, y, w, h))
-    boxes: list[XYWH] = [(float(x), float(y), float(w), float(h))]
+    teacher.init(frames[0], box)
+    boxes = [box]
     for frame in frames[1:]:
         found, (x1, y1, w1, h1) = teacher.update(frame)
         if not found or min(w1, h1) < 5:
@@ -225,6 +248,21 @@ def label_clip(
     return kept
 
 
+def agreement(
+    teacher: Teacher, frames: Sequence[Image], ahead: Sequence[XYWH]
+) -> tuple[list[bool], list[XYWH]]:
+    """Follow backwards from the last of the boxes `ahead`; on which frames both ways agree.
+
+    Returns:
+        Flags for all frames, and the boxes of the way back, for as many of the last frames as it
+        held.
+    """
+    back = follow(teacher, frames[: len(ahead)][::-1], ahead[-1])[::-1]
+    skipped = len(ahead) - len(back)
+    same = [iou(a, b) >= AGREE for a, b in zip(ahead[skipped:], back, strict=True)]
+    return [False] * skipped + same, back
+
+
 def _agreed(
     name: str, part: Sequence[Image], start: int, box: XYWH, teacher: Teacher
 ) -> Tracklet | None:
@@ -235,11 +273,8 @@ def _agreed(
     ahead = follow(teacher, part[SETTLE:], settled[-1])
     if len(ahead) < SHORTEST:
         return None
-    back = follow(teacher, part[SETTLE : SETTLE + len(ahead)][::-1], ahead[-1])[::-1]
+    agree, back = agreement(teacher, part[SETTLE : SETTLE + len(ahead)], ahead)
     skipped = len(ahead) - len(back)
-    agree = [False] * skipped + [
-        iou(a, b) >= AGREE for a, b in zip(ahead[skipped:], back, strict=True)
-    ]
     first, end = _longest(agree)
     if end - first < SHORTEST:
         return None
@@ -269,9 +304,17 @@ def _longest(agree: Sequence[bool]) -> tuple[int, int]:
 
 
 def label_folder(
-    videos: Path, peer: Path, out: Path, *, starts: int = 6, many: int = 6, seed: int = 0
+    videos: Path, out: Path, teacher: Teacher, *, starts: int = 6, many: int = 6, seed: int = 0
 ) -> list[Tracklet]:
     """Label all clips of a folder but those kept aside, and write frames and tracklets.
+
+    Args:
+        videos: Folder of clips.
+        out: Folder that frames and `tracklets.json` are written into.
+        teacher: Who follows the boxes, of `make_teacher`.
+        starts: Moments per 150 frames at which boxes are started.
+        many: Boxes at each.
+        seed: Decides boxes and lengths.
 
     Raises:
         DataError: the folder holds no clip to learn from.
@@ -281,7 +324,6 @@ def label_folder(
     paths = [p for p in sorted(videos.glob("*")) if p.suffix in suffixes and p.stem not in aside]
     if not paths:
         raise DataError(f"folder {videos} holds no clip to learn from; give one with videos")
-    teacher = make_teacher(peer)
     tracklets: list[Tracklet] = []
     for number, path in enumerate(paths):
         begun = time.perf_counter()
@@ -312,15 +354,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Label a folder of clips."""
     parser = argparse.ArgumentParser(description="tracklets of unlabelled clips")
     parser.add_argument("videos", type=Path)
-    parser.add_argument("peer", type=Path, help="folder of the NanoTrack ONNX files")
     parser.add_argument("out", type=Path)
+    parser.add_argument("--by", choices=get_args(By), default="peer", help="who carries boxes")
+    parser.add_argument("--peer", type=Path, help="folder of the NanoTrack ONNX files")
     parser.add_argument("--starts", type=int, default=6, help="moments per 150 frames")
     parser.add_argument("--many", type=int, default=6, help="boxes per moment")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cv2.setNumThreads(1)
+    teacher = make_teacher(options.by, options.peer)
     found = label_folder(
-        options.videos, options.peer, options.out, starts=options.starts, many=options.many
+        options.videos, options.out, teacher, starts=options.starts, many=options.many
     )
     log.info("%d tracklets", len(found))
 

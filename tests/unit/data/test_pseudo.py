@@ -93,7 +93,7 @@ def test_longest_run(agree, longest):
 
 
 @pytest.fixture
-def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def clips(tmp_path: Path) -> Path:
     videos, out = tmp_path / "videos", tmp_path / "out"
     videos.mkdir()
     for name in ("square", "pysot_bag"):
@@ -103,8 +103,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for frame in moving_square():
             writer.write(frame)
         writer.release()
-    monkeypatch.setattr(pseudo, "make_teacher", lambda folder: SquareTeacher())
-    found = pseudo.label_folder(videos, tmp_path, out, starts=4, many=2)
+    found = pseudo.label_folder(videos, out, SquareTeacher(), starts=4, many=2)
     assert {tracklet.clip for tracklet in found} == {"square"}  # the other is for validation
     return out
 
@@ -139,16 +138,18 @@ def test_damaged_tracklets_get_a_sentence(tmp_path, bank_folder, content):
 
 def test_missing_things_get_a_sentence(tmp_path):
     with pytest.raises(DataError, match=r"teacher file .* does not exist"):
-        pseudo.make_teacher(tmp_path)
+        pseudo.make_teacher("peer", tmp_path)
+    with pytest.raises(DataError, match="say which folder holds them"):
+        pseudo.make_teacher("peer")
     with pytest.raises(DataError, match="holds no clip to learn from"):
-        pseudo.label_folder(tmp_path, tmp_path, tmp_path / "out")
+        pseudo.label_folder(tmp_path, tmp_path / "out", SquareTeacher())
     (tmp_path / "a.avi").write_bytes(b"nothing")
     with pytest.raises(DataError, match="no frame that can be read"):
         pseudo.read_clip(tmp_path / "a.avi")
 
 
 def test_the_real_teacher_follows_a_square(shared):
-    teacher = pseudo.make_teacher(shared / "data" / "peers" / "nanotrack_v2")
+    teacher = pseudo.make_teacher("peer", shared / "data" / "peers" / "nanotrack_v2")
     frames = moving_square(12)
     boxes = pseudo.follow(teacher, frames, (20.0, 100.0, 40.0, 40.0))
     assert len(boxes) == 12
