@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -126,7 +126,7 @@ class PointTeacher(_Carrier):
         part = _grey(frame)[max(y, 0) : max(y + h, 0), max(x, 0) : max(x + w, 0)]
         if min(part.shape) < 8:
             return grid
-        corners = cv2.goodFeaturesToTrack(part, 60, 0.02, 3)
+        corners: NDArray[Any] | None = cv2.goodFeaturesToTrack(part, 60, 0.02, 3)
         if corners is None:
             return grid
         found = corners.reshape(-1, 2) + np.array([max(x, 0), max(y, 0)], np.float32)
@@ -145,9 +145,9 @@ class PointTeacher(_Carrier):
             then, now, landed, np.empty_like(start), winSize=(15, 15)
         )
         lost = (found.ravel() == 0) | (returned.ravel() == 0)
-        back = back.reshape(-1, 2)
-        back[lost] = 1e6
-        return landed.reshape(-1, 2), back
+        returns = np.array(back, np.float32).reshape(-1, 2)
+        returns[lost] = 1e6
+        return np.asarray(landed, np.float32).reshape(-1, 2), returns
 
 
 class FlowTeacher(_Carrier):
