@@ -11,8 +11,18 @@ from ..evaluation.published import published_rows
 
 __all__ = ["draw_figure"]
 
-_PAPER, _OURS = "#8a94a6", "#c2410c"
-_TITLES = {"gpu": "GPU", "cpu": "CPU"}
+_PAPER, _OURS = "#667085", "#c2410c"
+_RANGES = {"gpu": (8.0, 800.0), "cpu": (1.0, 800.0)}
+_TICKS = (1, 2, 5, 10, 20, 50, 100, 200, 500)
+_SIDES = (
+    (5, 4, "left"),
+    (5, -11, "left"),
+    (-5, 4, "right"),
+    (-5, -11, "right"),
+    (0, 10, "center"),
+    (0, -18, "center"),
+)
+"""Where a label may stand beside its point, in points, best first."""
 
 
 def draw_figure(figures: dict[str, Any], path: Path) -> None:
@@ -34,20 +44,10 @@ def draw_figure(figures: dict[str, Any], path: Path) -> None:
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
-    auc = {row.tracker: 100 * row.values["auc"] for row in published_rows("lasot") if _has(row)}
-    trackers = [row for row in figures["rows"] if row["table"] == 0]
-    figure, axes = plt.subplots(1, 2, figsize=(11, 4.6), layout="constrained", sharey=True)
-    for ax, kind in zip(axes, _TITLES, strict=True):
-        _others(ax, kind, auc, {row["row"] for row in trackers})
-        for row in trackers:
-            _tracker(ax, kind, row, auc.get(row["row"]))
-        ax.set_xscale("log")
-        ax.set_xlabel(f"frames a second, {_TITLES[kind]}")
-        ax.set_title(_title(kind, figures), fontsize=9, loc="left")
-        ax.set_xticks([10, 20, 50, 100, 200, 500], ["10", "20", "50", "100", "200", "500"])
-        ax.minorticks_off()
-        ax.grid(alpha=0.25)
-        ax.margins(x=0.12, y=0.1)
+    figure, axes = plt.subplots(1, 2, figsize=(11, 5), sharey=True)
+    figure.subplots_adjust(left=0.055, right=0.985, bottom=0.1, top=0.93, wspace=0.04)
+    for ax, kind in zip(axes, _RANGES, strict=True):
+        _Panel(ax, kind).draw(figures)
     axes[0].set_ylabel("AUC on LaSOT, %")
     try:
         figure.savefig(path, dpi=100)
@@ -57,50 +57,105 @@ def draw_figure(figures: dict[str, Any], path: Path) -> None:
         plt.close(figure)
 
 
-def _has(row: Any) -> bool:
-    return "auc" in row.values
+class _Panel:
+    """One half of the figure: GPU or CPU."""
 
+    def __init__(self, ax: Any, kind: str) -> None:
+        self.ax, self.kind = ax, kind
+        self.taken: list[tuple[float, float, float, float]] = []  # boxes in points
+        ax.set_xscale("log")
+        ax.set(xlim=_RANGES[kind], ylim=(49, 75), xlabel=f"frames a second, {kind.upper()}")
+        shown = [tick for tick in _TICKS if tick >= _RANGES[kind][0]]
+        ax.set_xticks(shown, [str(tick) for tick in shown])
+        ax.minorticks_off()
+        ax.grid(alpha=0.25)
 
-def _title(kind: str, figures: dict[str, Any]) -> str:
-    machine = figures["machine"]
-    ours = machine["gpu"] if kind == "gpu" else f"{machine['cpu']}, {machine['threads']} threads"
-    paper = "Quadro RTX 8000" if kind == "gpu" else "Xeon Gold 6230R"
-    return f"paper: {paper}; here: {ours or 'no GPU at hand'}"
+    def draw(self, figures: dict[str, Any]) -> None:
+        """All points, then all labels, which keep clear of them."""
+        machine = figures["machine"]
+        threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+        here = machine["gpu"] if self.kind == "gpu" else f"{machine['cpu']}, {threads}"
+        paper = "Quadro RTX 8000" if self.kind == "gpu" else "Xeon Gold 6230R"
+        self.ax.set_title(
+            f"paper: {paper}; here: {here or 'no GPU at hand'}", fontsize=9, loc="left"
+        )
+        auc = {r.tracker: 100 * r.values["auc"] for r in published_rows("lasot")}
+        trackers = [row for row in figures["rows"] if row["table"] == 0]
+        labels = [label for row in trackers for label in self._tracker(row, auc.get(row["row"]))]
+        labels += self._others(auc, {row["row"] for row in trackers})
+        for label in labels:
+            self._label(*label)
 
+    def _others(self, auc: dict[str, float], ours: set[str]) -> list[tuple[Any, ...]]:
+        """The trackers of Tables 5 and 6."""
+        labels = []
+        for row in published_rows("speed"):
+            speed = row.values.get(f"{self.kind}_fps")
+            if speed is None or row.tracker not in auc or row.tracker in ours:
+                continue
+            x, y = 100 * speed, auc[row.tracker]  # read as a percentage, which a speed is not
+            self._point(x, y, 6, mfc="none", mec=_PAPER)
+            labels.append((row.tracker, x, y, _PAPER, 7))
+        return labels
 
-def _others(ax: Any, kind: str, auc: dict[str, float], ours: set[str]) -> None:
-    """The trackers of Tables 5 and 6."""
-    for row in published_rows("speed"):
-        speed = row.values.get(f"{kind}_fps")
-        if speed is None or row.tracker not in auc or row.tracker in ours:
-            continue
-        # The tables are read as percentages, which speeds are not.
-        ax.plot(100 * speed, auc[row.tracker], "o", ms=7, mfc="none", mec=_PAPER)
-        _label(ax, row.tracker, 100 * speed, auc[row.tracker], _PAPER, 7)
-
-
-def _tracker(ax: Any, kind: str, row: dict[str, Any], auc: float | None) -> None:
-    """B, S and T: where the paper has them, and where they are here."""
-    gflops = row["counted"]["gflops"]
-    size = 9 * math.sqrt(gflops)  # so that the area is as the multiply-adds
-    here = row["fps"].get(f"{kind}_kept")
-    if auc is None:
+    def _tracker(self, row: dict[str, Any], auc: float | None) -> list[tuple[Any, ...]]:
+        """B, S and T: where the paper has them, and where they are here."""
+        size = 6 * math.sqrt(row["counted"]["gflops"])  # the area is as the multiply-adds
+        here = row["fps"].get(f"{self.kind}_kept")
+        if auc is None:
+            if here is None:
+                return []
+            self.ax.axvline(here, color=_OURS, ls=":", lw=1)
+            return [(f"{row['row']}, here: no LaSOT figure", here, 50, _OURS, 8)]
+        labels = []
+        printed = row["paper"].get(f"{self.kind}_fps")
+        if printed is not None:
+            self._point(printed, auc, size, color=_PAPER, alpha=0.5, mec="none")
+            labels.append((row["row"], printed, auc, "black", 8))
         if here is not None:
-            ax.axvline(here, color=_OURS, ls=":", lw=1)
-            _label(ax, f"{row['row']}:\nno LaSOT figure", here, 52, _OURS, 7)
-        return
-    printed = row["paper"].get(f"{kind}_fps")
-    if printed is not None:
-        ax.plot(printed, auc, "o", ms=size, color=_PAPER, alpha=0.5, mec="none")
-        _label(ax, row["row"], printed, auc, "black", 8)
-    if here is not None:
-        ax.plot(here, auc, "o", ms=size, color=_OURS, alpha=0.5, mec="none")
-        _label(ax, f"{row['row']}, here", here, auc, _OURS, 8)
-    if printed is not None and here is not None:
-        ax.plot([printed, here], [auc, auc], color=_OURS, lw=0.8, ls="--", alpha=0.6)
+            self._point(here, auc, size, color=_OURS, alpha=0.5, mec="none")
+            labels.append((f"{row['row']}, here", here, auc, _OURS, 8))
+        if printed is not None and here is not None:
+            self.ax.plot([printed, here], [auc, auc], color=_OURS, lw=0.8, ls="--", alpha=0.6)
+        return labels
 
+    def _point(self, x: float, y: float, size: float, **style: Any) -> None:
+        self.ax.plot(x, y, "o", ms=size, **style)
+        px, py = self._points(x, y)
+        half = min(size, 8) / 2
+        self.taken.append((px - half, py - half, px + half, py + half))
 
-def _label(ax: Any, text: str, x: float, y: float, colour: str, size: int) -> None:
-    ax.annotate(
-        text, (x, y), xytext=(5, 5), textcoords="offset points", fontsize=size, color=colour
-    )
+    def _points(self, x: float, y: float) -> tuple[float, float]:
+        px, py = self.ax.transData.transform((x, y)) * 72 / self.ax.figure.dpi
+        return float(px), float(py)
+
+    def _label(self, text: str, x: float, y: float, colour: str, size: int) -> None:
+        """On the first side on which the text hides nothing; else on the first."""
+        px, py = self._points(x, y)
+        width, height = 0.56 * size * len(text), 1.1 * size
+        boxes = []
+        for dx, dy, align in _SIDES:
+            left = px + dx - width * {"left": 0.0, "center": 0.5, "right": 1.0}[align]
+            boxes.append((left, py + dy, left + width, py + dy + height))
+        free = [i for i, box in enumerate(boxes) if self._is_free(box)]
+        chosen = free[0] if free else 0
+        self.taken.append(boxes[chosen])
+        dx, dy, align = _SIDES[chosen]
+        self.ax.annotate(
+            text,
+            (x, y),
+            xytext=(dx, dy),
+            textcoords="offset points",
+            fontsize=size,
+            color=colour,
+            ha=align,
+        )
+
+    def _is_free(self, box: tuple[float, float, float, float]) -> bool:
+        bounds = self.ax.get_window_extent()
+        scale = 72 / self.ax.figure.dpi
+        inside = bounds.x0 * scale < box[0] and box[2] < bounds.x1 * scale
+        return inside and not any(
+            box[0] < other[2] and other[0] < box[2] and box[1] < other[3] and other[1] < box[3]
+            for other in self.taken
+        )

@@ -22,19 +22,20 @@ def markdown(figures: dict[str, Any]) -> str:
     """
     lines = {table: [row for row in figures["rows"] if row["table"] == table] for table in range(3)}
     machine = figures["machine"]
+    threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
     parts = [
         "Updates a second of `Tracker.update` on "
         f"{figures['frames'][0]} x {figures['frames'][1]} frames, eager PyTorch "
-        f"{machine['torch']}, {machine['precision']}, {machine['threads']} threads of "
+        f"{machine['torch']}, {machine['precision']}, {threads} of "
         f"{machine['cpu']}" + (f", {machine['gpu']}" if machine["gpu"] else ", no GPU") + ".",
-        f"Medians of {figures['rounds']} turns"
+        f"Median of turns: {figures['rounds']}"
         + (", processor time instead of wall time" if figures["clock"] == "processor" else "")
         + ". Whole: everything on each frame, as published; "
         "kept: the templates' keys and values computed once. x: over the row of the table that "
         "is slowest in the paper.",
     ]
     if lines[0]:
-        parts += ["### Trackers", _table(lines[0], ("name",))]
+        parts += ["### Trackers", _table(lines[0], ("name",), ratios=False)]
     if lines[1]:
         parts += ["### Table 1: by head", _table(lines[1], ("layers", "head", "score"))]
     if lines[2]:
@@ -49,8 +50,8 @@ def markdown(figures: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _table(rows: list[Line], names: Sequence[str]) -> str:
-    """Speeds: the paper's and ours, each also over the slowest row."""
+def _table(rows: list[Line], names: Sequence[str], *, ratios: bool = True) -> str:
+    """Speeds: the paper's and ours, each also over the slowest row where that says something."""
     columns = [c for c in _COLUMNS if any(c in row["fps"] for row in rows)]
     printed = [c for c in ("cpu_fps", "gpu_fps") if any(c in row["paper"] for row in rows)]
     heads = [*names, *(f"paper {c[:3].upper()}" for c in printed)]
@@ -58,8 +59,8 @@ def _table(rows: list[Line], names: Sequence[str]) -> str:
     body = []
     for row in rows:
         cells = [_name(row, name) for name in names]
-        cells += [_speed(row["paper"].get(c), [r["paper"].get(c) for r in rows]) for c in printed]
-        slowest = _slowest(rows, printed)
+        slowest = _slowest(rows, printed) if ratios else {"paper": {}, "fps": {}}
+        cells += [_over(row["paper"].get(c), slowest["paper"].get(c)) for c in printed]
         cells += [_over(row["fps"].get(c), slowest["fps"].get(c)) for c in columns]
         body.append(cells)
     return _markdown_table(heads, body, len(names))
@@ -71,15 +72,10 @@ def _slowest(rows: list[Line], printed: Sequence[str]) -> Line:
     return min(known, key=lambda row: float(row["paper"][printed[0]])) if known else rows[0]
 
 
-def _speed(value: float | None, column: list[float | None]) -> str:
-    known = [v for v in column if v is not None]
-    return _over(value, min(known) if known else None)
-
-
 def _over(value: float | None, slowest: float | None) -> str:
     if value is None:
         return "-"
-    shown = f"{value:.0f}" if value >= 20 else f"{value:.1f}"
+    shown = f"{value:.0f}" if value >= 20 or value == int(value) else f"{value:.1f}"
     return f"{shown} ({value / slowest:.1f} x)" if slowest else shown
 
 

@@ -103,8 +103,8 @@ def test_figures_are_plain_and_said(figures: dict[str, object]) -> None:
     assert all(row["fps"]["cpu_kept"] > 0 and row["fps"]["cpu_whole"] > 0 for row in rows)
     text = markdown(figures)
     assert "| 2 | corner | yes | 90 (1.0 x) |" in text
-    assert "| 3 | 4 | 64 | 4.0 (1.0 x) | 100 (1.0 x) |" in text
-    assert "| 2 | 4 | 64 | 8.0 (2.0 x) | 150 (1.5 x) |" in text
+    assert "| 3 | 4 | 64 | 4 (1.0 x) | 100 (1.0 x) |" in text
+    assert "| 2 | 4 | 64 | 8 (2.0 x) | 150 (1.5 x) |" in text
     assert "| tokens | 2,580,480 | 1 x |" in text
     assert "no GPU" in text or torch.cuda.is_available()
     for line in text.splitlines():
