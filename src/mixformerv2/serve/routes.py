@@ -340,7 +340,7 @@ async def frame_picture(job: TheJob, frame: Frame) -> Response:
 
 
 def _still(job: Job, frame: int) -> bytes | None:
-    from .clip import Clip
+    from ..video.clip import Clip
 
     if not job.prepared or frame >= job.video["count"] or not _plain(job, "view.mp4"):
         return None

@@ -18,18 +18,19 @@ from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import SourceError
+from ..tracking.blend import row_of
 from ..tracking.crop import Crop
 from ..tracking.result import TrackResult
 from ..tracking.state import TrackState
 from ..tracking.tracker import Tracker
+from ..video.clip import Clip
 from ..video.draw import Overlay
 from ..video.formats.journal import Journal
 from ..video.readers import VideoFrame
 from ..video.source import open_source
 from ..video.writer import VideoWriter
-from .clip import Clip
 from .media import TooLargeError, check_container
-from .tracks import STATES, Run, Tracks
+from .tracks import Run, Tracks
 from .wire import Messages, Wire
 
 if TYPE_CHECKING:
@@ -214,7 +215,7 @@ class _Pass:
     def _take(self, frame: VideoFrame) -> None:
         results = self._answers(frame)
         for number, result in results.items():
-            row = [*result.box, result.score, float(STATES.index(result.state))]
+            row = row_of(result)
             self._rows[number][frame.index] = row
             self._untold.append([number, frame.index, *row])
 

@@ -13,19 +13,16 @@ import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..box import XYWH
-from ..tracking.result import TargetState, TrackResult
+from ..tracking.blend import COLUMNS, blend, result_of
+from ..tracking.result import TrackResult
 
-__all__ = ["COLUMNS", "STATES", "Direction", "Prompts", "Run", "Tracks", "plan"]
-
-STATES: tuple[TargetState, ...] = get_args(TargetState)
-COLUMNS = 6
-"""x, y, w, h in pixels, score, number of the state; all NaN where nothing was tracked yet."""
+__all__ = ["Direction", "Prompts", "Run", "Tracks", "plan"]
 
 Direction = Literal["forward", "backward"]
 Prompts = Mapping[int, Mapping[int, XYWH]]
@@ -119,37 +116,7 @@ class Tracks:
         """The merged rows as results, without the frames that were not tracked."""
         for frame, row in enumerate(self.merged(number, prompts)):
             if not np.isnan(row[0]):
-                x, y, w, h, score, state = row.tolist()
-                box = (x, y, w, h)
-                yield TrackResult(box, score, STATES[int(state)], frame, float(times[frame]))
-
-
-def blend(forward: Rows, backward: Rows, share: NDArray[np.float64]) -> Rows:
-    """One answer of two passes, `[N, COLUMNS]`, between two prompts.
-
-    Each pass counts by how near its prompt is and how sure it was; where they hardly overlap one
-    of them is on something else, and the stronger one is taken as it is: a mean would be neither.
-
-    Args:
-        forward: From the earlier prompt.
-        backward: From the later one.
-        share: Of the way from the earlier prompt to the later one, 0 to 1.
-    """
-    trust = 1e-3
-    ahead = (1 - share) * (forward[:, 4] + trust)
-    back = share * (backward[:, 4] + trust)
-    weight = back / (ahead + back)
-    low = np.maximum(forward[:, :2], backward[:, :2])
-    far = np.minimum(
-        forward[:, :2] + forward[:, 2:4],
-        backward[:, :2] + backward[:, 2:4],
-    )
-    inside = np.prod(np.clip(far - low, 0, None), axis=1)
-    smaller = np.minimum(np.prod(forward[:, 2:4], axis=1), np.prod(backward[:, 2:4], axis=1))
-    weight = np.where(inside < 0.2 * smaller, np.round(weight), weight)
-    out = (1 - weight[:, None]) * forward + weight[:, None] * backward
-    out[:, 5] = np.where(weight < 0.5, forward[:, 5], backward[:, 5])
-    return np.asarray(out, np.float64)
+                yield result_of(row, frame, float(times[frame]))
 
 
 def neighbours(frames: list[int], frame: int, count: int) -> tuple[int, int]:

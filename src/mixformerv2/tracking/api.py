@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..box import Box
+from ..errors import ConfigError
 from .result import TrackResult
 from .settings import TrackerSettings
 from .tracker import Tracker
@@ -20,11 +21,14 @@ __all__ = ["track"]
 
 def track(
     source: SourceLike,
-    box: Sequence[float],
+    box: Sequence[float] | None = None,
     model: str | Path = "t",
     engine: str = "auto",
     threads: int | None = None,
     settings: TrackerSettings | Mapping[str, Any] | None = None,
+    *,
+    prompts: Mapping[int, Sequence[float]] | None = None,
+    reverse: bool = True,
 ) -> Iterator[TrackResult]:
     """Follow a target through a video, lazily and in constant memory.
 
@@ -39,18 +43,31 @@ def track(
         engine: As for `Tracker`.
         threads: As for `Tracker`.
         settings: As for `Tracker`.
+        prompts: Boxes by the number of their frame, in place of `box`: each is the truth of its
+            frame. Results come from frame 0 on, those between two boxes once the later one is
+            reached.
+        reverse: With `prompts`, run backward from each as well, and blend both runs where they
+            meet. Without it, results begin at the first of them and come at once.
 
     Raises:
-        BoxError: a box that is not finite, has no area or lies outside the first frame.
-        SourceError: a source that cannot be opened or holds no frame.
+        BoxError: a box that is not finite, has no area or lies outside its frame.
+        ConfigError: neither `box` nor `prompts`, or both; a live source in `reverse`.
+        SourceError: a source that cannot be opened, holds no frame or ends before a given box.
 
     Example:
         >>> for result in track("clip.mp4", box=(197, 213, 34, 81)):  # doctest: +SKIP
         ...     print(result.frame, result.box, result.score, result.state)
+        >>> list(track("clip.mp4", prompts={0: (9, 9, 30, 80), 120: (64, 12, 31, 78)}))
+        ... # doctest: +SKIP
     """
+    if (box is None) == (prompts is None):
+        raise ConfigError("give either box, on the first frame, or prompts, by frame")
+    if prompts is not None:
+        yield from _prompted(source, prompts, reverse, (model, engine, threads), settings)
+        return
+    given = Box.parse(box or ())
     from ..video.source import open_source
 
-    given = Box.parse(box)
     with open_source(source) as video:
         tracker = Tracker(model, engine, threads, settings=settings)
         started = False
@@ -65,3 +82,19 @@ def track(
                 # The given box waits for the first frame that can be read.
                 result = TrackResult(given.xywh, 0.0, "lost", one.index, one.time)
             yield replace(result, frame=one.index)
+
+
+def _prompted(
+    source: SourceLike,
+    prompts: Mapping[int, Sequence[float]],
+    reverse: bool,
+    made: tuple[str | Path, str, int | None],
+    settings: TrackerSettings | Mapping[str, Any] | None,
+) -> Iterator[TrackResult]:
+    from ..video.source import open_source
+    from .prompts import follow_prompts, parse_prompts
+
+    given = parse_prompts(prompts)
+    with open_source(source) as video:
+        tracker = Tracker(*made, settings=settings)
+        yield from follow_prompts(source, video, tracker, given, both=reverse)

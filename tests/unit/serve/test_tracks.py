@@ -9,7 +9,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mixformerv2.box import XYWH
-from mixformerv2.serve.tracks import Run, Tracks, blend, neighbours, plan
+from mixformerv2.serve.tracks import Run, Tracks, neighbours, plan
+from mixformerv2.tracking.blend import blend
 
 BOX: XYWH = (10.0, 20.0, 30.0, 40.0)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mixformerv2.errors import SourceError
-from mixformerv2.serve.clip import Clip
+from mixformerv2.video.clip import Clip
 from mixformerv2.video import VideoFrame, open_source
 from tests.clips import damage_packets, turn, write_clip
 

@@ -1,7 +1,8 @@
-"""Frames of a video file from any place, forward and backward, with the numbers of a first read.
+"""Frames of a source from any place, forward and backward, with the numbers of a first read.
 
-A first read (`prepare` in `tasks.py`) has written down the time of each frame. With those, a seek
-to a key frame finds its number again; where a file has no usable clock, reading begins anew.
+A first read has written down the time of each frame. With those, a seek to a key frame of a video
+file finds its number again; where a file has no usable clock, reading begins anew. Pictures need
+no seek.
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
-from ..video.readers import Upright, VideoFrame
-from ..video.source import open_source
+from .readers import Upright, VideoFrame
+from .source import SourceLike, open_source
 
 __all__ = ["Clip"]
 
@@ -24,15 +25,17 @@ _NEAR = 24  # frames: below, reading from the start is as quick as a seek
 
 
 class Clip:
-    """A file whose frames' times are known.
+    """A source whose frames' times are known.
 
     Args:
-        path: The file.
+        source: A file, or whatever else `open_source` takes and can be read more than once.
         times: Seconds of each frame, `[count]`.
     """
 
-    def __init__(self, path: Path, times: NDArray[np.float64]) -> None:
-        self._path = path
+    def __init__(self, source: SourceLike, times: NDArray[np.float64]) -> None:
+        self._source = source
+        file = isinstance(source, str | Path) and Path(source).is_file()
+        self._path = Path(source) if file and isinstance(source, str | Path) else None
         self._times = times
 
     def frame(self, number: int) -> VideoFrame:
@@ -43,20 +46,21 @@ class Clip:
         """
         for one in self.forward(number, number + 1):
             return one
-        raise SourceError(f"{self._path.name} has no frame {number}")
+        name = "this source" if self._path is None else self._path.name
+        raise SourceError(f"{name} has no frame {number}")
 
     def forward(self, start: int, stop: int) -> Iterator[VideoFrame]:
         """Frames `start` to `stop`, the latter not included, in order and without a hole."""
         wanted = start
-        if start > _NEAR:
-            for frame in self._sought(start, stop):
+        if start > _NEAR and self._path is not None:
+            for frame in self._sought(self._path, start, stop):
                 if frame.index != wanted:
                     break  # the seek has missed, or a frame is broken: a plain read knows which
                 yield frame
                 wanted += 1
         if wanted >= stop:
             return
-        with open_source(self._path, start=wanted) as source:
+        with open_source(self._source, start=wanted) as source:
             for frame in source:
                 if frame.index >= stop:
                     return
@@ -74,13 +78,13 @@ class Clip:
             size = next((f.image.nbytes for f in chunk if f.image is not None), size)
             last = first - 1
 
-    def _sought(self, start: int, stop: int) -> Iterator[VideoFrame]:
+    def _sought(self, path: Path, start: int, stop: int) -> Iterator[VideoFrame]:
         """Frames from `start` on by way of a seek; ends where numbers are not certain."""
         import av
         from av.error import FFmpegError
 
         try:
-            with av.open(f"file:{self._path}", metadata_errors="replace") as container:
+            with av.open(f"file:{path}", metadata_errors="replace") as container:
                 stream: Any = container.streams.best("video")
                 stream.thread_type = "SLICE"
                 first = next(container.decode(stream), None)

@@ -1,0 +1,142 @@
+"""Several given boxes in one video: from each the tracker runs forward, and backward if asked.
+
+Between two given boxes the frames are tracked twice, forward from the earlier and backward from the
+later one, and the two answers are blended (`blend.py`): an error that grows on the way from one box
+has not begun to grow on the way from the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..box import Box
+from ..errors import BoxError, ConfigError, SourceError
+from .blend import blend, result_of, row_of
+from .result import TrackResult
+from .state import TrackState
+from .tracker import Tracker
+
+if TYPE_CHECKING:
+    from ..video.source import Source, SourceLike, VideoFrame
+
+__all__ = ["follow_prompts", "parse_prompts"]
+
+Rows = NDArray[np.float64]
+
+
+def parse_prompts(prompts: Mapping[int, Sequence[float]]) -> dict[int, Box]:
+    """Check given boxes; in the order of their frames.
+
+    Raises:
+        ConfigError: none, or a frame that is no number of one.
+        BoxError: a box that is none; the frame is named.
+    """
+    if not prompts:
+        raise ConfigError("no box is given; prompts is {frame: (x, y, w, h)} with at least one")
+    out: dict[int, Box] = {}
+    for frame in prompts:
+        if isinstance(frame, bool) or not isinstance(frame, int) or frame < 0:
+            raise ConfigError(f"a prompt's frame is a whole number from 0, got {frame!r}")
+    for frame in sorted(prompts):
+        try:
+            out[frame] = Box.parse(prompts[frame])
+        except BoxError as error:
+            raise BoxError(f"frame {frame}: {error}") from error
+    return out
+
+
+def follow_prompts(
+    source: SourceLike, video: Source, tracker: Tracker, prompts: Mapping[int, Box], *, both: bool
+) -> Iterator[TrackResult]:
+    """Results from the first prompt on; from frame 0 on where `both` directions are wanted.
+
+    After the last prompt results come at once. Before it, with `both`, those between two prompts
+    come when the later one has been reached; what is kept meanwhile are numbers, never pictures.
+
+    Args:
+        source: What `video` was opened from, to be read again for the way back.
+        video: The frames.
+        tracker: Its own target is not touched.
+        prompts: As `parse_prompts` gives them.
+        both: Run backward as well.
+
+    Raises:
+        ConfigError: `both` of a live source.
+        SourceError: the source ends before the last prompt.
+    """
+    if both and video.live:
+        raise ConfigError(
+            f"{video.name} is live: what has passed cannot be tracked backward; use reverse=False"
+        )
+    waiting = sorted(prompts)
+    begun: int | None = None  # the prompt of the run that goes on
+    state: TrackState | None = None
+    times: list[float] = []
+    ahead: list[list[float]] = []  # forward rows since that prompt
+    for one in video:
+        times.append(one.time)
+        if waiting and waiting[0] <= one.index:
+            prompt = waiting.pop(0)
+            if both:
+                yield from _between(source, tracker, prompts, (begun, prompt), times, ahead)
+            begun, state, ahead = prompt, None, []
+        if begun is None:
+            continue
+        result, state = _next(tracker, prompts[begun], state, one)
+        if both and waiting:
+            ahead.append(row_of(result))
+        else:
+            yield replace(result, frame=one.index, time=one.time)
+    if waiting:
+        raise SourceError(
+            f"{video.name} ended after {len(times)} frames, before the box given on frame "
+            f"{waiting[0]}"
+        )
+
+
+def _next(
+    tracker: Tracker, given: Box, state: TrackState | None, frame: VideoFrame
+) -> tuple[TrackResult, TrackState | None]:
+    """One frame of a run; the given box waits for the first frame that can be read."""
+    if frame.image is None:
+        if state is None:
+            return TrackResult(given.xywh, 0.0, "lost", 0, 0.0), None
+        return tracker.miss(state)
+    if state is None:
+        return tracker.start(frame.image, given, frame.time)
+    return tracker.step(frame.image, state, frame.time)
+
+
+def _between(
+    source: SourceLike,
+    tracker: Tracker,
+    prompts: Mapping[int, Box],
+    ends: tuple[int | None, int],
+    times: list[float],
+    ahead: list[list[float]],
+) -> Iterator[TrackResult]:
+    """The frames from one prompt to the next, the latter not included, in order."""
+    from ..video.clip import Clip
+
+    before, after = ends
+    clip = Clip(source, np.array(times))
+    back: list[list[float]] = []
+    state: TrackState | None = None
+    for frame in clip.backward(after, -1 if before is None else before):
+        result, state = _next(tracker, prompts[after], state, frame)
+        back.append(row_of(result))
+    rows: Rows = np.array(back[:0:-1]).reshape(-1, 6)  # without the prompt itself, in order
+    start = 0
+    if before is not None:
+        # The first row is the prompt's own.
+        yield result_of(np.array(ahead[0]), before, times[before])
+        start = before + 1
+        share = (np.arange(start, after) - before) / (after - before)
+        rows = blend(np.array(ahead[1:]).reshape(-1, 6), rows, share)
+    for frame_number, row in enumerate(rows, start):
+        yield result_of(row, frame_number, times[frame_number])

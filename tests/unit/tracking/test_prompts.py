@@ -1,0 +1,124 @@
+"""Several given boxes: the runs between them, forward and backward, against a known truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import mixformerv2 as mf
+from mixformerv2.errors import BoxError, ConfigError, SourceError
+from mixformerv2.tracking.prompts import follow_prompts, parse_prompts
+from mixformerv2.video import open_source
+from tests.clips import write_clip
+from tests.doubles import ScriptedEngine, config, moving_square
+
+COUNT = 13
+FRAMES = [moving_square()(i) for i in range(COUNT)]
+TRUTH = [(20.0 + 2 * i, 40.0, 24.0, 24.0) for i in range(COUNT)]
+
+
+def drifting(prompts: dict[int, Any], *, both: bool, source: Any = None) -> list[mf.TrackResult]:
+    """Results of a tracker that slips one pixel to the right and down in each frame."""
+    # A little smaller than the given box, so that the search region keeps its 96 pixels.
+    low, high = (48 + 1 - 11.9) / 96, (48 + 1 + 11.9) / 96
+    tracker = mf.Tracker.with_engine(ScriptedEngine(corners=(low, low, high, high)), config())
+    source = FRAMES if source is None else source
+    with open_source(source) as video:
+        return list(follow_prompts(source, video, tracker, parse_prompts(prompts), both=both))
+
+
+def slip(result: mf.TrackResult) -> float:
+    """How far the middle of a box is below that of the true one."""
+    return result.box[1] + result.box[3] / 2 - 52
+
+
+def test_each_given_box_is_an_answer_and_results_are_in_order() -> None:
+    found = drifting({9: TRUTH[9], 3: TRUTH[3]}, both=True)
+    assert [one.frame for one in found] == list(range(COUNT))
+    assert [one.time for one in found] == pytest.approx([i / 30 for i in range(COUNT)])
+    for frame in (3, 9):
+        assert (found[frame].box, found[frame].score) == (TRUTH[frame], 1.0)
+
+
+def test_between_two_boxes_both_runs_count_by_how_near_they_are() -> None:
+    still = (50.0, 40.0, 24.0, 24.0)
+    found = [slip(one) for one in drifting({0: still, 8: still}, both=True)[:9]]
+    # Forward the drift is 1, 2, ... 7; backward, 7, 6, ... 1; blended by distance.
+    expected = [(1 - i / 8) * i + (i / 8) * (8 - i) for i in range(9)]
+    assert found == pytest.approx(expected, abs=0.01)
+    assert max(found) < 4.1  # one run alone would be seven off
+
+
+def test_forward_alone_begins_at_the_first_box_and_starts_anew_at_each() -> None:
+    found = drifting({3: TRUTH[3], 9: TRUTH[9]}, both=False)
+    assert [one.frame for one in found] == list(range(3, COUNT))
+    assert [slip(one) for one in found] == pytest.approx([0, 1, 2, 3, 4, 5, 0, 1, 2, 3], abs=0.01)
+
+
+def test_a_run_back_from_a_video_file_sees_the_same_frames(tmp_path: Path) -> None:
+    file = tmp_path / "clip.mp4"
+    write_clip(file, count=40)
+    engine = ScriptedEngine()
+    tracker = mf.Tracker.with_engine(engine, config())
+    with open_source(file) as video:
+        frames = list(video)
+    with open_source(file) as video:
+        box = parse_prompts({39: (10, 10, 20, 20)})
+        found = list(follow_prompts(file, video, tracker, box, both=True))
+    assert [one.frame for one in found] == list(range(40))
+    straight = ScriptedEngine()
+    other = mf.Tracker.with_engine(straight, config())
+    other.init(frames[39].image, (10, 10, 20, 20))
+    for frame in frames[38::-1]:
+        other.update(frame.image)
+    np.testing.assert_array_equal(np.stack(engine.searched), np.stack(straight.searched))
+
+
+def test_a_real_tracker_gains_from_the_way_back(small_bundle: Path) -> None:
+    options: Any = {"model": small_bundle, "engine": "onnx"}
+    given = {0: TRUTH[0], 12: TRUTH[12]}
+    errors = {}
+    for reverse in (False, True):
+        found = list(mf.track(FRAMES, prompts=given, reverse=reverse, **options))
+        boxes = np.array([one.box for one in found])
+        errors[reverse] = np.abs(boxes - TRUTH).mean()
+    assert errors[True] < errors[False]
+
+
+def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: Path) -> None:
+    for i, picture in enumerate(FRAMES[:6]):
+        import cv2
+
+        cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
+    (tmp_path / "2.png").write_bytes(b"not a picture")
+    found = drifting({2: TRUTH[2], 5: TRUTH[5]}, both=False, source=tmp_path)
+    assert [(one.frame, one.state) for one in found[:2]] == [(2, "lost"), (3, "tracked")]
+    found = drifting({0: TRUTH[0], 5: TRUTH[5]}, both=True, source=tmp_path)
+    assert [one.frame for one in found] == list(range(6))
+    assert found[2].state == "lost"
+
+
+@pytest.mark.parametrize(
+    ("prompts", "error"),
+    [
+        ({}, ConfigError),
+        ({-1: TRUTH[0]}, ConfigError),
+        ({True: TRUTH[0]}, ConfigError),
+        ({0: TRUTH[0], 4: (1, 2, 3)}, BoxError),
+        ({4: (1, 2, 0, 3)}, BoxError),
+        ({0: TRUTH[0], COUNT: TRUTH[0]}, SourceError),
+    ],
+)
+@pytest.mark.parametrize("both", [False, True])
+def test_impossible_prompts_are_named(prompts: Any, error: type[Exception], both: bool) -> None:
+    with pytest.raises(error, match=r"box|frame"):
+        drifting(prompts, both=both)
+
+
+def test_one_way_of_giving_boxes(small_bundle: Path) -> None:
+    for given in ({}, {"box": TRUTH[0], "prompts": {0: TRUTH[0]}}):
+        with pytest.raises(ConfigError, match="prompts"):
+            next(iter(mf.track(FRAMES, model=small_bundle, **given)))  # type: ignore[arg-type]
