@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
+from .clock import NO_STAMP, Clock
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_FPS",
+    "MOST_PIXELS",
     "PICTURE_SUFFIXES",
     "CameraReader",
     "ContainerReader",
@@ -46,6 +48,9 @@ logger = logging.getLogger(__name__)
 DEFAULT_FPS = 30.0
 """What a source without a clock of its own counts as."""
 
+MOST_PIXELS = 1 << 27
+"""Of a frame: a bit more than 16K. A file of a megabyte can ask for a picture of many gigabytes."""
+
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".dib", ".webp"}
     | {".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif"}
@@ -55,7 +60,6 @@ PICTURE_SUFFIXES = frozenset(
 _NOT_VIDEO = {"tty", "lavfi"}
 _ENDLESS = {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "mms", "mmsh"}
 _NETWORK_TIMEOUT = 15.0  # seconds to connect, and the longest silence after that
-_NO_STAMP = -(1 << 62)  # a packet or frame without a time
 _HIGHEST_FPS = 1000.0  # above, it is the clock of the file and not a rate of pictures
 
 
@@ -215,6 +219,12 @@ class ContainerReader:
         self.cut_short: str | None = None
         self._container = _open_container(place, self.name, network)
         stream = _video_stream(self._container, self.name)
+        if stream.width * stream.height > MOST_PIXELS:
+            self._container.close()
+            raise SourceError(
+                f"{self.name} has frames of {stream.width} x {stream.height} pixels, and "
+                f"{MOST_PIXELS >> 20} million is the most; scale it down"
+            )
         # Frame threads would report an error several frames late; the tracker needs the cores.
         stream.thread_type = "SLICE"
         self._stream = stream
@@ -237,7 +247,7 @@ class ContainerReader:
         return round(self._length * self.fps) if self._length and self.fps else None
 
     def frames(self, start: int) -> Iterator[VideoFrame]:
-        clock = _Clock(self._stream.time_base, self.fps)
+        clock = Clock(self._stream.time_base, 1 / (self.fps or DEFAULT_FPS))
         turned = Upright()
         for index, (pts, frame) in enumerate(self._shown()):
             when = clock.at(pts, index)
@@ -265,11 +275,11 @@ class ContainerReader:
                 decoded = packet.decode() if packet is not None else self._stream.decode(None)
             except FFmpegError:
                 if packet is not None and packet.size:
-                    heapq.heappush(failed, _NO_STAMP if packet.pts is None else packet.pts)
+                    heapq.heappush(failed, NO_STAMP if packet.pts is None else packet.pts)
                 continue
             for frame in decoded:
-                stamp = _NO_STAMP if frame.pts is None else frame.pts
-                while failed and (failed[0] < stamp or stamp == _NO_STAMP):
+                stamp = NO_STAMP if frame.pts is None else frame.pts
+                while failed and (failed[0] < stamp or stamp == NO_STAMP):
                     yield heapq.heappop(failed), None
                 yield stamp, frame
         for stamp in sorted(failed):
@@ -289,25 +299,6 @@ class ContainerReader:
 
     def close(self) -> None:
         self._container.close()
-
-
-class _Clock:
-    """Turns a frame's own time stamp into seconds since the first frame."""
-
-    def __init__(self, base: Any, fps: float | None) -> None:
-        self._base = float(base) if base else None
-        self._step = 1 / (fps or DEFAULT_FPS)
-        self._origin: int | None = None
-        self.latest = 0.0
-
-    def at(self, pts: int, index: int) -> float:
-        if pts == _NO_STAMP or self._base is None:
-            self.latest = index * self._step
-        else:
-            if self._origin is None:
-                self._origin = pts - round(index * self._step / self._base)
-            self.latest = (pts - self._origin) * self._base
-        return self.latest
 
 
 def _open_container(place: str, name: str, network: bool) -> InputContainer:
@@ -366,7 +357,7 @@ class Upright:
 
     def picture(self, frame: AVFrame) -> NDArray[np.uint8] | None:
         """The frame's picture; None where the decoder says that it had to guess."""
-        if frame.is_corrupt:
+        if frame.is_corrupt or frame.width * frame.height > MOST_PIXELS:
             return None
         # A frame whose side data were looked at is in a reference cycle with them, and stays in
         # memory until Python happens to look for cycles: not with every frame of a video.
