@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import reprlib
 import types
 import typing
 from collections.abc import Iterable, Mapping
@@ -14,6 +15,9 @@ from .errors import ConfigError
 __all__ = ["build", "merge", "parse_overrides", "read_yaml"]
 
 T = TypeVar("T")
+
+_REPR = reprlib.Repr()
+_REPR.maxlevel, _REPR.maxstring, _REPR.maxother = 2, 80, 80
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -92,7 +96,7 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path} must be a table of settings, got {value!r}")
+            raise ConfigError(f"{path} must be a table of settings, got {_short(value)}")
         return build(hint, value, path)
     if origin in (typing.Union, types.UnionType):
         if value is None and type(None) in args:
@@ -101,20 +105,26 @@ def _convert(hint: Any, value: Any, path: str) -> Any:
         return _convert(rest[0], value, path)
     if origin is typing.Literal:
         if value not in args:
-            raise ConfigError(f"{path} must be one of {', '.join(map(str, args))}, got {value!r}")
+            known = ", ".join(map(str, args))
+            raise ConfigError(f"{path} must be one of {known}, got {_short(value)}")
         return value
     if origin is tuple:
         if not isinstance(value, list | tuple):
-            raise ConfigError(f"{path} must be a list, got {value!r}")
+            raise ConfigError(f"{path} must be a list, got {_short(value)}")
         kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
         if len(kinds) != len(value):
-            raise ConfigError(f"{path} must have {len(kinds)} values, got {value!r}")
+            raise ConfigError(f"{path} must have {len(kinds)} values, got {_short(value)}")
         return tuple(_convert(k, v, path) for k, v in zip(kinds, value, strict=True))
     if origin in (dict, Mapping) or hint is dict or origin is not None:
         if not isinstance(value, Mapping):
-            raise ConfigError(f"{path} must be a table, got {value!r}")
+            raise ConfigError(f"{path} must be a table, got {_short(value)}")
         return dict(value)
     return _plain(hint, value, path)
+
+
+def _short(value: Any) -> str:
+    """A value for a message. Ten lines of YAML can stand for more text than any memory holds."""
+    return _REPR.repr(value)
 
 
 def _plain(hint: Any, value: Any, path: str) -> Any:
@@ -131,5 +141,5 @@ def _plain(hint: Any, value: Any, path: str) -> Any:
     if hint is Path and isinstance(value, str):
         return Path(value)
     if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):
-        raise ConfigError(f"{path} must be of type {hint.__name__}, got {value!r}")
+        raise ConfigError(f"{path} must be of type {hint.__name__}, got {_short(value)}")
     return value

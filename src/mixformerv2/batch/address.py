@@ -99,8 +99,10 @@ def _download(place: str, copy: str) -> None:
     system, path = _file_system(place)
     with system.open(path, "rb") as source, open(copy, "wb", buffering=0) as target:
         while piece := source.read(_PIECE):
+            rest = memoryview(piece)
             try:
-                target.write(piece)
+                while rest:  # a disk that is nearly full takes a part
+                    rest = rest[target.write(rest) :]
             except OSError as error:  # a full disk is no fault of the address
                 raise _no_room(copy, error) from error
 

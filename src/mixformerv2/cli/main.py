@@ -115,6 +115,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     _open_closed_streams()
     # OpenCV tells of a camera that is not there by itself, in its own way.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    # A picture of one megabyte can unfold to three gigabytes; OpenCV reads its limit when loaded.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(1 << 27))
     words = list(sys.argv[1:] if argv is None else argv)
     verb = words[0] if words and words[0] in VERBS else None
     try:

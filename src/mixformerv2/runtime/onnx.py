@@ -54,7 +54,7 @@ class OnnxEngine:
 def _session(path: Path, threads: int | None) -> Any:
     try:
         import onnxruntime as ort
-    except ImportError as error:
+    except Exception as error:  # half an installation can fail in any way
         raise EngineError(
             f"ONNX Runtime cannot be imported ({error}); pip install mixformerv2"
         ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +16,9 @@ from ._signals import unchanged_signal_stack
 from .base import EngineInfo, Memory, StepOutput
 
 __all__ = ["OpenVinoEngine", "faster_precision"]
+
+CACHE = "MIXFORMERV2_CACHE"
+"""Environment variable with a folder for compiled graphs, which then load in half the time."""
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
@@ -50,6 +54,8 @@ class OpenVinoEngine:
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
+        if os.environ.get(CACHE):
+            options["CACHE_DIR"] = os.environ[CACHE]
         if precision is not None:
             options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
         # What a tracker of one target needs is compiled now, not in its first frames.
@@ -181,7 +187,7 @@ def _product_time(core: Any, precision: str) -> float:
 def _core() -> Any:
     try:
         import openvino as ov
-    except ImportError as error:
+    except Exception as error:  # half an installation can fail in any way
         raise EngineError(
             f"OpenVINO cannot be imported ({error}); pip install 'mixformerv2[openvino]'"
         ) from error
