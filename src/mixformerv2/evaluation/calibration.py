@@ -220,12 +220,15 @@ def derive(good: Values, absent: Values) -> dict[str, float]:
 
     Example:
         >>> derive(np.linspace(0.5, 1, 100), np.linspace(0, 0.3, 50))["lost_below"]
-        0.3
+        0.4
     """
     limit = float(np.quantile(good, FALSE_LOST))
     tried = np.unique(np.concatenate([absent[absent < limit], [limit]]))
     called = (absent[:, None] <= tried).mean(0) - (good[:, None] < tried).mean(0)
     below = float(tried[int(np.argmax(called))])
+    if below < limit:
+        # Half of the way to the next good frame: absent ones yet to come may score a little more.
+        below = (below + float(good[good > below].min())) / 2
     # A state is left only well above where it is entered, or it would flicker.
     until = max(float(np.quantile(good, BUDGETS["lost_until"])), below)
     doubt = max(float(np.quantile(good, BUDGETS["uncertain_below"])), until)

@@ -152,7 +152,7 @@ def serve(tracker: Factory, stdin: BinaryIO, stdout: BinaryIO, *, name: str = ""
             break
         if kind == "initialize":
             region = next((text for text in texts if not text.startswith("file:")), "")
-            given = _box(region)
+            given = _box(region) if region else None  # empty: forget the target, more follows
             texts = [text for text in texts if text.startswith("file:")]
         if not texts:
             continue  # the frame comes with the next line
@@ -175,7 +175,10 @@ def _say(stdout: BinaryIO, kind: str, *texts: str) -> None:
 
 
 def _box(region: str) -> Box:
-    values = [float(part) for part in region.split(",")]
+    try:
+        values = [float(part) for part in region.split(",")]
+    except ValueError:
+        values = []
     if len(values) == 4:
         return Box(*values)
     if len(values) < 6 or len(values) % 2:

@@ -36,7 +36,8 @@ def test_a_tracker_is_served(root: Path) -> None:
     pictures = [root / "fam_a" / "img" / f"{number:06d}.png" for number in range(1, 4)]
     lines = ["what a library prints", '@@TRAX:initialize "10.0000,12.0000,8.0000,8.0000" ']
     lines += [f'@@TRAX:frame "file://{path}" ' for path in pictures]
-    lines += ['@@TRAX:initialize "14,12,22,12,22,20,14,20" ', lines[-1], "@@TRAX:quit ", lines[-1]]
+    lines += ["@@TRAX:initialize "]  # how the toolkit says that another run begins
+    lines += ['@@TRAX:initialize "14,12,22,12,22,20,14,20" ', lines[-2], "@@TRAX:quit ", lines[-2]]
     out = io.BytesIO()
     stdin = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
     assert serve(Finder, stdin, out, name="mine") == 4
@@ -54,6 +55,7 @@ def test_a_tracker_is_served(root: Path) -> None:
     ("lines", "sentence"),
     [
         ('@@TRAX:initialize "1,2,3,4"\n@@TRAX:frame "file:///no.jpg"\n', "/no.jpg cannot be read"),
+        ('@@TRAX:initialize "1,2,three,4"\n', "neither a rectangle nor a polygon"),
         ('@@TRAX:initialize "1,2,3"\n', "neither a rectangle nor a polygon"),
     ],
 )
