@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CODE := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits clean
+.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits test-vot clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -56,8 +56,20 @@ $(VENV)-toolkits/.made: pyproject.toml
 		--editable . got10k==0.1.3 six hypothesis pytest pytest-timeout
 	@touch $@
 
-test-toolkits: $(VENV)-toolkits/.made ## readers against the got10k toolkit
+test-toolkits: $(VENV)-toolkits/.made ## readers and metrics against the got10k toolkit
 	MIXFORMERV2_TOOLKITS=1 $(VENV)-toolkits/bin/python -m pytest tests/toolkits $(PYTEST_ARGS)
+
+# The VOT toolkit is under the GPL and called from outside: an environment without this package.
+# It asks for any attributee, whose 0.1.10 does not start on Python 3.11.
+$(VENV)-vot/.made:
+	$(PYTHON) -m venv $(VENV)-vot
+	$(VENV)-vot/bin/python -m pip --disable-pip-version-check install --quiet \
+		vot-toolkit==0.7.4 attributee==0.1.9
+	@touch $@
+
+test-vot: $(VENV)/.dev $(VENV)-vot/.made ## the VOT toolkit runs our tracker on a small stack
+	MIXFORMERV2_VOT=$(abspath $(VENV)-vot/bin/vot) \
+		$(BIN)/python -m pytest tests/toolkits_vot --timeout 1200 $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)
