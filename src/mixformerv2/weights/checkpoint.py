@@ -98,6 +98,11 @@ def tensors_of(state_dict: Mapping[str, Any], source: str) -> dict[str, Tensor]:
 
 
 def dims(tensors: Mapping[str, Tensor], name: str, count: int, source: str) -> tuple[int, ...]:
+    """The shape of a tensor that must have so many dimensions, none of them 0.
+
+    Raises:
+        WeightsError: it has another shape.
+    """
     shape = tuple(tensors[name].shape)
     if len(shape) != count or 0 in shape:
         raise WeightsError(
@@ -107,7 +112,11 @@ def dims(tensors: Mapping[str, Tensor], name: str, count: int, source: str) -> t
 
 
 def grid_side(tensors: Mapping[str, Tensor], name: str, source: str) -> int:
-    """Tokens along one side, from the length of a position embedding."""
+    """Tokens along one side, from the length of a position embedding.
+
+    Raises:
+        WeightsError: the tokens make no square.
+    """
     tokens = dims(tensors, name, 3, source)[1]
     side = math.isqrt(tokens)
     if side * side != tokens:
