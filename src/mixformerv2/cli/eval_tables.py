@@ -116,11 +116,11 @@ def _robustness(console, study: Study) -> None:  # type: ignore[no-untyped-def]
         for curve in curves:
             kind = KINDS[curve.kind]
             cells = [
-                f"{study.text(value)} [dim]at {level:g}[/dim]"
+                f"{study.text(value)}\n[dim]{level:g}[/dim]"
                 for level, value in zip(curve.levels, curve.values, strict=True)
             ]
             kept = f"{100 * curve.kept:.0f} %" if curve.values[0] > 0 else "-"
-            table.add_row(kind.title, *cells, kept)
+            table.add_row(f"{kind.title}\n[dim]{kind.unit}[/dim]", *cells, kept)
         console.print(table)
 
 

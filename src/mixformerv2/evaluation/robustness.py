@@ -6,7 +6,7 @@ changes, so the fall is the tracker's. All randomness hangs on the sequence's na
 | curve | level |
 |---|---|
 | box | the first box is moved and scaled by up to this share of its size |
-| dropped | this share of the frames is never seen; only frames that are seen count |
+| dropped | this share of the frames is never seen; those that are seen at every level count |
 | jpeg | every frame is saved as a JPEG of this quality |
 | noise | Gaussian noise of this standard deviation, in grey values |
 | blur | Gaussian blur of this sigma, in pixels |
@@ -56,7 +56,7 @@ KINDS: dict[str, Kind] = {
     one.name: one
     for one in (
         Kind("box", "Jittered first box", "share of its size", (0, 0.05, 0.1, 0.2, 0.3)),
-        Kind("dropped", "Dropped frames", "share", (0, 0.25, 0.5, 0.75, 0.9)),
+        Kind("dropped", "Dropped frames", "share", (0, 0.2, 0.4, 0.6, 0.8)),
         Kind("jpeg", "JPEG", "quality", (100, 50, 25, 10, 5)),
         Kind("noise", "Noise", "sigma in grey values", (0, 10, 20, 40, 60)),
         Kind("blur", "Blur", "sigma in px", (0, 1, 2, 4, 8)),
@@ -124,8 +124,8 @@ def robustness(
         sequences: As they are.
         kinds: Which curves.
         figure: Which figure.
-        clean: The report on the sequences as they are: the first point of every curve but that of
-            JPEG, whose best quality is a change already.
+        clean: The report on the sequences as they are: the first point of most curves. The best
+            quality of JPEG is a change already, and dropped frames are not counted even there.
         out: Folder for results; each level gets one below it.
         progress: Called before each level.
     """
@@ -133,7 +133,7 @@ def robustness(
     for kind in kinds:
         values, failed = [], []
         for level in kind.levels:
-            if level == kind.levels[0] and kind.name != "jpeg":
+            if level == kind.levels[0] and kind.name not in ("jpeg", "dropped"):
                 report = clean
             else:
                 if progress is not None:
@@ -160,9 +160,14 @@ def worsen(sequence: Sequence, kind: str, level: float) -> Sequence:
         cx, cy = np.clip(cx, 1, width - 1), np.clip(cy, 1, height - 1)
         return replace(sequence, given=Box.from_cxcywh(cx, cy, w, h))
     if kind == "dropped":
-        seen = draw.uniform(size=len(sequence)) >= level
-        seen[0] = True
-        return sequence.pick(np.flatnonzero(seen).tolist())
+        # What is seen at a level is seen at every harmless one, too; so the same frames can count.
+        places = draw.uniform(size=len(sequence))
+        places[0] = 1.0
+        counted = places >= KINDS[kind].levels[-1]
+        truth = np.where(counted[:, None], sequence.truth, np.nan)
+        absent = None if sequence.absent is None else sequence.absent & counted
+        masked = replace(sequence, truth=truth, absent=absent)
+        return masked.pick(np.flatnonzero(places >= level).tolist())
     return replace(sequence, alter=partial(_ALTER[kind], level, sequence.name))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from pathlib import Path
 
 import cv2
@@ -14,6 +15,7 @@ from mixformerv2.errors import ConfigError
 from mixformerv2.evaluation import Sequence, TrackerSpec, measure, read_benchmark
 from mixformerv2.evaluation.robustness import KINDS, find_kinds, robustness, worsen
 
+from .conftest import write_sequence
 from .test_run import Finder
 
 
@@ -49,13 +51,24 @@ def test_the_first_box_is_moved_and_scaled(sequence: Sequence) -> None:
     assert worsen(sequence, "box", 0.3).box == worsen(sequence, "box", 0.3).box
 
 
-def test_dropped_frames_are_neither_seen_nor_counted(sequence: Sequence) -> None:
-    less = worsen(sequence, "dropped", 0.5)
-    assert 1 < len(less) < len(sequence)
-    for frame, (x, y, _, _) in zip(less.frames(), less.truth.astype(int), strict=True):
-        assert frame[y, x].tolist() == [255, 255, 255]
-    assert less.box == sequence.box
-    assert len(worsen(sequence, "dropped", 0.0)) == len(sequence)
+def test_dropped_frames_are_neither_seen_nor_counted(root: Path) -> None:
+    shutil.rmtree(root / "fam_a")
+    write_sequence(root / "fam_a", start=2, frames=24)
+    sequence = read_benchmark("own", root, ["fam_a"]).sequences[0]
+    lengths, counted = [], []
+    for level in KINDS["dropped"].levels:
+        less = worsen(sequence, "dropped", level)
+        labelled = np.isfinite(less.truth).all(axis=1)
+        pairs = zip(less.frames(), less.truth, labelled, strict=True)
+        for frame, (x, y, _, _) in [(f, box.astype(int)) for f, box, here in pairs if here]:
+            assert frame[y, x].tolist() == [255, 255, 255]
+        assert less.box == sequence.box
+        lengths.append(len(less))
+        counted.append(less.truth[labelled].tolist())
+    assert lengths[0] == 24
+    assert lengths == sorted(set(lengths), reverse=True)
+    assert all(boxes == counted[-1] for boxes in counted)
+    assert 1 < len(counted[-1]) == lengths[-1]
 
 
 def test_curves(root: Path, tmp_path: Path) -> None:
