@@ -18,30 +18,27 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import calibrate
+import failures
 
 from mixformerv2.errors import MixFormerError
 from mixformerv2.evaluation.benchmarks import read_sequences
+from mixformerv2.evaluation.calibration import Calibration
 from mixformerv2.evaluation.presence import Presence, presence
 from mixformerv2.evaluation.report import Report
-from mixformerv2.evaluation.run import evaluate, follow
+from mixformerv2.evaluation.run import evaluate
 from mixformerv2.evaluation.trackers import TrackerSpec
 from mixformerv2.export import export_bundle, export_int8
 from mixformerv2.export.quantize import record_auc
-from mixformerv2.models import ModelConfig
-from mixformerv2.models.mixformerv2 import MixFormerV2
+from mixformerv2.models import build as build_network
 from mixformerv2.runtime.select import load_engine
 from mixformerv2.settings import build, read_yaml
 from mixformerv2.tracking import Tracker, TrackerSettings
 from mixformerv2.training.checkpoint import load_checkpoint
+from mixformerv2.training.outcome import read_outcome
 from mixformerv2.weights.bundle import read_config, save_bundle, write_config
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
-GOOD_IOU = 0.5
-MAX_FRAMES = 300
-QUANTILES = (0.01, 0.02, 0.05, 0.10)
-"""Share of good frames that may fall below lost_below, lost_until, uncertain_below and
-uncertain_until."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +52,7 @@ class BundleSettings:
     min_size: float = 4.0
     update_interval: int = 0
     update_threshold: float = 0.5
+    motion: dict[str, Any] = field(default_factory=dict)
     before: dict[str, Any] = field(default_factory=dict)
     tune: dict[str, Any] = field(default_factory=dict)
 
@@ -67,6 +65,7 @@ class Measured:
     sequences: Report | None
     presence_validation: Presence
     presence_sequences: Presence | None
+    calibration: Calibration
 
 
 def main() -> int:
@@ -76,6 +75,7 @@ def main() -> int:
     parser.add_argument("--settings", type=Path, default=Path("configs/bundles/t.yaml"))
     parser.add_argument("--out", type=Path, default=Path("src/mixformerv2/assets/t"))
     parser.add_argument("--validation", type=Path, default=Path(".work/validation"))
+    parser.add_argument("--absences", type=Path, default=calibrate.ABSENCES)
     parser.add_argument("--sequences", type=Path, default=SHARED / "data" / "sequences")
     parser.add_argument("--tune", action="store_true", help="try the settings file's candidates")
     args = parser.parse_args()
@@ -85,14 +85,14 @@ def main() -> int:
         if args.tune:
             _tune(args.out, settings, args.validation)
             return 0
-        _set_thresholds(args.out, args.validation)
-        measured = _measure(args.out, args.validation, args.sequences)
+        calibration = _set_thresholds(args.out, args.validation, args.absences)
+        measured = _measure(args.out, args.validation, args.sequences, calibration)
         reported = args.sequences if args.sequences.is_dir() else args.validation
         full = measured.sequences or measured.validation
         loss = full.mean.auc - evaluate(TrackerSpec(str(args.out), "onnx-int8"), reported).mean.auc
         record_auc(args.out, loss)
         print(f"int8 loses {loss:.4f} of AUC on {reported.name}")
-        _write_card(args.out, settings, measured)
+        _write_card(args.out, settings, measured, reported)
     except MixFormerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
@@ -104,10 +104,11 @@ def _write(run: Path, out: Path, settings: BundleSettings) -> None:
     state = load_checkpoint(run)
     if state is None:
         raise MixFormerError(f"{run} holds no checkpoint.pt; give the folder of a training run")
-    arch = replace(ModelConfig.from_dict(state["network"]), drop_path=0.0)
-    model = MixFormerV2(arch)
-    average = state["average"]
-    model.load_state_dict({k[4:]: v for k, v in average.items() if k.startswith("net.")})
+    outcome = read_outcome(run)  # without the layers that the run dropped
+    arch = replace(outcome.network, drop_path=0.0)
+    model = build_network(arch)
+    model.load_state_dict(outcome.weights())
+    average = outcome.state
     tracker = TrackerSettings(
         arch.template_size,
         arch.search_size,
@@ -116,6 +117,7 @@ def _write(run: Path, out: Path, settings: BundleSettings) -> None:
         min_size=settings.min_size,
         update_interval=settings.update_interval,
         update_threshold=settings.update_threshold,
+        **settings.motion,
     )
     provenance = {
         "stage": state["stage"],
@@ -153,41 +155,16 @@ def _tune(out: Path, settings: BundleSettings, validation: Path) -> None:
         print(f"{report.mean.auc:.4f}  {changes}  {families}", flush=True)
 
 
-def _set_thresholds(out: Path, validation: Path) -> None:
-    """Thresholds of the states from the scores of good frames on the validation set."""
-    good: list[float] = []
-    bad: list[float] = []
-    for sequence in (one.first(MAX_FRAMES) for one in read_sequences(validation)):
-        run = follow(lambda: Tracker(str(out), engine="onnx"), sequence)
-        overlap = _overlaps(sequence.truth[: len(run.boxes)], run.boxes)
-        for iou, score in list(zip(overlap, run.scores, strict=True))[1:]:
-            if np.isfinite(iou):
-                (good if iou >= GOOD_IOU else bad).append(float(score))
-    values = [round(float(v), 4) for v in np.quantile(good, QUANTILES)]
-    names = ("lost_below", "lost_until", "uncertain_below", "uncertain_until")
+def _set_thresholds(out: Path, validation: Path, absences: Path) -> Calibration:
+    """Thresholds of the states, by `scripts/calibrate.py`, into the bundle."""
+    found = calibrate.of_bundle(out, validation, absences)
     config = read_config(out)
-    tracker = replace(config.tracker, **dict(zip(names, values, strict=True)))
-    calibration = {
-        "good_frames": len(good),
-        "bad_frames": len(bad),
-        "bad_frames_called_lost": round(float(np.mean(np.array(bad) < values[0])), 3),
-        "bad_frames_called_uncertain": round(float(np.mean(np.array(bad) < values[2])), 3),
-    }
-    provenance = {**config.provenance, "calibration": calibration}
-    write_config(out, replace(config, tracker=tracker, provenance=provenance))
-    print("thresholds", dict(zip(names, values, strict=True)), calibration)
+    write_config(out, replace(config, tracker=replace(config.tracker, **found.thresholds)))
+    print("\n".join(calibrate.tables(found)))
+    return found
 
 
-def _overlaps(truth: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    from mixformerv2.box import pairwise_iou
-
-    labelled = np.isfinite(truth).all(1)
-    out = np.full(len(truth), np.nan)
-    out[labelled] = pairwise_iou(truth[labelled], boxes[labelled])
-    return out
-
-
-def _measure(out: Path, validation: Path, sequences: Path) -> Measured:
+def _measure(out: Path, validation: Path, sequences: Path, calibration: Calibration) -> Measured:
     spec = TrackerSpec(str(out), engine="onnx")
     engine, config = load_engine(out, "onnx")
     reported = sequences.is_dir()
@@ -196,17 +173,19 @@ def _measure(out: Path, validation: Path, sequences: Path) -> Measured:
         evaluate(spec, sequences, label=config.name) if reported else None,
         presence(engine, config.tracker, read_sequences(validation)),
         presence(engine, config.tracker, read_sequences(sequences)) if reported else None,
+        calibration,
     )
 
 
-def _write_card(out: Path, settings: BundleSettings, measured: Measured) -> None:
-    """`figures.json` and `MODEL_CARD.md` of the bundle."""
+def _write_card(out: Path, settings: BundleSettings, measured: Measured, reported: Path) -> None:
+    """`figures.json`, `MODEL_CARD.md` and its two plots, into the bundle."""
     config = read_config(out)
     figures = {
         "weights_sha256": config.weights_sha256,
         "engine": "onnx",
         "validation": measured.validation.as_dict(),
         "presence_auc_validation": measured.presence_validation.auc,
+        "calibration": measured.calibration.as_dict(),
     }
     if measured.sequences is not None and measured.presence_sequences is not None:
         figures["sequences"] = measured.sequences.as_dict()
@@ -215,14 +194,20 @@ def _write_card(out: Path, settings: BundleSettings, measured: Measured) -> None
         for row in figures.get(report, {}).get("sequences", []):
             row.pop("fps")  # a speed is a ratio measured beside another, never a figure by itself
     (out / "figures.json").write_text(json.dumps(figures, indent=1, default=float) + "\n")
-    (out / "MODEL_CARD.md").write_text(_card(config.name, asdict(config), settings, measured))
+    (out / "MODEL_CARD.md").write_text(
+        _card(config.name, asdict(config), settings, measured, reported)
+    )
+    calibrate.draw(measured.calibration, out / "calibration.png")
+    failures.draw(measured.sequences or measured.validation, out / "failures.png")
     print(f"validation AUC {measured.validation.mean.auc:.4f}", end="")
     if measured.sequences is not None:
         print(f", sequences AUC {measured.sequences.mean.auc:.4f}", end="")
     print(f", presence {measured.presence_validation.auc:.3f}")
 
 
-def _card(name: str, config: dict[str, Any], settings: BundleSettings, measured: Measured) -> str:
+def _card(
+    name: str, config: dict[str, Any], settings: BundleSettings, measured: Measured, reported: Path
+) -> str:
     template = Path(__file__).with_name("model_card.md").read_text()
     provenance = config["provenance"]
     tracker = config["tracker"]
@@ -262,15 +247,13 @@ def _card(name: str, config: dict[str, Any], settings: BundleSettings, measured:
         f"\nThe int8 graphs: boxes within {int8['parity']:.2%} of the search crop (median over the "
         f"calibration crops), {int8['auc_loss']:.4f} of AUC lost."
     )
-    calibration = provenance.get("calibration", {})
     return template.format(
         name=name,
         licence=settings.licence,
-        provenance=json.dumps(
-            {k: v for k, v in provenance.items() if k != "calibration"}, indent=1
-        ),
+        provenance=json.dumps(provenance, indent=1),
         tracker=json.dumps(tracker, indent=1),
-        calibration=json.dumps(calibration, indent=1),
+        calibration="\n".join(calibrate.tables(measured.calibration)),
+        failures="\n".join(failures.sentences(measured.sequences or measured.validation, reported)),
         tables="\n".join(lines),
     )
 

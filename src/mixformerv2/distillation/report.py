@@ -6,6 +6,7 @@ import base64
 import html
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from ..training.monitor import duration, read_log
 from ..training.outcome import read_outcome
 from .plan import Plan, PlannedStage
 
-__all__ = ["StageFigures", "figures_of", "write_report"]
+__all__ = ["StageFigures", "figures_of", "frame_times", "write_report"]
 
 
 @dataclass(frozen=True)
@@ -57,21 +58,21 @@ class StageFigures:
     seconds: float
 
 
-def figures_of(stage: PlannedStage, frames: int = 15) -> StageFigures:
-    """Read and measure one stage that is done.
+def figures_of(stage: PlannedStage, cpu_ms: float, gpu_ms: float | None = None) -> StageFigures:
+    """Read one stage that is done.
 
     Args:
         stage: It.
-        frames: Timed frames; their median counts.
+        cpu_ms: Time of a frame on the CPU, from `frame_times`.
+        gpu_ms: On a GPU.
     """
     outcome = read_outcome(stage.folder)
-    state = load_checkpoint(stage.folder)
+    state = load_checkpoint(stage.folder, lazy=True)
     assert state is not None
     net = outcome.network
     log = list(read_log(stage.folder))
     last = [row for row in log if "iou" in row][-5:]
     evaluated = [row["eval_auc"] for row in log if "eval_auc" in row]
-    cuda = torch.cuda.is_available()
     return StageFigures(
         name=stage.name,
         kind=stage.config.stage,
@@ -80,8 +81,8 @@ def figures_of(stage: PlannedStage, frames: int = 15) -> StageFigures:
         head=net.box_head,
         parameters=parameters(net),
         multiply_adds=multiply_adds(net),
-        cpu_ms=_milliseconds(stage, "cpu", frames),
-        gpu_ms=_milliseconds(stage, "cuda", frames) if cuda else None,
+        cpu_ms=cpu_ms,
+        gpu_ms=gpu_ms,
         iou=statistics.fmean(row["iou"] for row in last) if last else None,
         auc=evaluated[-1] if evaluated else None,
         samples=state["samples"],
@@ -90,22 +91,30 @@ def figures_of(stage: PlannedStage, frames: int = 15) -> StageFigures:
 
 
 @torch.inference_mode()
-def _milliseconds(stage: PlannedStage, device: str, frames: int) -> float:
-    """Median time of one frame, the templates being cached; their content does not matter."""
-    net = stage.outcome
-    with torch.random.fork_rng(devices=[]):
-        model = build(net).to(device).eval()
-    template = torch.zeros(1, 3, net.template_size, net.template_size, device=device)
-    search = torch.zeros(1, 3, net.search_size, net.search_size, device=device)
-    memory = model.encode_templates(template, template)
-    times = []
-    for _ in range(frames + 3):
-        began = time.perf_counter()
-        model.step(search, memory)
-        if device == "cuda":
-            torch.cuda.synchronize()
-        times.append(time.perf_counter() - began)
-    return 1000 * statistics.median(times[3:])
+def frame_times(stages: Sequence[PlannedStage], device: str, frames: int = 21) -> list[float]:
+    """Milliseconds of one frame of each stage's network, its templates being cached.
+
+    The networks take turns, a frame each, and the median counts: what else the machine does then
+    slows all of them alike. Weights and pictures do not matter to the time.
+    """
+    steps = []
+    for stage in stages:
+        net = stage.outcome
+        with torch.random.fork_rng(devices=[]):
+            model = build(net).to(device).eval()
+        template = torch.zeros(1, 3, net.template_size, net.template_size, device=device)
+        search = torch.zeros(1, 3, net.search_size, net.search_size, device=device)
+        steps.append((model, search, model.encode_templates(template, template)))
+    times: list[list[float]] = [[] for _ in steps]
+    for number in range(frames + 3):
+        for (model, search, memory), spent in zip(steps, times, strict=True):
+            began = time.perf_counter()
+            model.step(search, memory)
+            if device == "cuda":
+                torch.cuda.synchronize()
+            if number >= 3:
+                spent.append(time.perf_counter() - began)
+    return [1000 * statistics.median(spent) for spent in times]
 
 
 def write_report(plan: Plan) -> Path:
@@ -114,7 +123,11 @@ def write_report(plan: Plan) -> Path:
     Raises:
         OutputError: it cannot be written.
     """
-    figures = [figures_of(stage) for stage in plan.stages]
+    cpu = frame_times(plan.stages, "cpu")
+    cuda = torch.cuda.is_available()
+    gpu = frame_times(plan.stages, "cuda") if cuda else [None] * len(cpu)
+    figures = [figures_of(*one) for one in zip(plan.stages, cpu, gpu, strict=True)]
+    threads = torch.get_num_threads()
     path = plan.out / "report.html"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
@@ -123,9 +136,9 @@ def write_report(plan: Plan) -> Path:
         f"<pre>{html.escape(plan.about)}</pre>" if plan.about else "",
         _table(figures),
         f"<p class=note>Preset {plan.preset}. Multiply-adds: {html.escape(RULE)}, templates "
-        f"cached. Times: median of single frames in PyTorch, {torch.get_num_threads()} CPU "
-        "threads, one after the other on a machine that may have been busy; compare them with each "
-        "other only.</p>",
+        f"cached. Times: medians of single frames in PyTorch on {threads} CPU "
+        f"thread{'s' * (threads > 1)}, the networks taking turns; compare them with each other "
+        "only.</p>",
     ]
     for stage, one in zip(plan.stages, figures, strict=True):
         parts.append(
@@ -149,10 +162,10 @@ def _table(figures: list[StageFigures]) -> str:
     for one in figures:
         cells = [
             one.name,
-            one.kind,
+            one.kind.replace("_", " "),
             str(one.layers),
             f"{one.mlp_ratio:g}",
-            one.head,
+            one.head.replace("_", " "),
             f"{one.parameters / 1e6:.2f} M",
             f"{one.multiply_adds / 1e9:.2f} G",
             f"{one.cpu_ms:.1f}",
@@ -179,7 +192,7 @@ _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem;
        color: #1c2530; background: #fff; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
-table { border-collapse: collapse; } .wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85em; } .wide { overflow-x: auto; }
 th, td { padding: .3rem .7rem; border-bottom: 1px solid #d5dbe3; text-align: right;
          white-space: nowrap; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), th:nth-child(5),

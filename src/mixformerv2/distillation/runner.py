@@ -48,7 +48,7 @@ def status(stage: PlannedStage) -> str:
     checkpoint = stage.folder / "checkpoint.pt"
     if not checkpoint.exists():
         return "to do"
-    state = load_checkpoint(stage.folder)
+    state = load_checkpoint(stage.folder, lazy=True)
     assert state is not None
     steps = stage.config.optim.steps
     if state["step"] >= steps:

@@ -38,8 +38,12 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_checkpoint(folder: Path) -> dict[str, Any] | None:
+def load_checkpoint(folder: Path, *, lazy: bool = False) -> dict[str, Any] | None:
     """Read `checkpoint.pt` of a run's folder, or None where there is none.
+
+    Args:
+        folder: Of the run.
+        lazy: Leave tensors in the file until they are used: for a few values of a large one.
 
     Raises:
         WeightsError: the file is not a checkpoint of ours.
@@ -48,7 +52,7 @@ def load_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy)
     except Exception as error:
         raise WeightsError(f"{path} cannot be read as a checkpoint: {error}") from error
     if not isinstance(state, dict) or "learner" not in state or "step" not in state:

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+from datetime import timedelta
 
 from lightning.fabric import Fabric
+from lightning.fabric.strategies import DDPStrategy
 
 from ..errors import ConfigError
 from .config import TrainConfig
 
 __all__ = ["make_fabric"]
+
+_PATIENCE = timedelta(hours=3)
+"""The others wait so long while the first process tracks sequences."""
 
 
 def make_fabric(config: TrainConfig) -> Fabric:
@@ -29,7 +34,7 @@ def make_fabric(config: TrainConfig) -> Fabric:
             accelerator=config.device,
             devices=here if many else 1,
             num_nodes=max(1, world // here) if many else 1,
-            strategy="ddp" if many else "auto",
+            strategy=DDPStrategy(timeout=_PATIENCE) if many else "auto",
             precision=config.precision,
         )
     except Exception as error:

@@ -206,8 +206,7 @@ class Run:
                 self.evaluate()
             if over:
                 break
-        if self.batch:
-            self._look()
+        self._look()
 
     def stream(self) -> Iterator[Batch]:
         """This process's batches, from the next step on."""
@@ -249,6 +248,8 @@ class Run:
             figures = self.judge.figures(bundle)
             if figures:
                 self.monitor.evaluated(self.step, figures, time.monotonic() - began)
+                if self.step >= self.config.optim.steps:
+                    self._look()  # the last evaluation belongs on the curves
 
     def _agree(self, *wishes: bool) -> tuple[bool, ...]:
         """What the first process wishes: all must do the same after the same step."""
@@ -258,7 +259,7 @@ class Run:
         return agreed
 
     def _look(self) -> None:
-        if self.is_first:
+        if self.is_first and self.batch:
             self.monitor.look(self.stage, self.average, self.batch)
 
     def _one(self, stream: Iterator[Batch]) -> None:

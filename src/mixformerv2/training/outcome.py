@@ -109,7 +109,7 @@ def read_outcome(source: str | Path) -> Outcome:
     Raises:
         WeightsError: neither a run nor a bundle, or a damaged one.
     """
-    state = load_checkpoint(Path(source))
+    state = load_checkpoint(Path(source), lazy=True)
     if state is None:
         network = read_network(source)
         return Outcome(network, load_training_state(source), str(source))

@@ -101,7 +101,7 @@ def test_a_plan_runs_stops_goes_on_and_reports(
     assert report is not None
     assert load_network(out / "score" / "bundle").config.depth == 2
     text = report.read_text()
-    for word in ("A plan for a test.", "teacher", "depth_pruning", "data:image/png;base64", "CPU"):
+    for word in ("A plan for a test.", "teacher", "depth pruning", "data:image/png;base64", "CPU"):
         assert word in text
     cells = re.findall(r"<tr><td>shallow</td>(.*?)</tr>", text)[0]
     assert "<td>2</td>" in cells

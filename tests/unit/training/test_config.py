@@ -36,7 +36,7 @@ def test_values_of_the_file_and_of_the_command_line() -> None:
         ("optim.batch=many", "optim.batch must be of type int"),
         ("optim.batch=true", "optim.batch must be of type int"),
         ("optim=3", "optim must be a table"),
-        ("stage=third", "stage must be one of box, score"),
+        ("stage=third", "stage must be one of .*box, score"),
         ("loss.l1=-1", "loss.l1 must be 0 to 1000"),
         ("loss.label_sigma=0", "label_sigma"),
         ("model.widht=64", "unknown setting"),
