@@ -104,7 +104,7 @@ def test_minutes_end_a_run_with_a_checkpoint(tiny: TrainConfig, tmp_path: Path) 
 def test_ctrl_c_ends_a_run_after_its_step_with_a_checkpoint(
     tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Run._one
+    real, handler = Run._one, signal.getsignal(signal.SIGINT)
 
     def interrupted_at_three(self: Run, stream: object) -> None:
         real(self, stream)  # type: ignore[arg-type]
@@ -117,7 +117,7 @@ def test_ctrl_c_ends_a_run_after_its_step_with_a_checkpoint(
     state = load_checkpoint(tmp_path)
     assert state is not None
     assert state["step"] == 3
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_the_score_stage_moves_the_score_head_alone(tiny: TrainConfig, tmp_path: Path) -> None:
