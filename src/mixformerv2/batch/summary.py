@@ -128,7 +128,13 @@ def _quarantine_rows(
         for target in video.targets:
             box = target.box or ("", "", "", "")
             reason = one["reasons"][-1] if one["reasons"] else ""
-            yield (public_address(video.address), *box, target.start, target.id or "", reason)
+            yield (
+                public_address(video.address),
+                *box,
+                target.start,
+                "" if target.id is None else target.id,
+                reason,
+            )
 
 
 def _write(path: Path, text: str) -> None:
@@ -177,7 +183,7 @@ def _page(plan: Plan, totals: Totals, bad: list[dict[str, Any]]) -> str:
         "model": settings.model,
         "inference": settings.inference,
         "formats": ", ".join(settings.formats),
-        "shards": f"{plan.shards:,} of {settings.shard_size} videos",
+        "shards": f"{plan.shards:,}, of {settings.shard_size} videos each",
         "ended early": f"{totals.cut_short:,} videos",
         "worker time": f"{totals.seconds / 3600:.2f} h",
     }
@@ -196,9 +202,9 @@ def _bar(states: dict[str, int]) -> str:
     whole = sum(states.values())
     if not whole:
         return ""
-    names = ("tracked", "uncertain", "lost")
-    parts = "".join(f'<span class={n} style="flex:{states.get(n, 0)}"></span>' for n in names)
-    words = ", ".join(f"{n} {states.get(n, 0) / whole:.1%}" for n in names)
+    names = [name for name in ("tracked", "uncertain", "lost") if states.get(name)]
+    parts = "".join(f'<span class={n} style="flex:{states[n]}"></span>' for n in names)
+    words = ", ".join(f"{n} {states[n] / whole:.1%}" for n in names)
     return f"<h2>States of the targets</h2><div class=bar>{parts}</div><p class=soft>{words}</p>"
 
 
