@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CODE := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits test-vot clean
+.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits test-vot test-browser test-api clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -70,6 +70,23 @@ $(VENV)-vot/.made:
 test-vot: $(VENV)/.dev $(VENV)-vot/.made ## the VOT toolkit runs our tracker on a small stack
 	MIXFORMERV2_VOT=$(abspath $(VENV)-vot/bin/vot) \
 		$(BIN)/python -m pytest tests/toolkits_vot --timeout 1200 $(PYTEST_ARGS)
+
+# The page and the API against programs of others: an environment without PyTorch.
+$(VENV)-web/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-web
+	$(VENV)-web/bin/python -m pip --disable-pip-version-check install --quiet \
+		--editable '.[web]' playwright schemathesis hypothesis pytest pytest-timeout
+	@touch $@
+
+WEB_TESTS = MIXFORMERV2_BROWSER=1 $(VENV)-web/bin/python -m pytest --timeout 1200 $(PYTEST_ARGS)
+
+test-browser: $(VENV)-web/.made ## the page in Chromium; screenshots in out/browser
+	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
+		{ echo "test-browser needs Chromium, which is not there: apt-get install chromium" >&2; exit 1; }
+	$(WEB_TESTS) tests/browser/test_page.py tests/browser/test_client.py
+
+test-api: $(VENV)-web/.made ## the API against its description, by schemathesis
+	$(WEB_TESTS) tests/browser/test_api.py
 
 # Ray and an S3 server want packages that nothing else here does: an environment of their own.
 $(VENV)-cluster/.made: pyproject.toml

@@ -32,7 +32,7 @@ SLOW = 180_000  # ms: a busy machine is no failure
 
 def chromium() -> str:
     """The system's browser."""
-    for name in ("chromium", "chromium-browser", "google-chrome"):
+    for name in ("chromium", "google-chrome"):
         found = shutil.which(name)
         if found:
             return found
@@ -115,6 +115,12 @@ def complaints() -> list[str]:
     return []
 
 
+def visit(page: Page, server: Server) -> None:
+    """Open the first view."""
+    page.goto(server.address)
+    page.locator("#offers button").first.wait_for()
+
+
 @pytest.fixture
 def page(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Page]:
     """A page of the server; complaints of the browser and requests to elsewhere fail the test."""
@@ -125,16 +131,18 @@ def page(browser: Browser, server: Server, complaints: list[str]) -> Iterator[Pa
     page.set_default_timeout(SLOW)
     wrong = complaints
     page.on("pageerror", lambda error: wrong.append(str(error)))
-    page.on("console", lambda m: wrong.append(m.text) if m.type in ("error", "warning") else None)
-    home = server.address
 
-    def look(request: Any) -> None:
-        if not request.url.startswith((home, home.replace("http", "ws"), "data:", "blob:")):
+    def heard(message: Any) -> None:
+        if message.type in ("error", "warning"):
+            wrong.append(f"{message.text} ({message.location['url']})")
+
+    def asked(request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
             wrong.append(f"asked for {request.url}")
 
-    page.on("request", look)
-    page.goto(home)
-    page.locator("#offers button").first.wait_for()
+    page.on("console", heard)
+    page.on("request", asked)
+    visit(page, server)
     yield page
     context.close()
     assert wrong == []

@@ -1,0 +1,56 @@
+"""The API against its own description: schemathesis makes up requests, right and wrong ones."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.browser.conftest import DEMO, Server
+from tests.browser.test_client import BOX, client
+
+SECONDS = os.environ.get("MIXFORMERV2_SCHEMA_SECONDS", "120")
+
+# A job that is there, so that requests reach what they are about. Random bytes are no video, and
+# the job must outlive the tests of all the others.
+CONFIG = """
+[parameters]
+"path.id" = "{job}"
+
+[[operations]]
+include-name = "DELETE /api/jobs/{{id}}"
+enabled = false
+
+[[operations]]
+include-name = "POST /api/jobs"
+checks.positive_data_acceptance.enabled = false
+
+[[operations]]
+include-name = "PUT /api/jobs/{{id}}/objects/{{number}}/prompts/{{frame}}"
+checks.positive_data_acceptance.enabled = false  # a box may lie outside of this very video
+
+[[operations]]
+include-name = "POST /api/library/{{number}}"
+parameters = {{ "path.number" = 0 }}
+"""
+
+
+def test_the_api_does_what_its_description_says(server: Server, tmp_path: Path) -> None:
+    job = client.Server(server.address).upload(DEMO)
+    job.box(BOX)
+    job.track()
+    config = tmp_path / "schemathesis.toml"
+    config.write_text(CONFIG.format(job=job.path.rpartition("/")[2]))
+    program = Path(sys.executable).with_name("schemathesis")
+    assert program.is_file(), "schemathesis is missing: `make test-api` installs it"
+    command = [str(program), "--config-file", str(config), "run"]
+    command += [f"{server.address}api/openapi.json", "--max-time", SECONDS, "--checks", "all"]
+    command += ["--phases", "examples,coverage,fuzzing", "--continue-on-failure"]
+    # A server on loopback asks for no credentials.
+    command += ["--exclude-checks", "ignored_auth,object_level_authorization"]
+    run = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-8000:]
+    info = json.loads(client.Server(server.address).call("GET", "/info"))
+    assert info["model"] == "t"
