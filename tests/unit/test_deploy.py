@@ -15,8 +15,8 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 @pytest.mark.parametrize("name", ["Containerfile", "Containerfile.cuda"])
 def test_what_runs_has_no_compiler_and_is_an_ordinary_user(name: str) -> None:
     *_, last = (DEPLOY / name).read_text("utf-8").split("\nFROM ")
-    assert "\nUSER tracker\n" in last
-    assert last.index("useradd") < last.index("USER tracker") < last.index("ENTRYPOINT")
+    assert "\nUSER 10001\n" in last
+    assert last.index("useradd") < last.index("USER 10001") < last.index("ENTRYPOINT")
     for word in ("gcc", "build-essential", "apt-get", "pip install", "-devel"):
         assert word not in last
 
