@@ -225,7 +225,7 @@ def _robustness(study: Study) -> str:
             kept = f"{100 * curves[at].kept:.0f} %" if curves[at].values[0] > 0 else "-"
             cells = [
                 f"{_key(index)}{escape(study.reports[index].tracker)}",
-                f"<td>{escape(kind.title)}</td>",
+                f'<td class="word">{escape(kind.title)}</td>',
                 *(study.text(value) for value in curves[at].values),
                 kept,
             ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from mixformerv2.box import XYWH
 from mixformerv2.errors import ConfigError, OutputError
 from mixformerv2.evaluation import Report, TrackerSpec, evaluate
 from mixformerv2.evaluation.benchmarks import read_truth
+from mixformerv2.evaluation.report import Speed
 from mixformerv2.evaluation.run import results_folder
 from mixformerv2.evaluation.trackers import Answer, Frame
 
@@ -47,6 +49,14 @@ class Crash(Finder):
         if self.bad:
             raise ValueError("the sky fell")
         return super().update(frame)
+
+
+class Killer(Finder):
+    """Ends its process in the second sequence."""
+
+    def init(self, frame: Frame, box: XYWH) -> None:
+        if box[0] == 11:
+            os._exit(3)
 
 
 def test_a_perfect_tracker_gets_the_best_figures(root: Path) -> None:
@@ -108,6 +118,32 @@ def test_processes_answer_the_same(root: Path, tmp_path: Path) -> None:
     alone = evaluate(spec, root)
     assert _figures(evaluate(spec, root, jobs=2, out=tmp_path / "out")) == _figures(alone)
     assert (tmp_path / "out" / "other_c.txt").is_file()
+
+
+def test_a_tracker_that_ends_its_process_costs_one_sequence(root: Path, tmp_path: Path) -> None:
+    report = evaluate(TrackerSpec(f"{__name__}:Killer"), root, jobs=2, out=tmp_path)
+    assert [one.name for one in report.failed] == ["fam_b"]
+    assert "ended its process" in str(report.failed[0].error)
+    assert report.mean.auc == pytest.approx(2 / 3 * 20 / 21)
+    assert (tmp_path / "fam_b_error.txt").is_file()
+    assert (tmp_path / "other_c.txt").is_file()
+
+
+def test_a_broken_picture_costs_one_sequence(root: Path) -> None:
+    (root / "fam_a" / "img" / "000003.png").write_bytes(b"no picture")
+    report = evaluate(Finder, root)
+    assert [one.name for one in report.failed] == ["fam_a"]
+    assert "000003.png cannot be read" in str(report.failed[0].error)
+    assert report.failed[0].figures.frames == 4  # all of them misses
+
+
+def test_speed_is_told_with_and_without_decoding(root: Path) -> None:
+    report = evaluate(Finder, root)
+    plain, whole = report.speed, report.speed_with_decoding
+    assert 0 < plain.median <= plain.p95
+    assert plain.mean < whole.mean
+    assert plain.fps == pytest.approx(1000 / plain.mean)
+    assert np.isnan(Speed.of([]).fps)
 
 
 def test_a_report_is_json_without_nan(root: Path) -> None:
