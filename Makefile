@@ -149,12 +149,15 @@ peers: $(VENV)/.dev $(VENV)-peers/.made ## T beside OpenCV's trackers: make peer
 dist: $(VENV)/.dev ## wheel and source archive in dist/
 	$(BIN)/python -m build --outdir dist
 
-bundle: $(VENV)/.dev | .work/validation ## training weights to the shipped bundle: make bundle FROM=runs/NAME
+bundle: $(VENV)/.dev | .work/validation .work/absences ## training weights to the shipped bundle: make bundle FROM=runs/NAME
 	@test -n "$(FROM)" || { echo "say which run: make bundle FROM=runs/NAME" >&2; exit 1; }
 	$(BIN)/python scripts/make_bundle.py $(FROM) $(BUNDLE_ARGS)
 
 .work/validation: | $(VENV)/.dev
 	$(BIN)/python scripts/make_validation.py --out $@
+
+.work/absences: | $(VENV)/.dev .work/validation
+	$(BIN)/python scripts/make_absences.py --out $@
 
 clean: ## caches and builds; keeps the environment and runs/
 	rm -rf dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -115,7 +115,9 @@ def draw(found: Calibration, file: Path) -> None:
     matplotlib.use("Agg")
     from matplotlib import pyplot as plt
 
-    figure, axes = plt.subplots(1, 3, figsize=(13, 4), width_ratios=(1, 1, 1.3))
+    figure, axes = plt.subplots(
+        1, 3, figsize=(13, 4), width_ratios=(1, 1, 1.2), layout="constrained"
+    )
     bins = [one for one in found.bins if one[1]]
     middles = [one[0] + 0.05 for one in bins]
     axes[0].bar(middles, [one[3] for one in bins], 0.09, color="#d9a3a3", label="target absent")
@@ -132,11 +134,10 @@ def draw(found: Calibration, file: Path) -> None:
     for name, style in (("lost_below", "--"), ("uncertain_below", ":")):
         axes[1].axvline(found.thresholds[name], color="#555555", ls=style, lw=1, label=name)
     axes[1].set(xlabel="score", ylabel="share of frames up to this score", xlim=(0, 1), ylim=(0, 1))
-    axes[1].legend(loc="upper center", fontsize=8)
+    axes[1].legend(loc="center right", fontsize=8)
     _draw_exits(axes[2], found)
     for axis in axes:
         axis.spines[["top", "right"]].set_visible(False)
-    figure.tight_layout()
     figure.savefig(file, dpi=80)
     plt.close(figure)
 
