@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from .. import __version__
 from ..errors import MixFormerError
-from . import routes, sockets
+from . import files, routes, sockets
 from .folder import open_root
 from .job import RefusedError
 from .limits import Limits
@@ -109,6 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     app.include_router(routes.router)
+    app.include_router(files.router)
     app.include_router(sockets.router)
     app.add_api_route("/", _index, include_in_schema=False)
     app.add_api_route("/page/{name}", _file, include_in_schema=False)
@@ -153,4 +154,23 @@ async def _invalid(request: Request, error: Exception) -> Response:
 
 async def _other(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    return JSONResponse({"detail": str(error.detail)}, error.status_code, error.headers)
+    if error.status_code == 400:  # FastAPI's word for a body that is no JSON
+        return JSONResponse({"detail": "the body cannot be read as JSON"}, 422)
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(sorted(_methods(request)))
+    return JSONResponse({"detail": str(error.detail)}, error.status_code, headers)
+
+
+def _methods(request: Request) -> set[str]:
+    """What a path can be asked for; each of its functions knows but its own."""
+    paths = request.app.openapi()["paths"]
+    asked = request.url.path.split("/")
+    found: set[str] = set()
+    for path, methods in paths.items():
+        parts = path.split("/")
+        if len(parts) == len(asked) and all(
+            part == word or part.startswith("{") for part, word in zip(parts, asked, strict=True)
+        ):
+            found |= {method.upper() for method in methods}
+    return found or {"GET"}

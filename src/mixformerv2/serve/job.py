@@ -15,7 +15,7 @@ from ..box import XYWH, Box
 from ..errors import MixFormerError
 from ..video.formats.journal import JournalWriter, RunHeader
 from .folder import JobFolder
-from .tracks import Direction, Tracks, neighbours
+from .tracks import Direction, Tracks, neighbours, plan
 
 __all__ = ["Job", "RefusedError", "Status"]
 
@@ -101,6 +101,12 @@ class Job:
         """Seconds of each frame."""
         return np.frombuffer(self.folder.read("times.bin") or b"", np.float64)
 
+    def pending(self) -> int:
+        """Frames that `track` would go over; those between two boxes count once each way."""
+        if not self.prepared or not self.prompts:
+            return 0
+        return sum(run.frames for run in plan(self.prompts, self.tracks, backward=self.backward))
+
     def public(self) -> dict[str, Any]:
         """What the API tells."""
         progress = self.progress
@@ -119,6 +125,7 @@ class Job:
             "rendered": self.rendered == self.revision,
             "engine": self.engine or None,
             "error": self.error,
+            "pending": self.pending(),
             "progress": progress and {"done": progress[0], "total": progress[1]},
         }
 

@@ -1,88 +1,32 @@
-"""The REST half of the API: jobs."""
+"""The REST half of the API: jobs, boxes, tracking."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import quote
 
-import numpy as np
-from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi import APIRouter, Query, Request, Response
 from fastapi import Path as InPath
-from fastapi.responses import FileResponse, JSONResponse
+from fastapi.responses import JSONResponse
 
 from .. import __version__
 from ..box import Box
-from ..video.formats import FORMATS
 from . import schemas
+from .files import DOWNLOADS
 from .job import Job, RefusedError
-from .media import REFUSED, SNIFF_BYTES, looks_like_video
-from .store import TOOL, Store
-from .tasks import jpeg
+from .params import OCTETS, Frame, Number, TheJob, TheStore, problems, result_rows
+from .tasks import has_attention
+from .uploads import receive, shown_name, too_large
 
 if TYPE_CHECKING:
     from .app import Settings
 
 __all__ = ["router"]
 
-DOWNLOADS = (*FORMATS, "json", "mp4")
-_MIME = {
-    "csv": "text/csv",
-    "mot": "text/plain",
-    "cvat": "application/xml",
-    "jsonl": "application/jsonl",
-    "mp4": "video/mp4",
-}
-_LONGEST_NAME = 120
-_FRAME_HEADERS = {"Cache-Control": "private, max-age=86400, immutable"}
-
-_TEXTS = {
-    401: "The token is missing.",
-    403: "From a page of another site, or under a name that the server does not know.",
-    404: "There is no such thing.",
-    408: "Nothing came for too long.",
-    409: "Not in this state of the job.",
-    413: "Too large or too long.",
-    415: "Not a video that is taken.",
-    422: "Cannot be done with these values.",
-    429: "Too much at once; `Retry-After` says when to try again.",
-    507: "The folder of jobs is full.",
-}
-
-
-def problems(*codes: int) -> dict[int | str, dict[str, Any]]:
-    """Refusals, for the description of the API."""
-    return {c: {"model": schemas.Problem, "description": _TEXTS[c]} for c in (401, 403, *codes)}
-
-
 router = APIRouter(prefix="/api", responses=problems(422))
 
-Id = Annotated[str, InPath(pattern=r"^[A-Za-z0-9_-]{22}$", examples=["fPOLTZjh7DAXKUSEYm10aw"])]
-Frame = Annotated[int, InPath(ge=0, le=10_000_000, examples=[0])]
-Number = Annotated[int, InPath(ge=1, le=9999, examples=[1])]
 Name = Annotated[str, Query(max_length=1000, description="What to call it.", examples=["clip.mp4"])]
-_OCTETS = {"type": "string", "format": "binary"}
-_MEDIA: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file.", "content": {"application/octet-stream": {"schema": _OCTETS}}}
-}
-_JPEG: dict[int | str, dict[str, Any]] = {
-    200: {"description": "A JPEG.", "content": {"image/jpeg": {"schema": _OCTETS}}}
-}
-
-
-def _store(request: Request) -> Store:
-    store: Store = request.app.state.store
-    return store
-
-
-def _job(id: Id, request: Request) -> Job:  # noqa: A002
-    return _store(request).get(id)
-
-
-TheStore = Annotated[Store, Depends(_store)]
-TheJob = Annotated[Job, Depends(_job)]
 
 
 @router.get("/info", tags=["server"], response_model=schemas.Info)
@@ -97,6 +41,7 @@ async def info(request: Request, store: TheStore) -> dict[str, Any]:
         "limits": {n: getattr(limits, n) for n in ("upload_bytes", "seconds", "objects", "pixels")},
         "library": [{"id": n, "name": p.name} for n, p in enumerate(settings.library)],
         "live": [{"id": n, "name": name} for n, (name, _) in enumerate(settings.live)],
+        "attention": has_attention(),
         "formats": list(DOWNLOADS),
     }
 
@@ -117,7 +62,7 @@ async def list_jobs(store: TheStore) -> list[dict[str, Any]]:
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {"application/octet-stream": {"schema": _OCTETS}},
+            "content": {"application/octet-stream": {"schema": OCTETS}},
         }
     },
 )
@@ -129,56 +74,15 @@ async def upload(request: Request, store: TheStore, name: Name = "video") -> dic
     """
     promised = request.headers.get("content-length", "0")
     if promised.isdecimal() and int(promised) > store.limits.upload_bytes:
-        raise _too_large(store)
+        raise too_large(store.limits)
     folder = store.new_folder()
     try:
-        await _receive(request, store, folder.file("upload"), folder.create("upload"))
+        await receive(request, store.limits, folder.create("upload"))
     except BaseException:
         folder.remove()
         raise
-    job = await store.add(folder, _shown(name))
+    job = await store.add(folder, shown_name(name))
     return job.public()
-
-
-async def _receive(request: Request, store: Store, path: Path, file: Any) -> None:
-    """Write the body to disk, and give up as soon as it is clear that it will not do."""
-    limit, idle = store.limits.upload_bytes, store.limits.idle_seconds
-    head, written, checked = b"", 0, False
-    chunks = request.stream().__aiter__()
-    with file:
-        while True:
-            try:
-                async with asyncio.timeout(idle):
-                    chunk = await anext(chunks, None)
-            except TimeoutError:
-                raise RefusedError(408, f"nothing came for {idle:.0f} s; send it again") from None
-            if chunk is None:
-                break
-            written += len(chunk)
-            if written > limit:
-                raise _too_large(store)
-            if not checked:
-                head += chunk[:SNIFF_BYTES]
-                checked = len(head) >= SNIFF_BYTES
-                if checked and not looks_like_video(head):
-                    raise RefusedError(415, REFUSED)
-            await asyncio.to_thread(file.write, chunk)
-    if not written:
-        raise RefusedError(415, "the body is empty; send the bytes of a video")
-    if not looks_like_video(head):
-        raise RefusedError(415, REFUSED)
-
-
-def _too_large(store: Store) -> RefusedError:
-    size = store.limits.upload_bytes / 1e6
-    return RefusedError(413, f"this server takes videos up to {size:.0f} MB; cut or shrink it")
-
-
-def _shown(name: str) -> str:
-    """A name fit for people, reports and headers: its last part, nothing that is not printed."""
-    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    clean = "".join(c if c.isprintable() else "_" for c in last).strip(" .")
-    return clean[:_LONGEST_NAME] or "video"
 
 
 @router.post(
@@ -196,7 +100,7 @@ async def open_library(
     if number >= len(library):
         raise RefusedError(404, f"there is no video {number}; `GET /api/info` lists them")
     folder = store.new_folder()
-    job = await store.add(folder, _shown(library[number].name), library[number])
+    job = await store.add(folder, shown_name(library[number].name), library[number])
     return job.public()
 
 
@@ -303,154 +207,21 @@ async def results(
     stop: Annotated[int | None, Query(ge=0, le=10_000_000)] = None,
 ) -> Response:
     """Results of all objects, as far as they are."""
-    return JSONResponse(await asyncio.to_thread(_results, job, start, stop))
-
-
-def _results(job: Job, start: int, stop: int | None) -> dict[str, Any]:
-    if not job.prepared:
-        raise RefusedError(409, "this video has not been read to its end yet")
-    objects = []
-    for number, given in sorted(job.prompts.items()):
-        merged = job.tracks.merged(number, given, start, stop)
-        none = np.isnan(merged[:, 0])
-        rows = [
-            None if out else [*row[:5], int(row[5])]
-            for out, row in zip(none, merged.tolist(), strict=True)
-        ]
-        objects.append({"id": number, "rows": rows})
-    times = job.times()[start:stop].tolist()
-    return {"revision": job.revision, "start": start, "times": times, "objects": objects}
-
-
-@router.get(
-    "/jobs/{id}/frames/{frame}",
-    tags=["pictures"],
-    response_class=Response,
-    responses={**_JPEG, **problems(404)},
-)
-async def frame_picture(job: TheJob, frame: Frame) -> Response:
-    """A frame as JPEG, as large as the copy that the page plays."""
-    if frame == 0 and not job.prepared:
-        data = job.folder.read("first.jpg")
-    else:
-        data = await asyncio.to_thread(_still, job, frame)
-    if data is None:
-        raise RefusedError(404, f"there is no frame {frame} yet")
-    return Response(data, media_type="image/jpeg", headers=_FRAME_HEADERS)
-
-
-def _still(job: Job, frame: int) -> bytes | None:
-    from ..video.clip import Clip
-
-    if not job.prepared or frame >= job.video["count"] or not _plain(job, "view.mp4"):
-        return None
-    # This copy was encoded here: unlike an upload it can be opened without a worker.
-    times = job.times()
-    picture = Clip(job.folder.file("view.mp4"), times - times[0]).frame(frame).image
-    return None if picture is None else jpeg(picture)
-
-
-@router.get(
-    "/jobs/{id}/thumb",
-    tags=["pictures"],
-    response_class=Response,
-    responses={**_JPEG, **problems(404)},
-)
-async def thumb(job: TheJob) -> Response:
-    """The first frame, small."""
-    data = job.folder.read("thumb.jpg")
-    if data is None:
-        raise RefusedError(404, "there is no picture yet")
-    return Response(data, media_type="image/jpeg", headers=_FRAME_HEADERS)
-
-
-@router.get(
-    "/jobs/{id}/video",
-    tags=["pictures"],
-    response_class=FileResponse,
-    responses={**_MEDIA, **problems(404)},
-)
-async def video(job: TheJob) -> Response:
-    """The copy that browsers play: each frame of the video, nothing drawn."""
-    if not job.prepared or not _plain(job, "view.mp4"):
-        raise RefusedError(404, "this video has not been read to its end yet")
-    path = job.folder.file("view.mp4")
-    return FileResponse(path, media_type="video/mp4", headers=_FRAME_HEADERS)
-
-
-def _plain(job: Job, name: str) -> bool:
-    """Whether a file is there and is no link to another place."""
-    file = job.folder.open(name)
-    if file is None:
-        return False
-    file.close()
-    return True
+    return JSONResponse(await asyncio.to_thread(result_rows, job, start, stop))
 
 
 @router.get(
     "/jobs/{id}/look/{number}/{frame}",
     tags=["tracking"],
     response_model=schemas.LookOut,
-    responses=problems(404, 422, 429),
+    responses=problems(404, 409, 422, 429),
 )
-async def look(job: TheJob, number: Number, frame: Frame, store: TheStore) -> dict[str, Any]:
-    """What the network sees in a frame, from the box before it, and what it answers."""
-    return await store.look(job, number, frame)
-
-
-@router.post(
-    "/jobs/{id}/render",
-    tags=["downloads"],
-    status_code=202,
-    response_model=schemas.TrackOut,
-    responses=problems(404, 409, 429),
-)
-async def render(job: TheJob, store: TheStore) -> dict[str, bool]:
-    """Make the annotated video, which `download/mp4` then gives out."""
-    return {"started": store.render(job)}
-
-
-@router.get(
-    "/jobs/{id}/download/{form}",
-    tags=["downloads"],
-    response_class=Response,
-    responses={**_MEDIA, **problems(404, 409)},
-)
-async def download(
+async def look(
     job: TheJob,
-    form: Annotated[str, InPath(pattern=f"^({'|'.join(DOWNLOADS)})$", examples=["csv"])],
-) -> Response:
-    """Results as a file: the formats of `mixformerv2 formats`, plain JSON, or the annotated MP4."""
-    if not job.prepared or not job.prompts:
-        raise RefusedError(409, "there is nothing to download yet; track something first")
-    suffix = FORMATS[form].suffixes[0] if form in FORMATS else f".{form}"
-    name = quote(Path(job.name).stem + "_tracked" + suffix)
-    headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
-    if form == "mp4":
-        if job.rendered != job.revision or not _plain(job, "render.mp4"):
-            raise RefusedError(409, "the annotated video is not made yet; POST .../render first")
-        return FileResponse(job.folder.file("render.mp4"), media_type="video/mp4", headers=headers)
-    if form == "json":
-        return JSONResponse(
-            {"job": job.public(), **await asyncio.to_thread(_results, job, 0, None)},
-            headers=headers,
-        )
-    async with job.lock:
-        data = await asyncio.to_thread(_export, job, form)
-    return Response(data, media_type=_MIME.get(form, "application/json"), headers=headers)
-
-
-def _export(job: Job, form: str) -> bytes:
-    from ..video.formats import export
-    from ..video.formats.journal import Journal
-
-    journal = job.write_journal(TOOL)
-    path = job.folder.file(f"export-{form}.part.txt")
-    try:
-        if form == "jsonl":
-            return journal.read_bytes()
-        export(Journal(journal), path, form)
-        return path.read_bytes()
-    finally:
-        if path.exists():
-            os.unlink(path)
+    number: Number,
+    frame: Frame,
+    store: TheStore,
+    attention: Annotated[bool, Query(description="Also where it looks; needs PyTorch.")] = False,
+) -> dict[str, Any]:
+    """What the network sees in a frame, from the box before it, and what it answers."""
+    return await store.look(job, number, frame, attention=attention)

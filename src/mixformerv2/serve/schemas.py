@@ -103,6 +103,7 @@ class JobOut(BaseModel):
     rendered: bool = Field(description="Whether the annotated video is there.")
     engine: dict[str, str] | None = Field(examples=[{"name": "t", "engine": "onnx fp32"}])
     error: str | None
+    pending: int = Field(description="Frames that are still to be tracked, once each way.")
     progress: Progress | None
 
 
@@ -133,6 +134,10 @@ class LookOut(BaseModel):
     crop: str = Field(description="The search crop.")
     templates: list[str] = Field(description="The first template, and the one in use beside it.")
     online: bool = Field(description="Whether the second template is a later one.")
+    attention: list[list[list[float]]] | None = Field(
+        None,
+        description="Where in the crop the prediction tokens look, by layer, if it was asked for.",
+    )
     sides: list[list[float]] = Field(
         description="Distributions of left, top, right and bottom over the crop."
     )
@@ -161,4 +166,5 @@ class Info(BaseModel):
     limits: dict[str, float]
     library: list[SourceOut]
     live: list[LiveSource]
+    attention: bool = Field(description="Whether `look` can show attention.")
     formats: list[str] = Field(examples=[["csv", "coco"]])

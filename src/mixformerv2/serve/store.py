@@ -16,6 +16,7 @@ from .folder import JobFolder, new_id
 from .job import Job, RefusedError
 from .limits import Limits
 from .pool import Event, Pool, TaskError, Worker
+from .tasks import has_attention
 from .tracks import plan
 
 __all__ = ["TOOL", "Store"]
@@ -24,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 TOOL = f"mixformerv2 {__version__}"
 _SWEEP_EVERY = 60.0
+_PATIENCE = 10.0  # seconds, until a worker that was asked to end is killed
 _STATUS = {
     "TooLargeError": 413,
     "SourceError": 415,
@@ -88,7 +90,7 @@ class Store:
                 job.save()
             job.stop.set()
         if tasks:
-            await asyncio.wait(tasks, timeout=5)
+            await asyncio.wait(tasks, timeout=_PATIENCE)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -174,7 +176,7 @@ class Store:
         if job.running and (preparing or job.status != "preparing"):
             assert job.task is not None
             job.stop.set()
-            _, late = await asyncio.wait([job.task], timeout=5)
+            _, late = await asyncio.wait([job.task], timeout=_PATIENCE)
             if late:
                 job.task.cancel()
                 await asyncio.gather(job.task, return_exceptions=True)
@@ -232,13 +234,18 @@ class Store:
                 429, "too many jobs are running and waiting; try again soon", retry=10
             )
 
-    async def look(self, job: Job, number: int, frame: int) -> dict[str, Any]:
+    async def look(
+        self, job: Job, number: int, frame: int, *, attention: bool = False
+    ) -> dict[str, Any]:
         """What the network sees and answers in a frame.
 
         Raises:
             RefusedError: there is no such frame or object, or too many ask at once.
         """
-        task = {"task": "look", **self._files(job), **job.look_from(number, frame)}
+        if attention and not has_attention():
+            raise RefusedError(409, "attention needs PyTorch: pip install 'mixformerv2[torch]'")
+        task = {"task": "look", "attention": attention, **self._files(job)}
+        task |= job.look_from(number, frame)
         if self._looking >= 8:
             raise RefusedError(429, "too many look into frames at once; try again", retry=2)
         self._looking += 1
@@ -272,6 +279,9 @@ class Store:
             else:
                 job.status, job.answer = "failed", _STATUS.get(error.kind, 415)
                 job.video = {}
+        except asyncio.CancelledError:  # the worker did not end in time and was killed
+            job.status = "ready" if job.prepared else job.status
+            raise
         except Exception:
             logger.exception("job %s", job.id)
             job.status, job.error = ("ready" if job.prepared else "failed"), "unexpected error"

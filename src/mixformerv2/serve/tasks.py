@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,7 +37,7 @@ from .wire import Messages, Wire
 if TYPE_CHECKING:
     from .worker import Engines
 
-__all__ = ["choose", "look", "prepare", "render", "track"]
+__all__ = ["choose", "has_attention", "jpeg", "look", "prepare", "render", "track"]
 
 VIEW_SIDE = 1280  # pixels; what the page plays
 THUMB_SIDE = 320
@@ -205,10 +206,9 @@ class _Pass:
     def _frames(self) -> Iterator[VideoFrame]:
         run = self._run
         forward = run.direction == "forward"
-        begin = run.prompt
-        if run.frontier != run.prompt:
-            resumed = self._load(run.frontier - (1 if forward else -1))
-            begin = run.frontier if resumed else run.prompt
+        step = 1 if forward else -1
+        saved = self._load((run.frontier - run.prompt) * step)
+        begin = run.prompt if saved is None else saved + step
         frames = self._clip.forward if forward else self._clip.backward
         return frames(begin, run.stop)
 
@@ -258,18 +258,28 @@ class _Pass:
             head = json.dumps({"prompt": self._run.prompt, "frame": frame}).encode()
             _write_whole(self._checkpoint(number), head + b"\n" + state.to_bytes())
 
-    def _load(self, frame: int) -> bool:
-        """States of the frame before the frontier, where the last run left them."""
-        states = {}
+    def _load(self, most: int) -> int | None:
+        """Take up the states that the last run left; the frame that they are of, if there are any.
+
+        Args:
+            most: Frames of this run that have results. A killed worker has tracked some more
+                frames than its last state knows of: those are tracked again.
+        """
+        states, frames = {}, set()
         for number in self._run.objects:
-            with contextlib.suppress(OSError, ValueError):  # StateError is a ValueError
+            with contextlib.suppress(OSError, ValueError, KeyError):  # StateError is a ValueError
                 head, _, data = self._checkpoint(number).read_bytes().partition(b"\n")
-                if json.loads(head) == {"prompt": self._run.prompt, "frame": frame}:
+                saved = json.loads(head)
+                if saved["prompt"] == self._run.prompt:
                     states[number] = TrackState.from_bytes(data)
-        if len(states) < len(self._run.objects):
-            return False
+                    frames.add(int(saved["frame"]))
+        if len(states) < len(self._run.objects) or len(frames) != 1:
+            return None
+        frame = frames.pop()
+        if not 0 <= abs(frame - self._run.prompt) < most:
+            return None
         self._states = states
-        return True
+        return frame
 
 
 def _write_whole(path: Path, data: bytes) -> None:
@@ -309,7 +319,37 @@ def look(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines)
         online=not state.templates.online_is_first,
         crop=_inline(search),
         sides=[[round(float(p), 6) for p in side] for side in out.probs[0]],
+        attention=_attention(engines.model, state.templates.pair, search)
+        if task["attention"]
+        else None,
     )
+
+
+def has_attention() -> bool:
+    """Whether `look` can show attention, which takes PyTorch."""
+    return find_spec("torch") is not None and find_spec("safetensors") is not None
+
+
+def _attention(model: str, templates: Picture, search: Picture) -> list[list[list[float]]]:
+    """Where in the search crop the prediction tokens look: `[layers, rows, columns]`.
+
+    The mean over heads and tokens. Engines do not give it away: PyTorch runs the network again.
+    """
+    import torch
+
+    from ..explain.attention import prediction_attention
+    from ..export.graphs import Preprocess
+    from ..weights.bundle import find_bundle, load_model, read_config
+
+    folder = find_bundle(model)
+    config = read_config(folder)
+    prepare = Preprocess(config.mean, config.std)
+    first, online, crop = (
+        prepare(torch.from_numpy(np.ascontiguousarray(one[None]))) for one in (*templates, search)
+    )
+    seen = prediction_attention(load_model(folder).eval(), (first, online), crop)
+    heat = seen.search.mean(axis=(1, 2))  # heads, tokens
+    return [[[round(float(v), 6) for v in row] for row in layer] for layer in heat]
 
 
 def _decoded(frame: VideoFrame) -> Picture:

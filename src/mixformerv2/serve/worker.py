@@ -27,6 +27,7 @@ class Engines:
     """The engine, loaded when it is first wanted."""
 
     def __init__(self, model: str, engine: str, threads: int | None) -> None:
+        self.model = model
         self._wanted = (model, engine, threads)
         self._loaded: Any = None
 

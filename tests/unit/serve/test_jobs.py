@@ -121,6 +121,13 @@ def test_a_correction_tracks_both_ways(client: TestClient, clip: Path) -> None:
     track(client, job)
     after = rows(client, job)
     assert None not in after
+    # On the last frame a box leaves no frame without an answer, and yet there is a way back.
+    place = f"/api/jobs/{job}/objects/1/prompts/{COUNT - 1}"
+    pending = client.put(place, json={"box": BOX}).json()["pending"]
+    assert pending == 1 + COUNT - 1 - 17
+    assert client.delete(place).json()["pending"] == 1
+    track(client, job)
+    assert rows(client, job) == after
     assert after[4] == [*BOX, 1.0, 0]
     assert after[15] != first[15]
     # Without the correction everything is as before.
@@ -154,6 +161,9 @@ def test_a_look_into_a_frame(client: TestClient, tracked: str) -> None:
     assert [sum(side) for side in seen["sides"]] == pytest.approx([1.0] * 4, abs=1e-3)
     assert len(seen["templates"]) == 2
     assert seen["crop"].startswith("data:image/jpeg;base64,")
+    assert seen["attention"] is None
+    heat = client.get(f"/api/jobs/{tracked}/look/1/9?attention=true").json()["attention"]
+    assert np.shape(heat) == (2, 4, 4)  # layers of the small network, tokens of its crop
     assert client.get(f"/api/jobs/{tracked}/look/2/9").status_code == 404
     assert client.get(f"/api/jobs/{tracked}/look/1/{COUNT}").status_code == 404
 

@@ -40,7 +40,7 @@ export const removeObject = (id, number) => ask("DELETE", `/jobs/${id}/objects/$
 export const track = (id, backward) => ask("POST", `/jobs/${id}/track`, { backward });
 export const pause = (id) => ask("POST", `/jobs/${id}/pause`);
 export const results = (id) => ask("GET", `/jobs/${id}/results`);
-export const look = (id, number, frame) => ask("GET", `/jobs/${id}/look/${number}/${frame}`);
+export const look = (id, number, frame, attention) => ask("GET", `/jobs/${id}/look/${number}/${frame}?attention=${attention}`);
 export const render = (id) => ask("POST", `/jobs/${id}/render`);
 export const frameAddress = (id, frame) => `/api/jobs/${id}/frames/${frame}`;
 export const thumbAddress = (id) => `/api/jobs/${id}/thumb`;

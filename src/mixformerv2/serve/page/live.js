@@ -88,16 +88,23 @@ function pump(one) {
   else setTimeout(() => pump(one), 33);
 }
 
-function send(one) {
+async function send(one) {
   one.encoding = true;
-  one.canvas.getContext("2d").drawImage(camera, 0, 0, one.canvas.width, one.canvas.height);
-  one.canvas.toBlob((blob) => {
-    one.encoding = false;
+  try {
+    // Kept until its answer comes: boxes are shown on the picture that they belong to.
+    const picture = await createImageBitmap(camera);
+    one.canvas.getContext("2d").drawImage(picture, 0, 0, one.canvas.width, one.canvas.height);
+    const blob = await new Promise((done) => { one.canvas.toBlob(done, "image/jpeg", 0.85); });
     if (!blob || session !== one || one.socket.readyState !== WebSocket.OPEN) return;
     one.socket.send(blob);
-    one.sent.push([one.number, performance.now()]);
+    one.sent.push([one.number, performance.now(), picture]);
     one.number += 1;
-  }, "image/jpeg", 0.85);
+  } catch { /* no picture is there yet */ } finally { one.encoding = false; }
+}
+
+function display(one, picture) {
+  one.shown?.close();
+  one.shown = picture;
 }
 
 // --- answers in ---
@@ -117,8 +124,7 @@ async function withPicture(one, data) {
   const length = new DataView(data).getUint32(0);
   const event = JSON.parse(new TextDecoder().decode(new Uint8Array(data, 4, length)));
   const picture = await createImageBitmap(new Blob([new Uint8Array(data, 4 + length)], { type: "image/jpeg" }));
-  one.shown?.close();
-  one.shown = picture;
+  display(one, picture);
   if (!one.size) setSize(one, ...event.size);
   result(one, event);
 }
@@ -127,8 +133,10 @@ function result(one, event) {
   const now = performance.now(), factor = 1 / (one.scale ?? 1);
   // Pictures that were dropped on the way get no answer of their own.
   while (one.sent.length && one.sent[0][0] <= event.number) {
-    const [number, when] = one.sent.shift();
-    if (number === event.number) one.waits.push(now - when);
+    const [number, when, picture] = one.sent.shift();
+    if (number !== event.number) { picture.close(); continue; }
+    one.waits.push(now - when);
+    display(one, picture);
   }
   one.ms = event.ms;
   one.times.push(now);

@@ -15,6 +15,7 @@ export function toggle() {
 }
 
 byId("look-on").onchange = () => {
+  byId("heat-label").hidden = !state.info?.attention || !byId("look-on").checked;
   if (byId("look-on").checked) { player.pause(); later(); } else close();
 };
 
@@ -34,19 +35,39 @@ function later() {
 }
 
 async function fetchLook() {
-  const wanted = `${state.job.id} ${state.selected} ${state.frame} ${state.job.revision}`;
+  const heat = byId("heat").value !== "";
+  const wanted = `${heat} ${state.job.id} ${state.selected} ${state.frame} ${state.job.revision}`;
   if (asked === wanted && state.look) { byId("look").classList.remove("stale"); return; }
   asked = wanted;
   try {
-    const seen = await api.look(state.job.id, state.selected, state.frame);
+    const seen = await api.look(state.job.id, state.selected, state.frame, heat);
     if (asked !== wanted || !byId("look-on").checked) return;
     state.look = seen;
+    listLayers(seen);
     show(seen);
     emit("look");
   } catch (error) {
     if (asked === wanted) { asked = ""; complain(error); }
   }
 }
+
+function listLayers(seen) {
+  const choice = byId("heat"), layers = seen.attention?.length ?? 0;
+  // Until the first answer nobody knows how many layers there are: the last one is asked for.
+  if (layers && choice.options.length === 2) {
+    const last = choice.value === "last";
+    choice.options[1].remove();
+    for (let layer = 0; layer < layers; layer += 1) choice.add(new Option(`layer ${layer + 1}`, layer));
+    if (last) choice.value = String(layers - 1);
+  }
+  state.layer = choice.value === "" ? null : Number(choice.value);
+}
+
+byId("heat").onchange = () => {
+  const { value } = byId("heat");
+  state.layer = value === "" || value === "last" ? null : Number(value);
+  if (value !== "" && !state.look?.attention) later(); else emit("look");
+};
 
 /** Entropy of a distribution in units of its greatest: 0 for one bin, 1 for all alike. */
 function doubt(shares) {
@@ -59,11 +80,13 @@ function show(seen) {
   NAMES.forEach((name, i) => facts.push([`${name} entropy`, doubt(seen.sides[i]).toFixed(2)]));
   byId("look-facts").replaceChildren(...facts.flatMap(([name, value], i) => [
     element("dt", { textContent: name, className: i > 1 ? `side ${NAMES[i - 2]}` : "" }), element("dd", { textContent: value })]));
-  const pictures = [[seen.templates[0], "first template"], [seen.templates[1], seen.online ? "latest template" : "template again"], [seen.crop, "search region"]];
+  const pictures = [[seen.templates[0], "first template"], [seen.crop, "search region"]];
+  if (seen.online) pictures.splice(1, 0, [seen.templates[1], "latest template"]);
   byId("crops").replaceChildren(...pictures.map(([source, text]) =>
     element("figure", {}, element("img", { src: source, alt: text }), element("figcaption", { textContent: text }))));
   byId("look").classList.remove("stale");
 }
 
 on("frame select job playing", later);
+on("job look", () => { byId("heat-label").hidden = !state.info?.attention || !byId("look-on").checked; });
 on("job", () => { if (!state.job && byId("look-on").checked) { byId("look-on").checked = false; close(); } });

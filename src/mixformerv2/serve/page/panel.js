@@ -143,7 +143,8 @@ const button = byId("track");
 function tellTrack() {
   const job = state.job;
   if (!job) return;
-  const left = objects().reduce((sum, one) => sum + missing(one), 0);
+  // With another wish for the frames before the first box only the page knows what is missing.
+  const left = job.backward === job.wish ? job.pending : Math.max(job.pending, objects().reduce((sum, one) => sum + missing(one), 0));
   const running = ["waiting", "tracking"].includes(job.status), known = objects().length > 0;
   const tracked = isTracked();
   button.textContent = running ? "Pause" : !tracked ? "Track" : left ? "Carry on" : "✓ All tracked";
@@ -233,6 +234,7 @@ function disarm() { clearTimeout(armed); armed = 0; removal.textContent = "Delet
 
 on("job results", () => {
   if (!state.job) return;
+  state.job.wish ??= state.job.backward;
   if (!objects().some((one) => one.id === state.selected)) state.selected = objects()[0]?.id ?? 1;
   if (!objects().length && !state.adding) setAdding(true);
   byId("backward").checked = state.job.backward;

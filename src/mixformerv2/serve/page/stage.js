@@ -137,6 +137,7 @@ function paintDraft(box, unit) {
 
 function paintLook(unit) {
   const seen = state.look, [x, y, side] = seen.search;
+  if (seen.attention && state.layer !== null) paintHeat(seen.attention[state.layer], x, y, side);
   outline([x, y, side, side], "rgba(255, 255, 255, .9)", 1.3 * unit, [4 * unit, 4 * unit]);
   const [left, top, right, bottom] = seen.sides, given = state.job.video;
   const depth = Math.min(side * 0.14, 70 * unit);
@@ -153,6 +154,18 @@ function paintLook(unit) {
   paintSide("rgba(250, 90, 180, .85)", top, (at, step, length) => pen.fillRect(west, y + at, length, step));
   paintSide("rgba(160, 135, 235, .95)", bottom, (at, step, length) => pen.fillRect(east - length, y + at, length, step));
   outline(seen.box, "#fff", 1.6 * unit, [3 * unit, 3 * unit]);
+}
+
+function paintHeat(shares, x, y, side) {
+  const most = Math.max(...shares.flat()), size = shares.length;
+  const small = new OffscreenCanvas(size, size), image = small.getContext("2d").createImageData(size, size);
+  shares.flat().forEach((share, i) => {
+    const heat = share / most;  // black, red, yellow, white
+    image.data.set([Math.min(1, heat * 2.2) * 255, Math.max(0, heat * 2.2 - 0.8) * 200, Math.max(0, heat - 0.75) * 900, 40 + 170 * Math.sqrt(heat)], 4 * i);
+  });
+  small.getContext("2d").putImageData(image, 0, 0);
+  pen.imageSmoothingEnabled = true;
+  pen.drawImage(small, x, y, side, side);
 }
 
 // --- drawing and moving ---

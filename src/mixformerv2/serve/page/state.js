@@ -14,6 +14,7 @@ export const state = {
   adding: true,      // the next box drawn is a new object
   draft: null,       // a box that is being drawn or moved: [x, y, w, h]
   look: null,        // what the network sees in this frame
+  layer: null,       // whose attention is shown
 };
 
 const listeners = new Map();
