@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,7 +28,19 @@ from ..video.formats.journal import Journal, JournalWriter, RunHeader
 from ..video.source import Source, VideoFrame
 from ..video.writer import VideoWriter
 
-__all__ = ["Follower", "Outputs", "Summary", "follow"]
+__all__ = ["Answers", "Follower", "Outputs", "Summary", "follow", "record"]
+
+
+class Answers(Protocol):
+    """What a run needs of a `Crowd`: results for each frame."""
+
+    @property
+    def waiting(self) -> list[Start]: ...
+
+    @property
+    def seconds(self) -> float: ...
+
+    def take(self, frame: VideoFrame) -> Results: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,16 +125,32 @@ def follow(
         BoxError: A box is outside of the first frame. Nothing is written.
         OutputError: A file cannot be written any further.
     """
-    summary = Summary(follower.info)
     run = Crowd(follower, [Start(number, box) for number, box in enumerate(boxes, 1)])
+    return record(source, run, follower.info, outputs, model=model, limit=limit, watch=watch)
+
+
+def record(
+    source: Source,
+    run: Answers,
+    info: EngineInfo,
+    outputs: Outputs,
+    *,
+    model: str,
+    limit: int | None = None,
+    watch: Callable[[Results], None] = lambda results: None,
+) -> Summary:
+    """`follow` for whatever answers with the results of a frame, such as results of a run before.
+
+    Raises:
+        BoxError, OutputError: as in `follow`.
+    """
+    summary = Summary(info)
     frames = iter(source)
     # The first good frame proves the boxes before any file is touched.
     opening = _until_started(frames, run)
     with ExitStack() as stack:
         interrupt = stack.enter_context(_Interrupt(source.stop))
-        journal = stack.enter_context(
-            JournalWriter(outputs.journal, _header(source, model, follower.info))
-        )
+        journal = stack.enter_context(JournalWriter(outputs.journal, _header(source, model, info)))
         picture = None
         if outputs.video is not None:
             writer = stack.enter_context(VideoWriter(outputs.video, fps=source.fps))
@@ -161,7 +189,7 @@ def _header(source: Source, model: str, engine: EngineInfo) -> RunHeader:
     )
 
 
-def _until_started(frames: Iterator[VideoFrame], run: Crowd) -> list[tuple[VideoFrame, Results]]:
+def _until_started(frames: Iterator[VideoFrame], run: Answers) -> list[tuple[VideoFrame, Results]]:
     """Everything up to the first good frame, which starts the tracker."""
     done: list[tuple[VideoFrame, Results]] = []
     for frame in frames:
@@ -172,7 +200,7 @@ def _until_started(frames: Iterator[VideoFrame], run: Crowd) -> list[tuple[Video
 
 
 def _all_results(
-    opening: list[tuple[VideoFrame, Results]], frames: Iterator[VideoFrame], run: Crowd
+    opening: list[tuple[VideoFrame, Results]], frames: Iterator[VideoFrame], run: Answers
 ) -> Iterator[tuple[VideoFrame, Results]]:
     yield from opening
     opening.clear()  # a picture that is not needed any more

@@ -53,6 +53,22 @@ def run(
             "with that. Once for each object.",
         ),
     ] = None,
+    prompt: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--prompt",
+            "-p",
+            metavar="FRAME:X,Y,W,H",
+            help="Box of one object on any frame, in place of --box; several times for several "
+            "frames of the same object. Runs go both ways from each and are blended.",
+        ),
+    ] = None,
+    reverse: Annotated[
+        bool,
+        typer.Option(
+            "--reverse/--no-reverse", help="With --prompt: run backward as well as forward."
+        ),
+    ] = True,
     select: Annotated[
         bool, typer.Option("--select", help="Draw the box on the first frame, in the browser.")
     ] = False,
@@ -111,9 +127,35 @@ def run(
     """
     from ..video.source import open_source
     from .boxes import parse_boxes
+    from .prompted import follow_prompted, read_prompts
 
-    if not box and not select:
+    if not box and not select and not prompt:
         raise ConfigError("say what to follow: --box X,Y,W,H, or --select to draw it")
+    settings = chosen_settings(sets, long_term=long_term)
+    if prompt:
+        if box or select or start_frame or max_frames:
+            raise ConfigError(
+                "--prompt names its frames itself and goes with the whole source; leave out "
+                "--box, --select, --start-frame and --max-frames"
+            )
+        with sentences(quiet=quiet):
+            given_later = read_prompts(prompt)
+            with open_source(source) as frames:
+                outputs = plan_outputs(frames.name, out, boxes or [], format_)
+            refuse_overwriting(source, [], outputs)
+            summary = follow_prompted(
+                source,
+                given_later,
+                outputs,
+                model=model,
+                engine=engine,
+                threads=threads,
+                settings=settings,
+                reverse=reverse,
+                quiet=quiet,
+            )
+            _tell(frames.name, model, summary, outputs, quiet=quiet)
+        return
     with sentences(quiet=quiet):
         given = parse_boxes(box or ())
         with open_source(source, start=start_frame, reconnect=reconnect) as frames:
@@ -128,13 +170,18 @@ def run(
                 model=model,
                 engine=engine,
                 threads=threads,
-                settings=chosen_settings(sets, long_term=long_term),
+                settings=settings,
                 limit=max_frames,
                 quiet=quiet,
             )
-        if not quiet:
-            for line in report(frames.name, model, summary, outputs):
-                say(line)
+        _tell(frames.name, model, summary, outputs, quiet=quiet)
+
+
+def _tell(name: str, model: str, summary: Summary, outputs: Outputs, *, quiet: bool) -> None:
+    """Say what a run came to; end as a signal that stopped it would have."""
+    if not quiet:
+        for line in report(name, model, summary, outputs):
+            say(line)
     if summary.signal is not None:
         raise typer.Exit(128 + summary.signal)
 
