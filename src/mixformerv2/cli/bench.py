@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
-    from ..evaluation.speed import BundleRunner, Clip, Pace
+    from ..evaluation.speed import BatchRunner, BundleRunner, Clip, Clock, Pace
 
 __all__ = ["run"]
+
+ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+
+class Name(NamedTuple):
+    """One contestant."""
+
+    model: str
+    engine: str
+    batch: int
 
 
 def run(
@@ -22,9 +32,17 @@ def run(
     engine: Annotated[
         list[str] | None,
         typer.Option(
-            help="onnx, openvino, openvino-fp32, openvino-bf16 or torch; several times for "
-            "several. All that are installed where it is not given.",
+            help="onnx, openvino, openvino-fp32, openvino-bf16, onnx-int8, openvino-int8 or torch; "
+            "several times for several. All that are installed where it is not given.",
         ),
+    ] = None,
+    against: Annotated[
+        str | None,
+        typer.Option(metavar="ENGINE", help="Race one engine against this one, and say the ratio."),
+    ] = None,
+    batch: Annotated[
+        str | None,
+        typer.Option(help="Time the network alone on batches, such as 1,2,4,8, for each crop."),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads of each engine.")] = None,
     rounds: Annotated[int, typer.Option(help="Turns that each gets.", min=1)] = 8,
@@ -42,7 +60,7 @@ def run(
         bool,
         typer.Option(
             "--cpu-time",
-            help="With --paper: one thread, and the processor's time, for a machine that is busy.",
+            help="One thread, and the processor's time, for a machine that is busy.",
         ),
     ] = False,
     markdown: Annotated[
@@ -69,15 +87,59 @@ def run(
             figure=figure,
         )
         return
-    from ..evaluation.speed import Clip, race
+    import time
 
+    from ..evaluation.speed import Clip, decoding, machine, race
+
+    clock = time.process_time if cpu_time else time.perf_counter
+    threads = 1 if cpu_time else threads
     clip = Clip.moving(*_size(size))
-    runners = _runners(models or ["t"], engine or _installed(), threads, clip)
+    engines = _engines(engine, against)
+    chosen = models or ["t"]
+    runners = _runners(chosen, engines, _batches(batch), threads, clip, clock)
     paces = race(runners, frames=len(clip.frames), rounds=rounds)
-    figures = [_figures(name, runners[name], pace, paces) for name, pace in paces.items()]
-    _print(figures, size, rounds)
+    rows = [_figures(name, runners[name], pace, paces) for name, pace in paces.items()]
+    _print(rows, size, rounds, in_batches=batch is not None)
+    decode = decoding(ASSETS / "demo.mp4", clock)
+    typer.echo(f"decoding a frame of the demo clip: {decode:.2f} ms, in a thread of its own")
+    if against is not None:
+        _print_against(paces)
     if json_file is not None:
-        _write(json_file, {"size": size, "threads": threads, "rounds": rounds, "runs": figures})
+        settings: dict[str, Any] = {
+            "size": size,
+            "threads": threads,
+            "rounds": rounds,
+            "batch": batch,
+        }
+        settings |= {"clock": "processor" if cpu_time else "wall", "decoding_ms": round(decode, 3)}
+        _write(json_file, {"machine": machine(), **settings, "runs": rows})
+    if figure is not None:
+        _draw(figure, rows)
+
+
+def _engines(engine: list[str] | None, against: str | None) -> list[str]:
+    from ..errors import ConfigError
+
+    if against is None:
+        return engine or _installed()
+    engines = [*(engine or ["auto"]), against]
+    if len(engines) != 2 or engines[0] == engines[1]:
+        raise ConfigError(
+            f"--against races two different engines, got {' and '.join(engines)}; "
+            "give --engine once, or leave it out for auto"
+        )
+    return engines
+
+
+def _batches(text: str | None) -> list[int] | None:
+    from ..errors import ConfigError
+
+    if text is None:
+        return None
+    parts = text.split(",")
+    if not all(part.isdigit() and 1 <= int(part) <= 1024 for part in parts):
+        raise ConfigError(f"--batch is whole numbers from 1 to 1024 such as 1,2,4, got {text!r}")
+    return sorted({int(part) for part in parts})
 
 
 def _size(text: str) -> tuple[int, int]:
@@ -94,43 +156,101 @@ def _size(text: str) -> tuple[int, int]:
 def _installed() -> list[str]:
     from importlib.util import find_spec
 
-    openvino = ["openvino-fp32", "openvino"] if find_spec("openvino") else []
-    return ["onnx", *openvino]
+    return ["onnx", *(["openvino-fp32", "openvino"] if find_spec("openvino") else [])]
 
 
 def _runners(
-    models: list[str], engines: list[str], threads: int | None, clip: Clip
-) -> dict[str, BundleRunner]:
-    from ..evaluation.speed import BundleRunner
+    models: list[str],
+    engines: list[str],
+    batches: list[int] | None,
+    threads: int | None,
+    clip: Clip,
+    clock: Clock,
+) -> dict[Name, BatchRunner | BundleRunner]:
+    """By model, engine and batch; without batches whole updates of one target."""
+    from ..evaluation.speed import BatchRunner, BundleRunner
 
+    out: dict[Name, BatchRunner | BundleRunner] = {}
+    for model in models:
+        for engine in engines:
+            for size in batches or ():
+                runner = BatchRunner(model, clip, engine, size, threads, clock)
+                out[Name(model, engine, size)] = runner
+            if batches is None:
+                out[Name(model, engine, 1)] = BundleRunner(model, clip, engine, threads, clock)
+    return out
+
+
+def _figures(
+    name: Name, runner: BatchRunner | BundleRunner, pace: Pace, paces: dict[Name, Pace]
+) -> dict[str, Any]:
     return {
-        f"{model} {engine}": BundleRunner(model, clip, engine, threads)
-        for model in models
-        for engine in engines
-    }
-
-
-def _figures(name: str, runner: BundleRunner, pace: Pace, paces: dict[str, Pace]) -> dict[str, Any]:
-    model, _, engine = name.rpartition(" ")
-    return {
-        "model": model,
-        "engine": engine,
+        "model": name.model,
+        "engine": name.engine,
+        "batch": name.batch,
         "precision": runner.info.precision,
         "threads": runner.info.threads,
         "milliseconds": round(pace.milliseconds, 3),
+        "p5": round(pace.percentile(5), 3),
+        "p95": round(pace.percentile(95), 3),
         "updates_per_second": round(pace.per_second, 1),
+        "network_ms": round(pace.milliseconds - pace.outside_milliseconds, 3),
         "outside_network_ms": round(pace.outside_milliseconds, 3),
         "times_faster_than_first": round(pace.times_faster(next(iter(paces.values()))), 2),
     }
 
 
-def _print(figures: list[dict[str, Any]], size: str, rounds: int) -> None:
+def _print_against(paces: dict[Name, Pace]) -> None:
+    """How many times as fast each first engine is as its second, round by round."""
+    from statistics import quantiles
+
+    names = list(paces)
+    for first, second in zip(names[::2], names[1::2], strict=True):
+        pairs = zip(paces[first].updates, paces[second].updates, strict=True)
+        ratios = [b / a for a, b in pairs]
+        low, *_, high = quantiles(ratios, n=20) if len(ratios) > 1 else (*ratios, *ratios)
+        typer.echo(
+            f"{Path(first.model).name}: {first.engine} is "
+            f"{paces[first].times_faster(paces[second]):.2f} times as fast as {second.engine} "
+            f"(5 to 95 % of the rounds: {low:.2f} to {high:.2f})"
+        )
+
+
+def _draw(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Bars of the medians, with the 5th and 95th percentile."""
+    from ..errors import EngineError, OutputError
+
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise EngineError(
+            f"--figure needs matplotlib ({error}); pip install 'mixformerv2[eval]'"
+        ) from error
+    figure = Figure(figsize=(8, 1.2 + 0.4 * len(rows)), layout="constrained")
+    axes = figure.subplots()
+    names = [f"{Path(r['model']).name} {r['engine']} x{r['batch']}" for r in rows][::-1]
+    middle = [r["milliseconds"] for r in rows][::-1]
+    spread = [
+        [max(0.0, r["milliseconds"] - r["p5"]) for r in rows][::-1],
+        [max(0.0, r["p95"] - r["milliseconds"]) for r in rows][::-1],
+    ]
+    axes.barh(names, middle, xerr=spread, color="#4c78a8", ecolor="#555555", capsize=3)
+    axes.set_xlabel("milliseconds for each target: median, 5th and 95th percentile")
+    axes.spines[["top", "right"]].set_visible(False)
+    try:
+        figure.savefig(path, dpi=120)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"the figure cannot be written to {path}: {error}") from error
+
+
+def _print(figures: list[dict[str, Any]], size: str, rounds: int, in_batches: bool) -> None:
     from rich import box
     from rich.console import Console
     from rich.table import Table
 
+    what = "The network alone, for each crop" if in_batches else f"Whole updates on {size} frames"
     table = Table(
-        title=f"Whole updates on {size} frames, median of {rounds} turns",
+        title=f"{what}, median of {rounds} turns",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
@@ -138,14 +258,16 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int) -> None:
     table.padding = (0, 1, 0, 0)
     for column in ("model", "engine", "precision"):
         table.add_column(column, no_wrap=True)
-    for column in ("ms", "a second", "outside", "times first"):
+    for column in ("batch", "ms", "5 to 95 %", "a second", "outside", "times first"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in figures:
         table.add_row(
             Path(row["model"]).name,
             row["engine"],
             row["precision"],
+            str(row["batch"]),
             f"{row['milliseconds']:.1f}",
+            f"{row['p5']:.1f} to {row['p95']:.1f}",
             f"{row['updates_per_second']:.0f}",
             f"{row['outside_network_ms']:.2f} ms",
             f"{row['times_faster_than_first']:.2f} x",

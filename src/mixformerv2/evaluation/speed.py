@@ -7,12 +7,15 @@ pays for caches and threads that the one before left behind.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import platform
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +30,7 @@ __all__ = ["BundleRunner", "Clip", "EngineRunner", "Pace", "Runner", "race"]
 
 Picture = NDArray[np.uint8]
 Clock = Callable[[], float]
+K = TypeVar("K")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,10 +83,12 @@ class Pace:
     Attributes:
         updates: Milliseconds of an update, the median of each round.
         outside: Milliseconds of it outside the network.
+        every: Milliseconds of each counted update, in order.
     """
 
     updates: tuple[float, ...]
     outside: tuple[float, ...]
+    every: tuple[float, ...] = ()
 
     @property
     def milliseconds(self) -> float:
@@ -93,6 +99,10 @@ class Pace:
     def outside_milliseconds(self) -> float:
         """Of an update, outside the network."""
         return median(self.outside)
+
+    def percentile(self, percent: float) -> float:
+        """Milliseconds below which so many of the single updates stay."""
+        return float(np.percentile(self.every or self.updates, percent))
 
     @property
     def per_second(self) -> float:
@@ -105,13 +115,13 @@ class Pace:
 
 
 def race(
-    runners: Mapping[str, Runner],
+    runners: Mapping[K, Runner],
     *,
     frames: int,
     rounds: int = 8,
     block: int = 4,
     progress: Callable[[], None] | None = None,
-) -> dict[str, Pace]:
+) -> dict[K, Pace]:
     """Time all contestants in turns.
 
     Args:
@@ -121,16 +131,21 @@ def race(
         block: Counted updates of a turn.
         progress: Called after each turn.
     """
-    updates: dict[str, list[float]] = {name: [] for name in runners}
-    outside: dict[str, list[float]] = {name: [] for name in runners}
+    updates: dict[K, list[float]] = {name: [] for name in runners}
+    outside: dict[K, list[float]] = {name: [] for name in runners}
+    every: dict[K, list[float]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, runner in runners.items():
             turn = [runner.update(1 + i % (frames - 1)) for i in range(block + 1)][1:]
             updates[name].append(1000 * median(whole for whole, _ in turn))
             outside[name].append(1000 * median(whole - network for whole, network in turn))
+            every[name] += [1000 * whole for whole, _ in turn]
             if progress is not None:
                 progress()
-    return {name: Pace(tuple(updates[name]), tuple(outside[name])) for name in runners}
+    return {
+        name: Pace(tuple(updates[name]), tuple(outside[name]), tuple(every[name]))
+        for name in runners
+    }
 
 
 class EngineRunner:
@@ -195,6 +210,48 @@ class BundleRunner(EngineRunner):
         super().__init__(loaded, config, clip, clock)
 
 
+class BatchRunner:
+    """The network alone on a batch of search crops; its times are those of one crop.
+
+    Args:
+        bundle: Name or folder.
+        clip: What the crops are cut out of.
+        engine: As `load_engine` takes it.
+        batch: Crops at once.
+        threads: Of the engine.
+        clock: As in `BundleRunner`.
+    """
+
+    def __init__(
+        self,
+        bundle: str | Path,
+        clip: Clip,
+        engine: str = "auto",
+        batch: int = 1,
+        threads: int | None = None,
+        clock: Clock = time.perf_counter,
+    ) -> None:
+        from ..runtime.select import load_engine
+        from ..tracking.crop import Crop
+
+        self._engine, config = load_engine(bundle, engine, threads)
+        self.info = self._engine.info
+        self._batch, self._clock = batch, clock
+        at, box = config.tracker, Box(*clip.boxes[0])
+        frame = clip.frames[0]
+        template = Crop.around(box, at.template_factor, at.template_size).take(frame)
+        search = Crop.around(box, at.search_factor, at.search_size).take(frame)
+        self._search = np.stack([search] * batch)
+        self._memory = self._engine.encode_templates(np.stack([np.stack([template] * 2)] * batch))
+
+    def update(self, frame: int) -> tuple[float, float]:
+        """Seconds for each crop of the batch, twice: all of it is network."""
+        start = self._clock()
+        self._engine.step(self._search, self._memory)
+        seconds = (self._clock() - start) / self._batch
+        return seconds, seconds
+
+
 class _Timed:
     """An engine that adds up the time spent in it."""
 
@@ -214,3 +271,34 @@ class _Timed:
         out = self._engine.step(search, memory)
         self.seconds += self._clock() - start
         return out
+
+
+def decoding(path: str | Path, clock: Clock = time.perf_counter) -> float:
+    """Milliseconds to read one frame of a video, the mean over all of them."""
+    from ..video.source import open_source
+
+    start = clock()
+    with open_source(path) as source:
+        count = sum(1 for _ in source)
+    return 1000 * (clock() - start) / max(1, count)
+
+
+def machine() -> dict[str, Any]:
+    """What figures depend on: processor, system, versions, and how busy it is."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    packages = {}
+    for name in ("mixformerv2", "numpy", "opencv-python-headless", "onnxruntime", "openvino"):
+        with contextlib.suppress(PackageNotFoundError):
+            packages[name] = version(name)
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "system": platform.platform(),
+        "python": platform.python_version(),
+        "packages": packages,
+    }

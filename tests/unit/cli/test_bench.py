@@ -34,3 +34,47 @@ def test_times_each_engine_in_turns(
 def test_sizes_that_cannot_be_are_refused(size: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["bench", "--size", size]) == 2
     assert "--size is" in capsys.readouterr().err
+
+
+def test_two_engines_in_turns_with_a_plot(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["bench", str(small_bundle), "--rounds", "2", "--size", "320x240", "--threads", "1"]
+    plot, file = tmp_path / "speed.png", tmp_path / "speed.json"
+    more = ["--engine", "torch", "--against", "onnx", "--figure", str(plot), "--json", str(file)]
+    assert main([*words, *more]) == 0
+    said = capsys.readouterr().out
+    assert "torch is" in said
+    assert "times as fast as onnx" in said
+    assert "decoding a frame" in said
+    assert plot.read_bytes().startswith(b"\x89PNG")
+    figures = json.loads(file.read_text())
+    assert figures["machine"]["packages"]["onnxruntime"]
+    assert figures["decoding_ms"] > 0
+    for run in figures["runs"]:
+        assert run["p5"] <= run["milliseconds"] <= run["p95"]
+
+
+def test_batches_time_the_network_alone(small_bundle: Path, tmp_path: Path) -> None:
+    words = ["bench", str(small_bundle), "--rounds", "1", "--cpu-time", "--engine", "onnx"]
+    file = tmp_path / "speed.json"
+    assert main([*words, "--batch", "4,1", "--json", str(file)]) == 0
+    runs = json.loads(file.read_text())["runs"]
+    assert [run["batch"] for run in runs] == [1, 4]
+    assert all(run["outside_network_ms"] == 0 and run["threads"] == 1 for run in runs)
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (["--batch", "0"], "--batch is whole numbers"),
+        (["--batch", "1,x"], "--batch is whole numbers"),
+        (["--against", "auto"], "two different engines"),
+        (["--engine", "onnx", "--engine", "torch", "--against", "openvino"], "two different"),
+    ],
+)
+def test_what_cannot_be_raced_is_refused(
+    words: list[str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["bench", *words]) == 2
+    assert why in capsys.readouterr().err
