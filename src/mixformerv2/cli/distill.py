@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -44,7 +45,8 @@ def run(
     from ..distillation.plan import check_plan, read_plan
 
     read = read_plan(plan, overrides or [], preset=preset, out=out)
-    console = Console(stderr=not dry_run)
+    # Under torchrun the first process speaks for all.
+    console = Console(stderr=not dry_run, quiet=os.environ.get("RANK", "0") != "0")
     console.print(_table(read))
     if dry_run:
         missing = check_plan(read)

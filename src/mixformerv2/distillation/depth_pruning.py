@@ -18,6 +18,7 @@ from ..models.network import Network
 from ..training.config import TrainConfig
 from ..training.learner import Learner
 from ..training.outcome import Outcome, read_outcome, remove_layers
+from ..training.transfer import is_backbone
 from .config import DEFAULT_DROPS, Pairs, kept_layers, matched_layers
 from .distill import DistillStage
 
@@ -178,7 +179,7 @@ class DepthPruningStage(DistillStage):
     def start(self, learner: nn.Module, source: str | Path | None) -> None:
         """All layers of the teacher, those that stay, or the first ones; or of `source`."""
         method = self.config.prune.method
-        if source is None or method == "fade":
+        if source is None or method == "fade" or is_backbone(source):
             super().start(learner, source)
             return
         self._start_shorter(learner, read_outcome(source))

@@ -109,11 +109,25 @@ class DistillStage(BoxStage):
                 "loss.logits to 0 or choose another model.box_head"
             )
 
+    def check_start(self, teacher: ModelConfig) -> None:
+        """Refuse to begin with the weights of a teacher of which none would fit.
+
+        Raises:
+            ConfigError: its width is another.
+        """
+        width = self.config.network.width
+        if teacher.width != width:
+            raise ConfigError(
+                f"a student of width {width} cannot start from its teacher's weights of width "
+                f"{teacher.width}; give it others as init, or set distill.start to random"
+            )
+
     def start(self, learner: nn.Module, source: str | Path | None) -> None:
         """Weights of `source`, else what fits of the teacher's."""
         if source is not None:
             super().start(learner, source)
         elif self.config.distill.start == "teacher":
+            self.check_start(self.teacher.network)
             self.start_from_teacher(learner)
 
     def start_from_teacher(self, learner: nn.Module) -> None:

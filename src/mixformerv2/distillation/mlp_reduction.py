@@ -53,6 +53,9 @@ class MlpReductionStage(DistillStage):
                 )
         super().check_fit(student, teacher)
 
+    def check_start(self, teacher: ModelConfig) -> None:
+        """A wider teacher is cut to size."""
+
     def start_from_teacher(self, learner: nn.Module) -> None:
         """Cut the teacher's weights to the student's shapes."""
         state = cut_state(

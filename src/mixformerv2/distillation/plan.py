@@ -269,6 +269,7 @@ def check_plan(plan: Plan) -> list[str]:
         ConfigError: a teacher and a student that do not fit.
     """
     from ..training.stage import make_stage
+    from ..training.transfer import is_backbone
     from .distill import DistillStage
 
     missing = []
@@ -280,8 +281,10 @@ def check_plan(plan: Plan) -> list[str]:
             if isinstance(stage, DistillStage):
                 network = outcomes.get(teacher) or _network_of(teacher)
                 stage.match(network)
+                if planned.config.init is None and planned.config.distill.start == "teacher":
+                    stage.check_start(network)
             init = planned.config.init
-            if init is not None and init not in outcomes:
+            if init is not None and init not in outcomes and not is_backbone(init):
                 _network_of(init)
         except ConfigError as error:
             raise ConfigError(f"stage {planned.name}: {error}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -120,6 +121,8 @@ def run_plan(
         _remember(stage)
         if status(stage) != "done":
             return None
+    if int(os.environ.get("RANK", "0")):
+        return plan.out / "report.html"  # the first process writes it
     return write_report(plan)
 
 
@@ -136,7 +139,8 @@ def _settings(stage: PlannedStage) -> dict[str, object]:
 
 def _remember(stage: PlannedStage) -> None:
     text = json.dumps(_settings(stage), indent=1, default=str)
-    (stage.folder / "stage.json").write_text(text + "\n", encoding="utf-8")
+    if int(os.environ.get("RANK", "0")) == 0:
+        (stage.folder / "stage.json").write_text(text + "\n", encoding="utf-8")
 
 
 def _refuse_other_settings(stage: PlannedStage) -> None:

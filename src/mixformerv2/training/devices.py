@@ -6,7 +6,7 @@ import os
 from datetime import timedelta
 
 from lightning.fabric import Fabric
-from lightning.fabric.strategies import DDPStrategy
+from lightning.fabric.strategies.ddp import DDPStrategy
 
 from ..errors import ConfigError
 from .config import TrainConfig

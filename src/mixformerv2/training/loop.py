@@ -99,8 +99,8 @@ class Run:
         torch.manual_seed(config.seed)
         learner = self.stage.build()
         state = load_checkpoint(folder)
-        # A stage may need its teacher for the very shape of the learner, so `start` always runs.
-        self.stage.start(learner, None if state is not None else init or config.init)
+        if state is None:
+            self.stage.start(learner, init or config.init)
         self.stage.freeze(learner)
         if config.optim.channels_last:
             learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

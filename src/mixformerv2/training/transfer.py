@@ -13,9 +13,11 @@ from .checkpoint import load_checkpoint
 from .learner import Learner
 from .outcome import Outcome, read_outcome
 
-__all__ = ["resample_bins", "start_from"]
+__all__ = ["is_backbone", "resample_bins", "start_from"]
 
 _logger = logging.getLogger(__name__)
+_LATER = ("dense.", "net.score_head.")
+"""Heads that a stage may add to weights that lack them."""
 
 
 def resample_bins(rows: Tensor, bins: int) -> Tensor:
@@ -54,7 +56,8 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
         WeightsError: weights of another network.
         ConfigError: layers that are not there.
     """
-    if isinstance(learner, Learner) and _start_backbone(learner, Path(source), layers):
+    if isinstance(learner, Learner) and is_backbone(source):
+        _start_backbone(learner, Path(source), layers)
         return
     outcome = read_outcome(source)
     if (
@@ -74,13 +77,15 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
         missing, unexpected = learner.load_state_dict(wanted, strict=False)
     except RuntimeError as error:  # shapes that differ
         raise WeightsError(f"{source} holds weights of another network: {error}") from error
-    if unexpected or any(not name.startswith("dense.") for name in missing):
+    if unexpected or any(not name.startswith(_LATER) for name in missing):
         raise WeightsError(
             f"{source} holds weights of another network: missing {missing[:3]}, "
             f"unexpected {unexpected[:3]}"
         )
-    if missing:
-        _logger.warning("%s has no dense head; it starts from random weights", source)
+    for head in sorted(
+        {prefix for prefix in _LATER for name in missing if name.startswith(prefix)}
+    ):
+        _logger.warning("%s has no %s*; they start from random weights", source, head)
 
 
 def _take_backbone(learner: Learner, outcome: Outcome) -> None:
@@ -103,20 +108,23 @@ def _shape(state: dict[str, Tensor], name: str) -> torch.Size | None:
     return state[name].shape if name in state else None
 
 
-def _start_backbone(learner: Learner, source: Path, layers: str) -> bool:
-    """Whether the source was a pre-trained backbone; it is in the learner then."""
+def is_backbone(source: str | Path) -> bool:
+    """Whether a source is a pre-trained backbone alone: a MAE checkpoint, or a run of stage mae."""
+    path = Path(source)
+    if path.is_file():
+        return True
+    state = load_checkpoint(path, lazy=True)
+    return state is not None and state.get("stage") == "mae"
+
+
+def _start_backbone(learner: Learner, source: Path, layers: str) -> None:
+    """Layers of a pre-trained backbone."""
     from ..weights.mae import init_backbone, read_mae
 
-    if source.is_file():
-        weights = read_mae(source)
-    else:
-        state = load_checkpoint(source)
-        if state is None or state.get("stage") != "mae":
-            return False
-        weights = read_mae(state["average"])
+    state = None if source.is_file() else load_checkpoint(source)
+    weights = read_mae(source if state is None else state["average"])
     report = init_backbone(learner.net, weights, layers, source=str(source))
     _logger.info("%s: the backbone starts from layers %s", source, report.layers)
-    return True
 
 
 def _fit_bins(state: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:

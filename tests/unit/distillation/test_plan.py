@@ -130,6 +130,14 @@ def test_a_student_that_does_not_fit_is_said_before_the_first_stage(
     assert not (tmp_path / "teacher").exists()
 
 
+def test_a_teacher_of_another_width_is_no_start(path: Path, tmp_path: Path) -> None:
+    plan = read_plan(path, ["teacher.model.width=128"], out=tmp_path)
+    with pytest.raises(ConfigError, match=r"stage sparse: .*width 64 cannot start.*width 128"):
+        check_plan(plan)
+    change = ["teacher.model.width=128", "sparse.distill.start=random"]
+    assert check_plan(read_plan(path, change, out=tmp_path)) == []
+
+
 def test_what_is_not_there_yet_is_named(path: Path, tmp_path: Path) -> None:
     plan = read_plan(path, ["sparse.distill.teacher=weights/none"], out=tmp_path)
     assert ["weights/none is neither a run nor a bundle" in one for one in check_plan(plan)] == [

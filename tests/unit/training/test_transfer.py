@@ -47,3 +47,23 @@ def test_another_width_is_refused(tmp_path: Path) -> None:
     _save(Learner(ModelConfig(**SMALL)), tmp_path)
     with pytest.raises(WeightsError, match="another network"):
         start_from(Learner(ModelConfig(**{**SMALL, "width": 128})), tmp_path)
+
+
+def test_a_score_head_may_be_added(tmp_path: Path) -> None:
+    _save(Learner(ModelConfig(**SMALL, score_head=False)), tmp_path)
+    learner = Learner(ModelConfig(**SMALL))
+    before = learner.net.score_head.fc1.weight.clone()  # type: ignore[union-attr]
+    start_from(learner, tmp_path)
+    assert torch.equal(learner.net.score_head.fc1.weight, before)  # type: ignore[union-attr]
+
+
+def test_the_other_family_gives_its_backbone(tmp_path: Path) -> None:
+    corner = Learner(ModelConfig(**SMALL, box_head="corner", head_channels=16))
+    _save(corner, tmp_path)
+    learner = Learner(ModelConfig(**SMALL))
+    start_from(learner, tmp_path)
+    name = "layers.1.attn.qkv.weight"
+    ours, theirs = learner.net.backbone.state_dict(), corner.net.backbone.state_dict()
+    assert torch.equal(ours[name], theirs[name])
+    with pytest.raises(WeightsError, match="another backbone"):
+        start_from(Learner(ModelConfig(**{**SMALL, "width": 128})), tmp_path)
