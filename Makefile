@@ -124,7 +124,24 @@ lint-deploy: $(VENV)-deploy/.made ## container recipes, SLURM scripts and Kubern
 	for script in deploy/slurm/*.sbatch; do bash -n $$script || exit 1; done
 	$(VENV)-deploy/bin/kubernetes-validate --strict deploy/kubernetes/*.yaml
 
-.PHONY: test-cluster sbom audit lint-deploy
+$(VENV)-fuzz/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-fuzz
+	$(VENV)-fuzz/bin/python -m pip --disable-pip-version-check install --quiet --editable . atheris pyyaml
+	@touch $@
+
+FUZZ = config settings manifest rows journal boxes state video
+SECONDS ?= 60
+
+fuzz: $(VENV)-fuzz/.made ## damaged files for all that reads files, led by coverage: make fuzz SECONDS=600
+	for target in $(FUZZ); do \
+		$(VENV)-fuzz/bin/python scripts/fuzz.py $$target --seconds $(SECONDS) --corpus out/fuzz/$$target || exit 1; done
+
+.PHONY: test-cluster sbom audit lint-deploy fuzz
+
+test-cpp: $(VENV)/.dev ## build the C++ example and compare its boxes with Python's; needs libopencv-dev
+	@mkdir -p build
+	examples/cpp/build.sh $(BIN)/python build/track
+	MIXFORMERV2_CPP=$(abspath build/track) $(BIN)/python -m pytest tests/cpp $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)
