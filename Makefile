@@ -116,8 +116,11 @@ sbom: $(VENV)-runtime/.made $(VENV)-deploy/.made ## out/sbom.cdx.json and out/li
 	$(VENV)-deploy/bin/pip-licenses --python $(VENV)-runtime/bin/python --format markdown --with-urls \
 		--output-file out/licences.md
 
+# Strict: where the advisories cannot be reached, nothing was audited, and that is a failure.
 audit: $(VENV)-runtime/.made $(VENV)-deploy/.made ## known holes in what the runtime installs
-	$(VENV)-deploy/bin/pip-audit --path "$$($(VENV)-runtime/bin/python -c 'import site; print(site.getsitepackages()[0])')" --skip-editable
+	@mkdir -p out
+	$(VENV)-runtime/bin/python -m pip freeze --exclude mixformerv2 > out/requirements.txt
+	$(VENV)-deploy/bin/pip-audit --strict --disable-pip --no-deps --requirement out/requirements.txt
 
 lint-deploy: $(VENV)-deploy/.made ## container recipes, SLURM scripts and Kubernetes files
 	$(VENV)-deploy/bin/hadolint --config deploy/hadolint.yaml deploy/Containerfile deploy/Containerfile.cuda
