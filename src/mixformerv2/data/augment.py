@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import Any, cast
 
@@ -11,11 +11,80 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Look", "blur", "motion_kernel", "recolour", "shade"]
+from ..errors import ConfigError
+
+__all__ = [
+    "PLAIN",
+    "AugmentConfig",
+    "Look",
+    "blur",
+    "cut_out",
+    "motion_kernel",
+    "recolour",
+    "shade",
+]
 
 Image = NDArray[np.uint8]
 LUMA = np.array([0.114, 0.587, 0.299], np.float32)  # BGR
 RAMP = np.arange(256, dtype=np.float32) / 255.0
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentConfig:
+    """How strong each augmentation is: 1 as the shipped models were trained, 0 is off, up to 10.
+
+    Those that happen in some samples happen so many times as often, the others go so many times as
+    far. Grey is a share of its own, `data.grey`.
+
+    Attributes:
+        centre: Way of the target from the middle of the search crop.
+        scale: Change of its size.
+        flip: Mirrored, half of the samples at 1.
+        rotation: Turned in the picture's plane.
+        shape: Stretched, sheared, tilted in perspective.
+        bend: Bent smoothly.
+        change: Turned about its own axis, with parts never seen; another part of clothing.
+        light: Gain, offset, gamma and tint.
+        colour: Saturation.
+        shade: A soft shadow or light over a part.
+        blur: Motion blur of the view or of the target, and defocus.
+        detail: Resolution lost.
+        noise: Grain of each pixel.
+        jpeg: Compression.
+        look_alikes: Other objects beside the target, some of its very shape.
+        occluders: Something in front.
+        camouflage: The target's colour moved towards the ground's.
+        cut_out: Rectangles of noise over a part of the target.
+    """
+
+    centre: float = 1.0
+    scale: float = 1.0
+    flip: float = 1.0
+    rotation: float = 1.0
+    shape: float = 1.0
+    bend: float = 1.0
+    change: float = 1.0
+    light: float = 1.0
+    colour: float = 1.0
+    shade: float = 1.0
+    blur: float = 1.0
+    detail: float = 1.0
+    noise: float = 1.0
+    jpeg: float = 1.0
+    look_alikes: float = 1.0
+    occluders: float = 1.0
+    camouflage: float = 1.0
+    cut_out: float = 0.0
+
+    def __post_init__(self) -> None:
+        for one in fields(self):
+            if not 0 <= getattr(self, one.name) <= 10:
+                raise ConfigError(
+                    f"augment.{one.name} is a strength in 0..10, got {getattr(self, one.name)}"
+                )
+
+
+PLAIN = AugmentConfig()
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +103,10 @@ class Look:
     quality: int = 0  # JPEG, 0 for none
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, grey: float, hardness: float = 1.0) -> Look:
+    def draw(
+        cls, rng: np.random.Generator, grey: float, hardness: float = 1.0,
+        augment: AugmentConfig = PLAIN,
+    ) -> Look:  # fmt: skip
         """The look of a whole video: camera, resolution and colour are the same in all views."""
         u = rng.random(8)
         look = cls(grey=bool(u[0] < grey))
@@ -42,25 +114,27 @@ class Look:
         if u[1] < 0.45:
             look = replace(
                 look,
-                gain=float(rng.uniform(0.7, 1.3)),
-                offset=float(rng.uniform(-0.08, 0.08)),
-                gamma=math.exp(float(rng.normal(0.0, 0.18))),
-                saturation=float(rng.uniform(0.3, 1.3)),
+                gain=_further(float(rng.uniform(0.7, 1.3)), augment.light),
+                offset=augment.light * float(rng.uniform(-0.08, 0.08)),
+                gamma=math.exp(augment.light * float(rng.normal(0.0, 0.18))),
+                saturation=_further(float(rng.uniform(0.3, 1.3)), augment.colour),
             )
         return replace(
             look,
-            detail=float(rng.uniform(0.25, 0.9)) if u[2] < 0.22 else 1.0,
-            softness=float(rng.uniform(0.4, 1.2)) if u[3] < 0.08 else 0.0,
-            noise=float(rng.uniform(2.0, 12.0)) if u[4] < 0.12 else 0.0,
-            quality=int(rng.integers(20, 80)) if u[5] < 0.2 else 0,
+            detail=float(rng.uniform(0.25, 0.9)) if u[2] < 0.22 * augment.detail else 1.0,
+            softness=float(rng.uniform(0.4, 1.2)) if u[3] < 0.08 * augment.blur else 0.0,
+            noise=float(rng.uniform(2.0, 12.0)) if u[4] < 0.12 * augment.noise else 0.0,
+            quality=int(rng.integers(20, 80)) if u[5] < 0.2 * augment.jpeg else 0,
         )
 
-    def vary(self, rng: np.random.Generator, strength: float) -> Look:
+    def vary(
+        self, rng: np.random.Generator, strength: float, augment: AugmentConfig = PLAIN
+    ) -> Look:
         """The same camera a while later: light, focus and compression may have changed."""
         u = rng.random(5)
         look = self
         if u[0] < 0.6:
-            n = rng.standard_normal(6) * strength
+            n = rng.standard_normal(6) * strength * augment.light
             look = replace(
                 look,
                 gain=look.gain * math.exp(0.2 * float(n[0])),
@@ -68,9 +142,9 @@ class Look:
                 gamma=look.gamma * math.exp(0.15 * float(n[2])),
                 tint=(_near_one(n[3]), _near_one(n[4]), _near_one(n[5])),
             )
-        if u[1] < 0.1:
+        if u[1] < 0.1 * augment.blur:
             look = replace(look, softness=look.softness + float(rng.uniform(0.3, 1.6)))
-        if u[2] < 0.08:
+        if u[2] < 0.08 * augment.detail:
             look = replace(look, detail=look.detail * float(rng.uniform(0.4, 0.9)))
         return look
 
@@ -102,6 +176,11 @@ class Look:
         tint = np.array((1.0, 1.0, 1.0) if self.grey else self.tint, np.float32)
         table = ((curve - 0.5) * self.gain + 0.5)[:, None] * tint + self.offset
         return np.asarray(table.clip(0.0, 1.0) * 255.0 + 0.5, np.uint8)[None]
+
+
+def _further(value: float, strength: float) -> float:
+    """A factor, so many times as far from 1; never below 0."""
+    return value if strength == 1.0 else max(1.0 + strength * (value - 1.0), 0.0)
 
 
 def _near_one(normal: float) -> float:
@@ -171,3 +250,14 @@ def recolour(rng: np.random.Generator, bgra: Image) -> Image:
     table = (255.0 * ramp[:, None] * gain + offset).clip(0, 255).astype(np.uint8)[None]
     out[..., :3] = cv2.LUT(np.ascontiguousarray(bgra[..., order]), table)
     return out
+
+
+def cut_out(rng: np.random.Generator, image: Image, box: NDArray[np.float64]) -> None:
+    """Put a rectangle of noise over a quarter or so of a box x1, y1, x2, y2, in place."""
+    span = box[2:] - box[:2]
+    part = span * rng.uniform(0.3, 0.65, 2)
+    corner = box[:2] + (span - part) * rng.uniform(0.0, 1.0, 2)
+    ends = np.concatenate([corner, corner + part]).round().astype(int)
+    x1, y1, x2, y2 = ends.clip(0, image.shape[0])
+    if x2 > x1 and y2 > y1:
+        image[y1:y2, x1:x2] = rng.integers(0, 256, (y2 - y1, x2 - x1, 3), dtype=np.uint8)

@@ -164,18 +164,25 @@ def composite(bank: Bank, recipe: Recipe, rng: np.random.Generator, absent: bool
     layout = recipe.layouts(rng)
     actor = draw_cutout(bank, rng)
     strength = float(rng.uniform(0.1, 1.0)) * recipe.hardness
-    first = Pose.draw(rng, 0.7)
-    now = first.vary(rng, strength)
-    lately = now.vary(rng, 0.4 * strength) if rng.random() < 0.7 else first.vary(rng, strength)
+    augment = recipe.augment
+    first = Pose.draw(rng, 0.7, augment=augment)
+    now = first.vary(rng, strength, augment=augment)
+    soon = rng.random() < 0.7
+    before_pose, change = (now, 0.4 * strength) if soon else (first, strength)
+    lately = before_pose.vary(rng, change, augment=augment)
     stage = Stage.draw(bank, rng)
     other_stage = Stage.draw(bank, rng) if recipe.chance(rng, 0.3) else stage
     start = stage.spot(rng)
     end = other_stage.near(rng, start, 2.5) if other_stage is stage else other_stage.spot(rng)
-    if recipe.chance(rng, 0.2):
+    if recipe.chance(rng, 0.2 * augment.camouflage):
         actor = camouflage(actor, stage.picture, float(rng.uniform(0.4, 1.0)))
-    later = changed(bank, rng, actor, strength)
+    later = changed(bank, rng, actor, strength * augment.change)
     before = later if rng.random() < 0.7 else actor
-    crowd = int(rng.choice(4, p=[0.1, 0.4, 0.3, 0.2])) if recipe.chance(rng, 0.72) else 0
+    crowd = (
+        int(rng.choice(4, p=[0.1, 0.4, 0.3, 0.2]))
+        if recipe.chance(rng, 0.72 * augment.look_alikes)
+        else 0
+    )
 
     scene = _Scene(bank, rng, recipe)
     template = scene.view(actor, stage, start, first, layout.template())[0]
@@ -214,13 +221,13 @@ class _Scene:
         if subject is not None:
             layer, landed = draw_layer(subject, rng, pose, size, centre, side)
             box = bounds(landed)
-            if recipe.chance(rng, 0.15):
+            if recipe.chance(rng, 0.15 * recipe.augment.blur):
                 layer = _blurred(rng, layer, size)
         if crowd:
             add_look_alikes(self.bank, rng, canvas, box, alike, crowd)
         if layer is not None:
             paste(canvas, layer)
-        if subject is not None and recipe.chance(rng, occluded):
+        if subject is not None and recipe.chance(rng, occluded * recipe.augment.occluders):
             add_occluder(self.bank, rng, canvas, box)
         _black_outside(canvas, window)
         return canvas, box, window

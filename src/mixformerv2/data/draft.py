@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from .augment import PLAIN, AugmentConfig
+
 __all__ = ["Draft", "Layout", "Layouts", "Recipe", "visible_share"]
 
 Image = NDArray[np.uint8]
@@ -68,7 +70,7 @@ class Recipe:
     """What a maker is asked for: the crops' sizes, and how hard the sample may be.
 
     `hardness` scales change of pose and looks, and how often something is in the way: 1 is the
-    full range, less helps a network that has learnt nothing yet.
+    full range, less helps a network that has learnt nothing yet. `augment` scales each by itself.
     """
 
     template_size: int
@@ -76,16 +78,17 @@ class Recipe:
     template_factor: float
     search_factor: float
     hardness: float = 1.0
+    augment: AugmentConfig = PLAIN
 
     def layouts(self, rng: np.random.Generator) -> Layouts:
         """Put the target into the search crop: mostly near the middle at the size it had last."""
         spread = 0.25 if rng.random() < 0.8 else 0.5
-        change = min(max(float(rng.normal(0.0, spread)), -0.9), 0.9)
+        change = min(max(self.augment.scale * float(rng.normal(0.0, spread)), -0.9), 0.9)
         size = self.search_size / self.search_factor * math.exp(change)
         if rng.random() < 0.6:
-            offset = rng.laplace(0.0, 0.09, 2)
+            offset = self.augment.centre * rng.laplace(0.0, 0.09, 2)
         else:
-            offset = rng.uniform(-0.40, 0.40, 2)
+            offset = self.augment.centre * rng.uniform(-0.40, 0.40, 2)
         dx, dy = (min(max(float(v), -0.47), 0.47) for v in offset)
         centre = (self.search_size * (0.5 + dx), self.search_size * (0.5 + dy))
         search = Layout(size, centre, self.search_size)

@@ -103,9 +103,10 @@ def _draft(
     """Three views of the shots; with a stranger, the search shows that instead."""
     layout = recipe.layouts(rng)
     strength *= recipe.hardness
-    first = Pose.draw(rng, 0.6 * strength, TILT)
-    now = first.vary(rng, strength, TILT)
-    lately = now.vary(rng, 0.3 * strength, TILT)
+    augment = recipe.augment
+    first = Pose.draw(rng, 0.6 * strength, TILT, augment)
+    now = first.vary(rng, strength, TILT, augment)
+    lately = now.vary(rng, 0.3 * strength, TILT, augment)
     if rng.random() < upright:
         first, now, lately = first.upright(), now.upright(), lately.upright()
     # A turned frame never has black around it; an upright one does, as a tracker sees it.
@@ -120,10 +121,10 @@ def _draft(
     online = shots[1].view(rng, lately, layout.online(rng), around[0])
     shot = shots[2] if stranger is None else stranger
     search = shot.view(rng, now, layout.search, around[1])
-    crowd = int(rng.integers(1, 3)) if recipe.chance(rng, 0.25) else 0
+    crowd = int(rng.integers(1, 3)) if recipe.chance(rng, 0.25 * augment.look_alikes) else 0
     if crowd:
         add_look_alikes(bank, rng, search.image, search.box, None, crowd)
-    if recipe.chance(rng, 0.12):
+    if recipe.chance(rng, 0.12 * augment.occluders):
         add_occluder(bank, rng, search.image, search.box)
     search.surround()
     return Draft(

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
-from .augment import Look, blur, shade
+from .augment import AugmentConfig, Look, blur, cut_out, shade
 from .bank import VALIDATION_VIDEOS, Bank
 from .compose import composite
 from .draft import Draft, Recipe
@@ -46,6 +46,7 @@ class SyntheticConfig:
         min_visible: Least share of the box inside crop and frame.
         ramp: Over how many samples from the first on they grow from easy to hard; 0 for hard ones
             at once.
+        augment: How strong each augmentation is.
         labelled: Weight of samples from the labelled data sets; counts only where there are some.
         sets: Labelled data sets, such as `[{name: got10k, root: GOT-10k, ratio: 1}]`.
         sampling: How their frames are picked.
@@ -68,6 +69,7 @@ class SyntheticConfig:
     grey: float = 0.15
     min_visible: float = 0.35
     ramp: int = 0
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
     labelled: float = 1.0
     sets: tuple[SetConfig, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
@@ -116,6 +118,7 @@ class SyntheticConfig:
             self.template_factor,
             self.search_factor,
             hardness,
+            self.augment,
         )
 
 
@@ -212,16 +215,20 @@ class SampleGenerator:
         return maker(self.bank, recipe, rng, absent)
 
     def _finish(self, rng: np.random.Generator, draft: Draft, recipe: Recipe) -> Sample:
-        look = Look.draw(rng, self.config.grey, recipe.hardness)
+        augment = recipe.augment
+        look = Look.draw(rng, self.config.grey, recipe.hardness, augment)
         strength = float(rng.uniform(0.0, 1.2)) * recipe.hardness
-        template = look.vary(rng, 0.5 * strength).apply(rng, draft.template)
-        online = look.vary(rng, 0.7 * strength).apply(rng, draft.online)
+        template = look.vary(rng, 0.5 * strength, augment).apply(rng, draft.template)
+        online = look.vary(rng, 0.7 * strength, augment).apply(rng, draft.online)
         search = draft.search
-        if recipe.chance(rng, 0.12):
+        if augment.cut_out and draft.present and recipe.chance(rng, 0.3 * augment.cut_out):
+            x1, y1, x2, y2 = draft.window
+            cut_out(rng, search, np.clip(draft.box, (x1, y1) * 2, (x2, y2) * 2))
+        if recipe.chance(rng, 0.12 * augment.shade):
             search = shade(rng, search)
-        if recipe.chance(rng, 0.12):
+        if recipe.chance(rng, 0.12 * augment.blur):
             search = blur(rng, search, max(4, self.config.search_size // 14))
-        search = look.vary(rng, strength).apply(rng, search)
+        search = look.vary(rng, strength, augment).apply(rng, search)
         if rng.random() < 0.1:
             online = template.copy()
         side = self.config.search_size

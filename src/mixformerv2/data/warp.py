@@ -16,6 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .augment import PLAIN, AugmentConfig
+
 __all__ = [
     "Field", "Matrix", "Points", "Pose", "bend_field", "bounds", "box_outline", "mask_outline",
     "moved", "place", "render",
@@ -40,24 +42,34 @@ class Pose:
     bend: float = 0.0  # amplitude of the smooth deformation
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, strength: float, tilt: float = 0.25) -> Pose:
+    def draw(
+        cls, rng: np.random.Generator, strength: float, tilt: float = 0.25,
+        augment: AugmentConfig = PLAIN,
+    ) -> Pose:  # fmt: skip
         """A random pose; strength 0 is upright, 1 is wild; `tilt` bounds the perspective."""
-        return cls(flip=bool(rng.random() < 0.5)).vary(rng, strength, tilt)
+        flip = bool(rng.random() < 0.5 * augment.flip)
+        return cls(flip=flip).vary(rng, strength, tilt, augment)
 
-    def vary(self, rng: np.random.Generator, strength: float, tilt: float = 0.25) -> Pose:
+    def vary(
+        self, rng: np.random.Generator, strength: float, tilt: float = 0.25,
+        augment: AugmentConfig = PLAIN,
+    ) -> Pose:  # fmt: skip
         """The same target a while later: all but the flip may have changed."""
         a, b, c, d, e = rng.standard_normal(5) * strength
-        wide = 3.0 if rng.random() < 0.12 else 1.0
+        wide = (3.0 if rng.random() < 0.12 else 1.0) * augment.rotation
+        b, c, d, e = (augment.shape * float(value) for value in (b, c, d, e))
         return Pose(
             angle=self.angle + wide * 0.22 * float(a),
-            aspect=_within(self.aspect + 0.2 * float(b), 0.8),
-            shear=_within(self.shear + 0.12 * float(c), 0.4),
+            aspect=_within(self.aspect + 0.2 * b, 0.8),
+            shear=_within(self.shear + 0.12 * c, 0.4),
             tilt=(
-                _within(self.tilt[0] + 0.7 * tilt * float(d), tilt),
-                _within(self.tilt[1] + 0.7 * tilt * float(e), tilt),
+                _within(self.tilt[0] + 0.7 * tilt * d, tilt),
+                _within(self.tilt[1] + 0.7 * tilt * e, tilt),
             ),
             flip=self.flip,
-            bend=float(rng.uniform(0.0, 0.10)) * strength if rng.random() < 0.6 else 0.0,
+            bend=augment.bend * float(rng.uniform(0.0, 0.10)) * strength
+            if rng.random() < 0.6
+            else 0.0,
         )
 
     def upright(self) -> Pose:

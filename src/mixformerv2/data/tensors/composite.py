@@ -121,14 +121,14 @@ class _Scene:
         chance, device = self.chance, self.bank.device
         canvas, frame = stages.show(spot, layout)
         size, centre = on(device, layout.size), on(device, layout.centre)
-        blurred = chance.hard(BLURRED)
+        blurred = chance.hard(BLURRED * chance.augment.blur)
         layer, box = subjects.layer(chance, poses, size, centre, layout.side, blurred)
         if crowd is not None:
             canvas = add_look_alikes(
                 self.bank, canvas, layout.size, layout.centre, crowd, chance, alike
             )
         canvas = paste(canvas, layer * on(device, shown).view(-1, 1, 1, 1))
-        rows = np.flatnonzero(chance.hard(occluded) & shown)
+        rows = np.flatnonzero(chance.hard(occluded * chance.augment.occluders) & shown)
         if len(rows):
             index = on(device, rows)
             hidden = add_occluders(self.bank, canvas[index], box[index], chance.of(rows))
@@ -156,13 +156,13 @@ def composites(bank: TensorBank, config: SyntheticConfig, chance: Chance, absent
     start = stages.spot(chance)
     later_stages = stages.where(moved, _Stages.draw(bank, chance))
     end = np.where(moved[:, None], later_stages.spot(chance), stages.near(chance, start, 2.5))
-    hidden = np.where(chance.hard(0.2), chance.uniform(0.4, 1.0), 0.0)
+    hidden = np.where(chance.hard(0.2 * chance.augment.camouflage), chance.uniform(0.4, 1.0), 0.0)
     ground = bank.means[on(bank.device, stages.picture)]
     actors = actors.blended(ground, hidden)
-    later = actors.changed(bank, chance, strength)
+    later = actors.changed(bank, chance, strength * chance.augment.change)
     before = actors.where(chance.coin(0.7), later)
     many = chance.rng.choice(4, size=count, p=[0.1, 0.4, 0.3, 0.2])
-    crowd = np.where(chance.hard(0.72), many, 0)
+    crowd = np.where(chance.hard(0.72 * chance.augment.look_alikes), many, 0)
 
     scene = _Scene(bank, chance)
     every = np.ones(count, bool)

@@ -89,13 +89,13 @@ class TensorGenerator:
         made: list[Drafts] = []
         pasted = int((kinds == 0).sum())
         if pasted:
-            some = Chance(rng, hardness[:pasted])
+            some = Chance(rng, hardness[:pasted], self.config.augment)
             made.append(composites(self.bank, self.config, some, absent[:pasted]))
         if pasted < size:
-            some = Chance(rng, hardness[pasted:])
+            some = Chance(rng, hardness[pasted:], self.config.augment)
             made.append(real_views(self.bank, self.config, some, absent[pasted:], kinds[pasted:]))
         drafts = Drafts(*(torch.cat(parts) for parts in zip(*map(_parts, made), strict=True)))
-        done = finish(drafts, self.config, Chance(rng, hardness), noise)
+        done = finish(drafts, self.config, Chance(rng, hardness, self.config.augment), noise)
         order = torch.from_numpy(rng.permutation(size)).to(self.bank.device)
         return {name: values[order] for name, values in done.items()}
 

@@ -206,6 +206,7 @@ def paste(canvas: Tensor, layer: Tensor, rows: Rows | None = None) -> Tensor:
 
 def add_occluders(bank: TensorBank, canvas: Tensor, boxes: Tensor, chance: Chance) -> Tensor:
     """Something in front of each target, as `compose.add_occluder`; `chance` has a row for each."""
+    chance = chance.plain
     others = Cutouts.draw(bank, chance)
     device = canvas.device
     span = boxes[:, 2:] - boxes[:, :2]
@@ -228,7 +229,7 @@ def add_look_alikes(
     side = canvas.shape[-1]
     for number in range(int(crowd.max(initial=0))):
         rows = np.flatnonzero(crowd > number)
-        some = chance.of(rows)
+        some = chance.of(rows).plain
         others = Cutouts.draw(bank, some)
         twins = some.coin(0.6) if actors is not None else np.zeros(len(rows), bool)
         if actors is not None:

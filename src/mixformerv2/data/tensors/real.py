@@ -162,9 +162,11 @@ def _draft(
         )
     ]  # fmt: skip
     search = views[2]
-    crowd = np.where(chance.hard(0.25), chance.rng.integers(1, 3, count), 0)
+    crowd = np.where(
+        chance.hard(0.25 * chance.augment.look_alikes), chance.rng.integers(1, 3, count), 0
+    )
     image = add_look_alikes(bank, search.image, layout.size, layout.centre, crowd, chance, None)
-    rows = np.flatnonzero(chance.hard(0.12))
+    rows = np.flatnonzero(chance.hard(0.12 * chance.augment.occluders))
     if len(rows):
         index = on(device, rows)
         hidden = add_occluders(bank, image[index], search.box[index], chance.of(rows))

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from ..augment import PLAIN, AugmentConfig
+
 __all__ = ["Chance", "Layouts", "Looks", "Poses"]
 
 Floats = NDArray[np.float64]
@@ -19,11 +21,19 @@ LAYOUT_TRIES = 6
 
 
 class Chance:
-    """Random numbers of a batch; `hardness` `[N]` scales what makes samples harder."""
+    """Random numbers of a batch.
 
-    def __init__(self, rng: np.random.Generator, hardness: Floats) -> None:
+    Attributes:
+        hardness: `[N]`, scales what makes samples harder.
+        augment: Scales each augmentation of the targets by itself.
+    """
+
+    def __init__(
+        self, rng: np.random.Generator, hardness: Floats, augment: AugmentConfig = PLAIN
+    ) -> None:
         self.rng = rng
         self.hardness = hardness
+        self.augment = augment
 
     def __len__(self) -> int:
         return len(self.hardness)
@@ -46,7 +56,12 @@ class Chance:
 
     def of(self, rows: NDArray[np.int64]) -> Chance:
         """The same for some of the samples."""
-        return Chance(self.rng, self.hardness[rows])
+        return Chance(self.rng, self.hardness[rows], self.augment)
+
+    @property
+    def plain(self) -> Chance:
+        """The same for what is no target: as strong as ever."""
+        return Chance(self.rng, self.hardness)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,14 +79,23 @@ class Poses:
     def draw(cls, chance: Chance, strength: Floats | float, tilt: float = 0.25) -> Poses:
         """Random poses."""
         zero = np.zeros(len(chance))
-        start = cls(zero, zero, zero, np.zeros((len(chance), 2)), chance.coin(0.5), zero)
+        start = cls(
+            zero,
+            zero,
+            zero,
+            np.zeros((len(chance), 2)),
+            chance.coin(0.5 * chance.augment.flip),
+            zero,
+        )
         return start.vary(chance, strength, tilt)
 
     def vary(self, chance: Chance, strength: Floats | float, tilt: float = 0.25) -> Poses:
         """The same targets a while later."""
         n = chance.rng.standard_normal((5, len(chance))) * strength
-        wide = np.where(chance.coin(0.12), 3.0, 1.0)
-        bend = np.where(chance.coin(0.6), chance.uniform(0.0, 0.10), 0.0) * strength
+        augment = chance.augment
+        wide = np.where(chance.coin(0.12), 3.0, 1.0) * augment.rotation
+        n[1:] *= augment.shape
+        bend = np.where(chance.coin(0.6), chance.uniform(0.0, 0.10), 0.0) * strength * augment.bend
         return replace(
             self,
             angle=self.angle + wide * 0.22 * n[0],
@@ -151,10 +175,10 @@ class Layouts:
     def _once(cls, chance: Chance, side: int, factor: float) -> Layouts:
         count = len(chance)
         spread = np.where(chance.coin(0.8), 0.25, 0.5)
-        change = np.clip(chance.normal() * spread, -0.9, 0.9)
+        change = np.clip(chance.normal() * spread * chance.augment.scale, -0.9, 0.9)
         near = chance.rng.laplace(0.0, 0.09, (count, 2))
         anywhere = chance.rng.uniform(-0.40, 0.40, (count, 2))
-        offset = np.where(chance.coin(0.6)[:, None], near, anywhere)
+        offset = np.where(chance.coin(0.6)[:, None], near, anywhere) * chance.augment.centre
         centre = side * (0.5 + np.clip(offset, -0.47, 0.47))
         return cls(side / factor * np.exp(change), centre, side)
 
@@ -183,29 +207,35 @@ class Looks:
     def draw(cls, chance: Chance, grey: float) -> Looks:
         """The looks of whole videos."""
         lit = chance.coin(0.45)
+        augment = chance.augment
 
         def hard(share: float, values: Floats, otherwise: float) -> Floats:
             return np.where(chance.hard(share), values, otherwise)
 
+        def further(low: float, high: float, strength: float) -> Floats:
+            factor = 1.0 + strength * (chance.uniform(low, high) - 1.0)
+            return np.where(lit, np.maximum(factor, 0.0), 1.0)
+
         return cls(
-            gain=np.where(lit, chance.uniform(0.7, 1.3), 1.0),
-            offset=np.where(lit, chance.uniform(-0.08, 0.08), 0.0),
-            gamma=np.where(lit, np.exp(chance.normal(0.18)), 1.0),
+            gain=further(0.7, 1.3, augment.light),
+            offset=np.where(lit, augment.light * chance.uniform(-0.08, 0.08), 0.0),
+            gamma=np.where(lit, np.exp(augment.light * chance.normal(0.18)), 1.0),
             tint=np.ones((len(chance), 3)),
-            saturation=np.where(lit, chance.uniform(0.3, 1.3), 1.0),
+            saturation=further(0.3, 1.3, augment.colour),
             grey=chance.coin(grey),
-            detail=hard(0.22, chance.uniform(0.25, 0.9), 1.0),
-            softness=hard(0.08, chance.uniform(0.4, 1.2), 0.0),
-            noise=hard(0.12, chance.uniform(2.0, 12.0), 0.0),
-            quality=hard(0.2, np.floor(chance.uniform(20, 80)), 0.0),
+            detail=hard(0.22 * augment.detail, chance.uniform(0.25, 0.9), 1.0),
+            softness=hard(0.08 * augment.blur, chance.uniform(0.4, 1.2), 0.0),
+            noise=hard(0.12 * augment.noise, chance.uniform(2.0, 12.0), 0.0),
+            quality=hard(0.2 * augment.jpeg, np.floor(chance.uniform(20, 80)), 0.0),
         )
 
     def vary(self, chance: Chance, strength: Floats) -> Looks:
         """The same cameras a while later."""
         lit = chance.coin(0.6)
-        n = chance.rng.standard_normal((6, len(chance))) * strength * lit
-        soft = np.where(chance.coin(0.1), chance.uniform(0.3, 1.6), 0.0)
-        coarse = np.where(chance.coin(0.08), chance.uniform(0.4, 0.9), 1.0)
+        augment = chance.augment
+        n = chance.rng.standard_normal((6, len(chance))) * strength * lit * augment.light
+        soft = np.where(chance.coin(0.1 * augment.blur), chance.uniform(0.3, 1.6), 0.0)
+        coarse = np.where(chance.coin(0.08 * augment.detail), chance.uniform(0.4, 0.9), 1.0)
         return replace(
             self,
             gain=self.gain * np.exp(0.2 * n[0]),

@@ -44,12 +44,14 @@ def finish(
     strength = chance.uniform(0.0, 1.2) * chance.hardness
     template = develop(drafts.template, looks.vary(chance, 0.5 * strength), noise)
     online = develop(drafts.online, looks.vary(chance, 0.7 * strength), noise)
-    search = drafts.search
-    rows = np.flatnonzero(chance.hard(0.12))
+    search, augment = drafts.search, chance.augment
+    if augment.cut_out:
+        search = _cut_out(search, drafts, chance, noise)
+    rows = np.flatnonzero(chance.hard(0.12 * augment.shade))
     if len(rows):
         index = on(device, rows)
         search = search.index_copy(0, index, shaded(search[index], chance.of(rows)))
-    rows = np.flatnonzero(chance.hard(0.12))
+    rows = np.flatnonzero(chance.hard(0.12 * augment.blur))
     if len(rows):
         some, index = chance.of(rows), on(device, rows)
         length = on(device, some.uniform(3.0, max(4.0, side / 14)))
@@ -73,6 +75,24 @@ def finish(
         "present": drafts.present & seen,
         "weight": torch.ones(len(search), device=device),
     }
+
+
+def _cut_out(search: Tensor, drafts: Drafts, chance: Chance, noise: torch.Generator) -> Tensor:
+    """Rectangles of noise over a quarter or so of some targets, as `augment.cut_out`."""
+    device, count = search.device, len(chance)
+    chosen = on(device, chance.hard(0.3 * chance.augment.cut_out)) & drafts.present
+    edges = drafts.window[:, :2], drafts.window[:, 2:]
+    low, high = drafts.box[:, :2].clamp(*edges), drafts.box[:, 2:].clamp(*edges)
+    span = (high - low).clamp(min=0)
+    part = span * on(device, chance.rng.uniform(0.3, 0.65, (count, 2)))
+    corner = (low + (span - part) * on(device, chance.rng.random((count, 2)))).round()
+    ends = (corner + part).round()
+    line = torch.arange(search.shape[-1], device=device)
+    across = (line >= corner[:, :1]) & (line < ends[:, :1])
+    down = (line >= corner[:, 1:]) & (line < ends[:, 1:])
+    hidden = down[:, None, :, None] & across[:, None, None, :] & chosen.view(-1, 1, 1, 1)
+    grain = torch.rand(search.shape, generator=noise, device=device) * 255.0
+    return torch.where(hidden, grain, search)
 
 
 def _bytes(images: Tensor) -> Tensor:
