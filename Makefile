@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CODE := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits test-vot test-browser test-api clean
+.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits test-vot test-cpp test-browser test-api clean
 .DELETE_ON_ERROR:
 
 help: ## this list

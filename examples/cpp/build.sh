@@ -1,0 +1,22 @@
+#!/bin/sh
+# Builds track.cpp with OpenVINO from its Python wheel: build.sh PYTHON OUT
+# With ONNXRUNTIME=FOLDER (its include/ and lib/), with ONNX Runtime instead.
+set -eu
+python=$1 out=$2 here=$(dirname "$0")
+command -v "${CXX:-g++}" >/dev/null || { echo "no C++ compiler: apt-get install g++" >&2; exit 1; }
+command -v pkg-config >/dev/null || { echo "no pkg-config: apt-get install pkg-config" >&2; exit 1; }
+pkg-config --exists opencv4 || { echo "no OpenCV headers: apt-get install libopencv-dev" >&2; exit 1; }
+flags="-std=c++17 -O2 -Wall -Wextra $(pkg-config --cflags opencv4)"
+libs="-lopencv_imgcodecs -lopencv_imgproc -lopencv_core"
+if [ -n "${ONNXRUNTIME:-}" ]; then
+    flags="$flags -DWITH_ONNXRUNTIME -I$ONNXRUNTIME/include"
+    libs="$libs -L$ONNXRUNTIME/lib -lonnxruntime -Wl,-rpath,$ONNXRUNTIME/lib"
+else
+    wheel=$("$python" -c 'import openvino, os; print(os.path.dirname(openvino.__file__))') ||
+        { echo "no OpenVINO: pip install 'mixformerv2[openvino]'" >&2; exit 1; }
+    library=$(basename "$(ls "$wheel"/libs/libopenvino.so.* | head -n 1)")
+    flags="$flags -isystem $wheel/include"
+    libs="$libs -L$wheel/libs -l:$library -Wl,-rpath,$wheel/libs"
+fi
+# shellcheck disable=SC2086
+"${CXX:-g++}" $flags "$here/track.cpp" -o "$out" $libs

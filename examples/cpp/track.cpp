@@ -1,0 +1,226 @@
+// Tracks one target through pictures with the exported graphs of a bundle, and nothing of Python.
+//
+//   make test-cpp                                   builds it and compares it with Python
+//   track BUNDLE x,y,w,h frame0.png frame1.png ...  prints one line a frame: x,y,w,h,score
+//
+// The tracker is the contract of docs/tracker.md ("In other languages"). Built with
+// -DWITH_ONNXRUNTIME it runs in ONNX Runtime, else in OpenVINO. Letters: T template size, S search
+// size, L layers, B batch (1 here).
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <opencv2/core.hpp>
+#include <opencv2/imgcodecs.hpp>
+#include <opencv2/imgproc.hpp>
+
+#ifdef WITH_ONNXRUNTIME
+#include <onnxruntime_cxx_api.h>
+#else
+#include <openvino/openvino.hpp>
+#endif
+
+struct Box { double x, y, w, h; };
+struct Answer { float box[4]; float score; };
+
+#ifdef WITH_ONNXRUNTIME
+// The memory stays an Ort::Value: it goes from one graph to the other as it is.
+class Engine {
+ public:
+  explicit Engine(const std::string& folder)
+      : template_(env_, (folder + "/template.onnx").c_str(), Ort::SessionOptions{}),
+        search_(env_, (folder + "/search.onnx").c_str(), Ort::SessionOptions{}) {}
+
+  void encode(std::vector<uint8_t>& pictures, int64_t side) {
+    const int64_t shape[] = {1, 2, side, side, 3};
+    Ort::Value given = Ort::Value::CreateTensor<uint8_t>(cpu_, pictures.data(), pictures.size(), shape, 5);
+    const char* in[] = {"templates"};
+    const char* out[] = {"memory"};
+    memory_ = std::move(template_.Run(Ort::RunOptions{}, in, &given, 1, out, 1)[0]);
+  }
+
+  Answer step(cv::Mat& crop) {
+    const int64_t shape[] = {1, crop.rows, crop.cols, 3};
+    std::vector<Ort::Value> given;
+    given.push_back(Ort::Value::CreateTensor<uint8_t>(cpu_, crop.data, crop.total() * 3, shape, 4));
+    given.push_back(std::move(memory_));
+    const char* in[] = {"search", "memory"};
+    const char* out[] = {"boxes", "scores"};
+    auto found = search_.Run(Ort::RunOptions{}, in, given.data(), 2, out, 2);
+    memory_ = std::move(given[1]);
+    Answer answer{};
+    std::copy_n(found[0].GetTensorData<float>(), 4, answer.box);
+    answer.score = found[1].GetTensorData<float>()[0];
+    return answer;
+  }
+
+ private:
+  Ort::Env env_;
+  Ort::MemoryInfo cpu_ = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+  Ort::Session template_, search_;
+  Ort::Value memory_{nullptr};
+};
+#else
+class Engine {
+ public:
+  explicit Engine(const std::string& folder) {
+    const ov::AnyMap exact{{"INFERENCE_PRECISION_HINT", "f32"}, {"PERFORMANCE_HINT", "LATENCY"}};
+    template_ = core_.compile_model(folder + "/template.onnx", "CPU", exact).create_infer_request();
+    search_ = core_.compile_model(folder + "/search.onnx", "CPU", exact).create_infer_request();
+  }
+
+  void encode(std::vector<uint8_t>& pictures, size_t side) {
+    template_.set_tensor("templates", ov::Tensor(ov::element::u8, {1, 2, side, side, 3}, pictures.data()));
+    template_.infer();
+    search_.set_tensor("memory", template_.get_tensor("memory"));
+  }
+
+  Answer step(cv::Mat& crop) {
+    const ov::Shape shape{1, size_t(crop.rows), size_t(crop.cols), 3};
+    search_.set_tensor("search", ov::Tensor(ov::element::u8, shape, crop.data));
+    search_.infer();
+    Answer answer{};
+    std::copy_n(search_.get_tensor("boxes").data<float>(), 4, answer.box);
+    answer.score = search_.get_tensor("scores").data<float>()[0];
+    return answer;
+  }
+
+ private:
+  ov::Core core_;
+  ov::InferRequest template_, search_;
+};
+#endif
+
+// Settings of config.json under "tracker". OpenCV reads JSON, so no further library is needed.
+struct Settings {
+  int template_size, search_size, update_interval;
+  double template_factor, search_factor, min_size, update_threshold;
+  bool has_score;
+
+  explicit Settings(const std::string& folder) {
+    cv::FileStorage file(folder + "/config.json", cv::FileStorage::READ | cv::FileStorage::FORMAT_JSON);
+    if (!file.isOpened() || int(file["format"]) != 1)
+      throw std::runtime_error(folder + "/config.json is missing or of another format than 1");
+    const cv::FileNode t = file["tracker"];
+    template_size = int(t["template_size"]);
+    search_size = int(t["search_size"]);
+    update_interval = int(t["update_interval"]);
+    template_factor = double(t["template_factor"]);
+    search_factor = double(t["search_factor"]);
+    min_size = double(t["min_size"]);
+    update_threshold = double(t["update_threshold"]);
+    has_score = int(file["has_score"]) != 0;
+  }
+};
+
+// A square around a box; what lies outside is black, and so are the frame's last row and column.
+cv::Mat cut(const cv::Mat& frame, const Box& box, double factor, int size, double& side) {
+  const int length = int(std::ceil(std::sqrt(box.w * box.h) * factor));
+  // nearbyint rounds halves to even, as the published tracker does.
+  const int left = int(std::nearbyint(box.x + box.w / 2 - length / 2.0));
+  const int top = int(std::nearbyint(box.y + box.h / 2 - length / 2.0));
+  const int x1 = std::max(left, 0), x2 = std::min(left + length, frame.cols - 1);
+  const int y1 = std::max(top, 0), y2 = std::min(top + length, frame.rows - 1);
+  cv::Mat square = cv::Mat::zeros(length, length, CV_8UC3);
+  if (x2 > x1 && y2 > y1)
+    frame(cv::Rect(x1, y1, x2 - x1, y2 - y1)).copyTo(square(cv::Rect(x1 - left, y1 - top, x2 - x1, y2 - y1)));
+  cv::Mat out;
+  cv::resize(square, out, {size, size}, 0, 0, cv::INTER_LINEAR);
+  side = length;
+  return out;
+}
+
+// Keep an interval within 0..length, at least margin long.
+void clip(double& low, double& size, double length, double margin) {
+  const double high = std::min(std::max(margin, low + size), length);
+  low = std::min(std::max(0.0, low), length - margin);
+  size = std::max(margin, high - low);
+}
+
+class Tracker {
+ public:
+  explicit Tracker(const std::string& folder) : settings_(folder), engine_(folder) {}
+
+  void start(const cv::Mat& frame, const Box& box) {
+    box_ = box;
+    first_ = candidate_ = look(frame);
+    remember(first_);
+  }
+
+  float update(const cv::Mat& frame) {
+    const Settings& s = settings_;
+    double side;
+    cv::Mat crop = cut(frame, box_, s.search_factor, s.search_size, side);
+    const Answer a = engine_.step(crop);
+    const double cx = box_.x + box_.w / 2 - side / 2 + side * (double(a.box[0]) + a.box[2]) / 2;
+    const double cy = box_.y + box_.h / 2 - side / 2 + side * (double(a.box[1]) + a.box[3]) / 2;
+    box_.w = side * (double(a.box[2]) - a.box[0]);
+    box_.h = side * (double(a.box[3]) - a.box[1]);
+    box_.x = cx - box_.w / 2;
+    box_.y = cy - box_.h / 2;
+    clip(box_.x, box_.w, frame.cols, s.min_size);
+    clip(box_.y, box_.h, frame.rows, s.min_size);
+    ++frames_;
+    if (s.has_score && s.update_interval > 0) {
+      if (a.score > s.update_threshold && a.score > best_) {
+        best_ = a.score;
+        candidate_ = look(frame);
+      }
+      if (frames_ % s.update_interval == 0) {
+        remember(candidate_);
+        best_ = -1;
+        candidate_ = first_;
+      }
+    }
+    return a.score;
+  }
+
+  const Box& box() const { return box_; }
+
+ private:
+  cv::Mat look(const cv::Mat& frame) {
+    double side;
+    return cut(frame, box_, settings_.template_factor, settings_.template_size, side);
+  }
+
+  void remember(const cv::Mat& latest) {
+    pictures_.assign(first_.data, first_.data + first_.total() * 3);
+    pictures_.insert(pictures_.end(), latest.data, latest.data + latest.total() * 3);
+    engine_.encode(pictures_, settings_.template_size);
+  }
+
+  Settings settings_;
+  Engine engine_;
+  Box box_{};
+  cv::Mat first_, candidate_;
+  std::vector<uint8_t> pictures_;
+  double best_ = -1;
+  long frames_ = 0;
+};
+
+int main(int count, char** given) try {
+  Box box{};
+  if (count < 4 || std::sscanf(given[2], "%lf,%lf,%lf,%lf", &box.x, &box.y, &box.w, &box.h) != 4) {
+    std::fprintf(stderr, "usage: %s BUNDLE x,y,w,h FRAME...\n", given[0]);
+    return 2;
+  }
+  Tracker tracker(given[1]);
+  for (int i = 3; i < count; ++i) {
+    const cv::Mat frame = cv::imread(given[i], cv::IMREAD_COLOR);
+    if (frame.empty()) throw std::runtime_error(std::string(given[i]) + " is no picture");
+    float score = 1;
+    if (i == 3) tracker.start(frame, box);
+    else score = tracker.update(frame);
+    const Box& b = tracker.box();
+    std::printf("%.4f,%.4f,%.4f,%.4f,%.4f\n", i == 3 ? box.x : b.x, i == 3 ? box.y : b.y, b.w, b.h, score);
+  }
+} catch (const std::exception& error) {
+  std::fprintf(stderr, "error: %s\n", error.what());
+  return 1;
+}

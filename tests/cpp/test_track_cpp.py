@@ -1,0 +1,48 @@
+"""The C++ example finds the boxes that Python finds. Run by `make test-cpp`, which builds it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from mixformerv2 import Tracker
+from mixformerv2.video import open_source
+from mixformerv2.weights.bundle import find_bundle
+
+FRAMES = 40
+BOX = (175.08, 136.59, 92.93, 86.37)
+PROGRAM = os.environ["MIXFORMERV2_CPP"]
+
+
+def test_boxes_are_those_of_python(tmp_path: Path) -> None:
+    bundle = find_bundle("t")
+    tracker = Tracker(bundle, engine="openvino-fp32")
+    expected, names = [BOX], []
+    with open_source(bundle.parent / "demo.mp4") as source:
+        for frame in source:
+            if frame.index == FRAMES:
+                break
+            assert frame.image is not None
+            names.append(str(tmp_path / f"{frame.index:03d}.png"))
+            cv2.imwrite(names[-1], frame.image)
+            if frame.index == 0:
+                tracker.init(frame.image, BOX)
+            else:
+                expected.append(tracker.update(frame.image).box)
+    call = [PROGRAM, str(bundle), ",".join(map(str, BOX)), *names]
+    done = subprocess.run(call, check=True, capture_output=True, text=True)
+    got = np.array([[float(v) for v in line.split(",")] for line in done.stdout.splitlines()])
+    assert got.shape == (FRAMES, 5)
+    assert np.abs(got[:, :4] - np.array(expected)).max() <= 0.5
+    assert ((got[:, 4] >= 0) & (got[:, 4] <= 1)).all()
+
+
+def test_it_says_what_is_wrong(tmp_path: Path) -> None:
+    done = subprocess.run([PROGRAM, str(tmp_path), "1,2,3,4", "x.png"], capture_output=True)
+    assert done.returncode == 1
+    assert b"config.json is missing" in done.stderr
+    assert subprocess.run([PROGRAM], capture_output=True).returncode == 2
