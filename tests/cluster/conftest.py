@@ -12,7 +12,7 @@ from mixformerv2.cli.main import main
 from tests.clips import write_clip
 
 VIDEOS = 6
-FRAMES = 150
+FRAMES = 40
 
 collect_ignore_glob = [] if os.environ.get("MIXFORMERV2_CLUSTER") else ["test_*.py"]
 

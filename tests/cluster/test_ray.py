@@ -63,7 +63,7 @@ def test_a_killed_node_loses_nothing(
     # As if its power had gone: all that runs on it, at once.
     for pid in [*workers(cluster.second), *(p.pid for _, p in cluster.second.live_processes())]:
         os.kill(pid, signal.SIGKILL)
-    _, err = process.communicate(timeout=600)
+    _, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err
     assert "shard" in err  # one was lost, and said so
     assert results(out) == by_local_processes
@@ -84,6 +84,6 @@ def test_a_killed_worker_and_a_killed_driver_lose_nothing(
     process.kill()
     process.communicate()
     again = start(cluster, material, out)
-    _, err = again.communicate(timeout=600)
+    _, err = again.communicate(timeout=1200)
     assert again.returncode == 0, err
     assert results(out) == by_local_processes
