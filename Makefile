@@ -59,6 +59,31 @@ $(VENV)-toolkits/.made: pyproject.toml
 test-toolkits: $(VENV)-toolkits/.made ## readers and metrics against the got10k toolkit
 	MIXFORMERV2_TOOLKITS=1 $(VENV)-toolkits/bin/python -m pytest tests/toolkits $(PYTEST_ARGS)
 
+# Each tool that has a door of ours gets an environment of its own: supervision's OpenCV would
+# overwrite ours, and none may need another's packages. One alone: make test-integration-cvat
+$(VENV)-supervision/.made: WITH = supervision==0.31.2
+$(VENV)-cvat/.made: WITH = cvat-sdk==2.80.0 cvat-cli==2.80.0
+INTEGRATIONS = supervision cvat
+
+$(INTEGRATIONS:%=$(VENV)-%/.made): pyproject.toml
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip --disable-pip-version-check install --quiet \
+		--editable . $(WITH) hypothesis pytest pytest-timeout
+	@touch $@
+
+test-integrations: $(INTEGRATIONS:%=test-integration-%) test-integration-got10k ## our doors to tools of others, with the tools
+
+TEST_INTEGRATION = MIXFORMERV2_INTEGRATION=$(@:test-integration-%=%) \
+	$(<D)/bin/python -m pytest tests/others $(PYTEST_ARGS)
+
+test-integration-got10k: $(VENV)-toolkits/.made
+	$(TEST_INTEGRATION)
+
+test-integration-%: $(VENV)-%/.made
+	$(TEST_INTEGRATION)
+
+.PHONY: test-integrations
+
 # The VOT toolkit is under the GPL and called from outside: an environment without this package.
 # It asks for any attributee, whose 0.1.10 does not start on Python 3.11.
 $(VENV)-vot/.made:

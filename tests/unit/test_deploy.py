@@ -42,3 +42,11 @@ def test_pods_run_as_ordinary_users_with_limits(path: Path) -> None:
         for container in pod["containers"]:
             assert container["resources"]["limits"]
             assert {mount["name"] for mount in container["volumeMounts"]} <= volumes
+
+
+def test_the_function_of_cvat_names_what_is_there() -> None:
+    document = yaml.safe_load((DEPLOY / "cvat" / "function.yaml").read_text("utf-8"))
+    assert document["metadata"]["annotations"]["type"] == "tracker"
+    module, _, name = document["spec"]["handler"].partition(":")
+    text = (DEPLOY / "cvat" / f"{module}.py").read_text("utf-8")
+    assert f"from mixformerv2.integrations.cvat import {name}, init_context\n" in text
