@@ -26,7 +26,11 @@ __all__ = [
 
 _Pixel = Annotated[float, Field(ge=-1e6, le=1e6, allow_inf_nan=False)]
 _Side = Annotated[float, Field(gt=0, le=1e6, allow_inf_nan=False)]
-_Row = tuple[float, float, float, float, float, int]
+# Lists of a fixed length: readers of OpenAPI stumble over the way in which tuples are written.
+_Row = Annotated[list[float], Field(min_length=6, max_length=6)]
+_Box = Annotated[list[float], Field(min_length=4, max_length=4)]
+_Square = Annotated[list[float], Field(min_length=3, max_length=3)]
+_Size = Annotated[list[int], Field(min_length=2, max_length=2)]
 _Status = Literal["preparing", "ready", "waiting", "tracking", "rendering", "failed"]
 
 
@@ -68,7 +72,7 @@ class VideoOut(BaseModel):
 
     width: int = Field(examples=[640])
     height: int = Field(examples=[360])
-    view: tuple[int, int] = Field(description="Size of the copy that the page plays.")
+    view: _Size = Field(description="Size of the copy that the page plays.")
     fps: float | None = Field(examples=[30.0])
     count: int | None = Field(examples=[128])
     broken: list[int] = Field(default=[], description="Frames that cannot be decoded.")
@@ -79,7 +83,7 @@ class PromptOut(BaseModel):
     """A box given by hand."""
 
     frame: int = Field(examples=[0])
-    box: tuple[float, float, float, float] = Field(examples=[[175.08, 136.59, 92.93, 86.37]])
+    box: _Box = Field(examples=[[175.08, 136.59, 92.93, 86.37]])
 
 
 class ObjectOut(BaseModel):
@@ -127,10 +131,10 @@ class LookOut(BaseModel):
     """What the network sees and answers in one frame. Pictures are `data:` addresses."""
 
     frame: int
-    box: tuple[float, float, float, float]
+    box: _Box
     score: float
     state: Literal["tracked", "uncertain", "lost"]
-    search: tuple[float, float, float] = Field(description="x, y and side of the search crop.")
+    search: _Square = Field(description="x, y and side of the search crop.")
     crop: str = Field(description="The search crop.")
     templates: list[str] = Field(description="The first template, and the one in use beside it.")
     online: bool = Field(description="Whether the second template is a later one.")

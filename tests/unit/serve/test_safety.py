@@ -135,7 +135,7 @@ def test_a_stuck_decoder_is_ended(
         "    media.check_container = lambda *_: time.sleep(600)\n"
     )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    limits = {"stall_seconds": 8.0}
+    limits = {"stall_seconds": 4.0}
     jobs = tmp_path / "jobs"
     with serving(jobs, model=str(small_bundle), engine="onnx", limits=limits) as client:
         answer = client.post("/api/jobs", content=clip)
