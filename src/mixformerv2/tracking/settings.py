@@ -21,6 +21,7 @@ _RANGES = {
     "redetect_score": (0.0, 1.0),
     "redetect_frames": (1, 1000),
     "redetect_tiles": (1, 1024),
+    "still_below": (0.0, 255.0),
 }
 """Least and greatest values of the settings that are plain numbers."""
 
@@ -58,6 +59,8 @@ class TrackerSettings:
         redetect_frames: It must do so in so many frames, one after the other, to be believed.
         redetect_tiles: Tiles of the frame that are searched at once; the next ones in the next
             frame.
+        still_below: While no part of the last search region has changed by so many grey levels,
+            the last answer holds and the network is not asked; 0 always asks it.
     """
 
     template_size: int
@@ -83,6 +86,7 @@ class TrackerSettings:
     redetect_score: float = 0.0
     redetect_frames: int = 2
     redetect_tiles: int = 16
+    still_below: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):

@@ -24,6 +24,7 @@ from .motion import Motion, Smooth
 from .policy import Templates
 from .redetect import Trust
 from .result import TargetState
+from .still import Seen
 
 __all__ = ["TrackState"]
 
@@ -50,6 +51,7 @@ class TrackState:
         weights_sha256: The weights that the scores came from; other weights refuse the state.
         motion: How the target moves; all at rest where no setting asks for it.
         trust: Where it was last seen for certain; None where long-term tracking is off.
+        seen: What the last look saw; None where still frames are looked at too.
     """
 
     box: Box
@@ -61,6 +63,7 @@ class TrackState:
     weights_sha256: str
     motion: Motion = _AT_REST
     trust: Trust | None = None
+    seen: Seen | None = None
 
     @property
     def answer(self) -> Box:
@@ -93,6 +96,8 @@ class TrackState:
             header["motion"] = _motion_header(self.motion)
         if self.trust is not None:
             header["trust"] = {"home": list(self.trust.home), "confirmed": self.trust.confirmed}
+        if self.seen is not None:
+            header["seen"] = self.seen.header()
         text = json.dumps(header, allow_nan=False).encode()
         return _MAGIC + _LENGTH.pack(len(text)) + text + pixels
 
@@ -156,6 +161,7 @@ def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
         weights_sha256=str(header["weights_sha256"]),
         motion=_read_motion(header["motion"]) if "motion" in header else _AT_REST,
         trust=_read_trust(header["trust"]) if "trust" in header else None,
+        seen=Seen.read(header["seen"]) if "seen" in header else None,
     )
 
 

@@ -24,6 +24,7 @@ from .redetect import Trust, everywhere, judge
 from .result import TrackResult
 from .settings import TrackerSettings
 from .state import TrackState
+from .still import Seen
 
 if TYPE_CHECKING:
     from ..weights.bundle import BundleConfig
@@ -216,15 +217,39 @@ class Tracker:
         height, width = picture.shape[:2]
         settings = self._settings
         states = [_resized(self._mine(state), width, height) for state in states]
+        still = [self._is_still(state, picture) for state in states]
+        moving = [state for state, rests in zip(states, still, strict=True) if not rests]
         crops = [
             Crop.around(*search_box(state.box, state.motion, settings), settings.search_size)
-            for state in states
+            for state in moving
         ]
-        answers = self._look.boxes(picture, crops, [state.templates for state in states])
-        return [
-            self._after(state, picture, box.clip(width, height, settings.min_size), score, time)
-            for state, (box, score) in zip(states, answers, strict=True)
-        ]
+        found: list[tuple[Box, float]] = []
+        if moving:
+            found = self._look.boxes(picture, crops, [state.templates for state in moving])
+        looks = iter(zip(crops, found, strict=True))
+        answers = []
+        for state, rests in zip(states, still, strict=True):
+            if state.seen is not None and rests:
+                seen: Seen | None = state.seen.once_more()
+                result, after = self._after(state, picture, state.box, state.seen.score, time)
+            else:
+                crop, (box, score) = next(looks)
+                box = box.clip(width, height, settings.min_size)
+                result, after = self._after(state, picture, box, score, time)
+                seen = self._seen(picture, crop, score)
+            answers.append((result, after if seen is None else replace(after, seen=seen)))
+        return answers
+
+    def _is_still(self, state: TrackState, picture: NDArray[np.uint8]) -> bool:
+        limit = self._settings.still_below
+        if not limit or state.seen is None or state.target != "tracked":
+            return False
+        return state.seen.holds(picture, self._channels, limit)
+
+    def _seen(self, picture: NDArray[np.uint8], crop: Crop, score: float) -> Seen | None:
+        if not self._settings.still_below:
+            return None
+        return Seen.at(picture, crop, self._channels, score)
 
     def miss(self, state: TrackState, time: float | None = None) -> tuple[TrackResult, TrackState]:
         """`skip` as a function. The next frame is judged as if this one had not been."""
@@ -350,6 +375,7 @@ def _resized(state: TrackState, width: int, height: int) -> TrackState:
         frame_size=(width, height),
         motion=state.motion.resized(sx, sy),
         trust=None if state.trust is None else state.trust.resized(sx, sy),
+        seen=None,
     )
 
 
