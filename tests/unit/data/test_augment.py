@@ -50,9 +50,13 @@ def test_each_one_is_seen_when_it_alone_is_on(bank, name):
     )
 
 
+@pytest.fixture(scope="module")
+def off(tensors) -> dict[str, torch.Tensor]:
+    return tensors.batch(0, 8)
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_each_one_is_seen_in_tensors(tensors, name, monkeypatch):
-    off = tensors.batch(0, 8)
+def test_each_one_is_seen_in_tensors(tensors, off, name, monkeypatch):
     config = replace(COMPOSITES, augment=replace(OFF, **{name: 3.0}))
     monkeypatch.setattr(tensors, "config", config)
     on = tensors.batch(0, 8)

@@ -84,9 +84,9 @@ def test_flow_is_computed_once_for_all_boxes(monkeypatch):
 
 @pytest.mark.parametrize("by", TEACHERS)
 def test_clips_are_labelled_by_either(by):
-    frames, _ = growing_square(60, growth=1.0)
+    frames, _ = growing_square(48, growth=1.0)
     found = pseudo.label_clip(
-        "clip", frames, pseudo.make_teacher(by), np.random.default_rng(0), starts=1, many=3
+        "clip", frames, pseudo.make_teacher(by), np.random.default_rng(0), starts=1, many=2
     )
     assert found
     assert all(len(tracklet.frames) >= pseudo.SHORTEST // pseudo.STRIDE for tracklet in found)
