@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from mixformerv2.errors import SourceError
-from mixformerv2.video.clip import Clip
 from mixformerv2.video import VideoFrame, open_source
+from mixformerv2.video.clip import Clip
 from tests.clips import damage_packets, turn, write_clip
 
 COUNT = 90
