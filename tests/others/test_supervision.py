@@ -52,6 +52,6 @@ def test_annotators_zone_and_sink(results: Results, tmp_path: Path) -> None:
     assert zone.trigger(found).tolist() == [True, False, True]
     with sv.CSVSink(str(tmp_path / "out.csv")) as sink:
         sink.append(found, {"frame": 4})
-    rows = list(csv.DictReader((tmp_path / "out.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "out.csv").read_text().splitlines()))
     assert [row["tracker_id"] for row in rows] == ["7", "2", "9"]
     assert [row["state"] for row in rows] == ["tracked", "uncertain", "lost"]

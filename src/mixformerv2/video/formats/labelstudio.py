@@ -7,11 +7,12 @@ count from 1, coordinates are percent of the picture.
 from __future__ import annotations
 
 import json
-from typing import TextIO
+from typing import Any, TextIO
 
+from ...tracking.result import TrackResult
 from .journal import Journal
 
-__all__ = ["dump"]
+__all__ = ["dump", "key_of"]
 
 
 def dump(journal: Journal, file: TextIO) -> None:
@@ -31,17 +32,23 @@ def dump(journal: Journal, file: TextIO) -> None:
         file.write(f'"duration": {count * journal.seconds_per_frame()!r}, "sequence": [')
         rows = (row for row in journal if row.id == number)
         for line, (_, result) in enumerate(rows):
-            x, y, w, h = result.box
-            key = {
-                "frame": result.frame + 1,
-                "time": (result.frame + 1) * journal.seconds_per_frame(),
-                "enabled": result.state != "lost",
-                "rotation": 0,
-                "x": 100 * x / header.width,
-                "y": 100 * y / header.height,
-                "width": 100 * w / header.width,
-                "height": 100 * h / header.height,
-            }
+            key = key_of(result, (header.width, header.height), journal.seconds_per_frame())
             file.write((",\n" if line else "") + json.dumps(key))
         file.write("]}}")
     file.write("]}]}]\n")
+
+
+def key_of(result: TrackResult, size: tuple[int, int], seconds_per_frame: float) -> dict[str, Any]:
+    """One result as a key of a rectangle's sequence; `size` is that of the frame, pixels."""
+    x, y, w, h = result.box
+    width, height = size
+    return {
+        "frame": result.frame + 1,
+        "time": (result.frame + 1) * seconds_per_frame,
+        "enabled": result.state != "lost",
+        "rotation": 0,
+        "x": 100 * x / width,
+        "y": 100 * y / height,
+        "width": 100 * w / width,
+        "height": 100 * h / height,
+    }
