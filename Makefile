@@ -59,11 +59,15 @@ $(VENV)-toolkits/.made: pyproject.toml
 test-toolkits: $(VENV)-toolkits/.made ## readers and metrics against the got10k toolkit
 	MIXFORMERV2_TOOLKITS=1 $(VENV)-toolkits/bin/python -m pytest tests/toolkits $(PYTEST_ARGS)
 
-# Each tool that has a door of ours gets an environment of its own: supervision's OpenCV would
-# overwrite ours, and none may need another's packages. One alone: make test-integration-cvat
+# Each tool that has a door of ours gets an environment of its own: no door may need another's
+# packages, and some tools pin old ones. One alone: make test-integration-cvat
 $(VENV)-supervision/.made: WITH = supervision==0.31.2
 $(VENV)-cvat/.made: WITH = cvat-sdk==2.80.0 cvat-cli==2.80.0
-INTEGRATIONS = supervision cvat
+$(VENV)-fiftyone/.made: WITH = fiftyone==1.22.1 mongomock==4.3.0
+$(VENV)-label_studio/.made: WITH = label-studio-ml==1.0.9 label-studio-sdk==2.1.2 redis rq
+INTEGRATIONS = supervision cvat fiftyone label_studio
+# These two are built on what its makers want to give up.
+test-integration-fiftyone test-integration-label_studio: QUIET = -W ignore::DeprecationWarning
 
 $(INTEGRATIONS:%=$(VENV)-%/.made): pyproject.toml
 	$(PYTHON) -m venv $(@D)
@@ -74,7 +78,7 @@ $(INTEGRATIONS:%=$(VENV)-%/.made): pyproject.toml
 test-integrations: $(INTEGRATIONS:%=test-integration-%) test-integration-got10k ## our doors to tools of others, with the tools
 
 TEST_INTEGRATION = MIXFORMERV2_INTEGRATION=$(@:test-integration-%=%) \
-	$(<D)/bin/python -m pytest tests/others $(PYTEST_ARGS)
+	$(<D)/bin/python -m pytest tests/others $(QUIET) $(PYTEST_ARGS)
 
 test-integration-got10k: $(VENV)-toolkits/.made
 	$(TEST_INTEGRATION)
@@ -190,6 +194,27 @@ $(VENV)-peers/.made:
 
 peers: $(VENV)/.dev $(VENV)-peers/.made ## T beside OpenCV's trackers: make peers PEERS_ARGS="--root FOLDER"
 	$(BIN)/python benchmarks/peers.py --peers-python $(VENV)-peers/bin/python $(PEERS_ARGS)
+
+# The site needs neither the package nor what it depends on: reference pages are read from the source.
+$(VENV)-docs/.made: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' \
+		>$(VENV)-docs/requirements.txt
+	$(VENV)-docs/bin/python -m pip --disable-pip-version-check install --quiet \
+		--requirement $(VENV)-docs/requirements.txt
+	@touch $@
+
+docs: $(VENV)-docs/.made ## the documentation as a site in out/site; warnings are errors
+	$(VENV)-docs/bin/python scripts/make_docs.py out/docs
+	$(VENV)-docs/bin/zensical build --strict --clean
+	$(VENV)-docs/bin/python scripts/check_site.py out/site
+
+PAGES ?= docs/start.md docs/faq.md $(wildcard docs/howto/*.md)
+
+docs-commands: $(VENV)/.dev ## run what these pages tell the reader to type, minutes: make docs-commands PAGES=docs/faq.md
+	$(BIN)/python scripts/run_docs.py $(PAGES)
+
+.PHONY: docs docs-commands
 
 dist: $(VENV)/.dev ## wheel and source archive in dist/
 	$(BIN)/python -m build --outdir dist

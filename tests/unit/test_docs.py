@@ -1,0 +1,67 @@
+"""The pages of the site: none is forgotten, and its checks find what is wrong."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def script(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_every_page_is_in_the_navigation() -> None:
+    named = set(re.findall(r"[\w/-]+\.md", (ROOT / "mkdocs.yml").read_text(encoding="utf-8")))
+    pages = {str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md")}
+    assert named - {"benchmarks.md", "model-card.md"} == pages
+
+
+def test_figures_come_from_the_json_of_their_runs() -> None:
+    page = script("make_docs").benchmarks()
+    assert "| **mean of 20** |" in page
+    assert page.count("| S, published way | fp32 |") == 2
+    assert "OpenVINO" not in page  # nothing is typed: engines go by the names in the files
+    assert "openvino-int8" in page
+
+
+def test_the_card_is_a_page() -> None:
+    card = script("make_docs").model_card()
+    assert "thresholds: lost_below" in card
+    assert card.count("```") % 2 == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "wrong"),
+    [
+        ('<a href="b.html#there">x</a>', ""),
+        ('<a href="https://example.org">people follow this</a>', ""),
+        ('<a href="c.html">x</a>', "a.html: no file behind c.html"),
+        ('<a href="b.html#gone">x</a>', "a.html: no anchor behind b.html#gone"),
+        ('<img src="https://example.org/x.png">', "a.html: loads https://example.org/x.png"),
+        (
+            '<link rel="stylesheet" href="//example.org/x.css">',
+            "a.html: loads //example.org/x.css",
+        ),
+    ],
+)
+def test_the_site_is_checked(tmp_path: Path, body: str, wrong: str) -> None:
+    (tmp_path / "a.html").write_text(body)
+    (tmp_path / "b.html").write_text('<h1 id="there">b</h1>')
+    assert "\n".join(script("check_site").problems(tmp_path)) == wrong
+
+
+def test_a_style_that_loads_a_font_from_afar_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.html").write_text("")
+    (tmp_path / "a.css").write_text("@font-face { src: url(https://example.org/f.woff2) }")
+    assert script("check_site").problems(tmp_path) == ["a.css: loads https://example.org/f.woff2"]
