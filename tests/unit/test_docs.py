@@ -35,12 +35,6 @@ def test_figures_come_from_the_json_of_their_runs() -> None:
     assert "openvino-int8" in page
 
 
-def test_the_card_is_a_page() -> None:
-    card = script("make_docs").model_card()
-    assert "thresholds: lost_below" in card
-    assert card.count("```") % 2 == 0
-
-
 @pytest.mark.parametrize(
     ("body", "wrong"),
     [

@@ -172,9 +172,15 @@ class SetSampler:
             if made is not None:
                 return made
         places = ", ".join(str(one.root) for one in self.sets)
+        lack = "none shows its target in two frames"
+        if absent:
+            lack = (
+                "a sample without its target needs a second video, or frames that are marked "
+                "absent; data.absent=0 trains without such samples"
+            )
         raise DataError(
             f"{TRIES} sequences of {places} in a row gave no sample"
-            + (f" ({problem})" if problem else ": none shows its target in two frames")
+            + (f" ({problem})" if problem else f": {lack}")
             + "; see `mixformerv2 data check`"
         )
 

@@ -157,6 +157,9 @@ def test_what_gives_no_sample_gets_a_sentence(tmp_path):
     layouts.put(tmp_path / "a" / "groundtruth.txt", "1,2,9,9\n0,0,0,0\nnan,nan,nan,nan\n")
     with pytest.raises(DataError, match="none shows its target in two frames; see"):
         generator(SetConfig(tmp_path)).sample(0)
+    layouts.put(tmp_path / "a" / "groundtruth.txt", "1,2,9,9\n" * 3)
+    with pytest.raises(DataError, match=r"needs a second video.*data\.absent=0"):
+        generator(SetConfig(tmp_path), absent=1.0).sample(0)
     with pytest.raises(DataError, match="is not there"):
         generator(SetConfig(tmp_path / "missing"))
     with pytest.raises(DataError, match=r"bank no bank does not exist.*data\.sets alone"):
