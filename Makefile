@@ -66,7 +66,7 @@ $(VENV)-cvat/.made: WITH = cvat-sdk==2.80.0 cvat-cli==2.80.0
 $(VENV)-fiftyone/.made: WITH = fiftyone==1.22.1 mongomock==4.3.0
 $(VENV)-label_studio/.made: WITH = label-studio-ml==1.0.9 label-studio-sdk==2.1.2 redis rq
 INTEGRATIONS = supervision cvat fiftyone label_studio
-# These two are built on what its makers want to give up.
+# These two call what their own dependencies have deprecated.
 test-integration-fiftyone test-integration-label_studio: QUIET = -W ignore::DeprecationWarning
 
 $(INTEGRATIONS:%=$(VENV)-%/.made): pyproject.toml
