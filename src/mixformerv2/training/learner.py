@@ -83,11 +83,13 @@ class Learner(nn.Module):
             sides = out.probs.clamp(min=1e-9).log()
             return Predictions(sides, out.boxes, out.score, corners=out.corners, features=kept)
         assert isinstance(net, MixFormerV2)
-        tokens = found.prediction[-1]
-        direct = net.config.box_head == "one_token_direct"
-        logits = None if direct else net.box_head.logits(tokens)
-        _, boxes = net.box_head(tokens)
-        score = None if net.score_head is None else net.score_head(tokens)
+        # In float32 under bf16 autocast too: bf16 would move a side by a tenth of a bin.
+        with torch.autocast(search.device.type, enabled=False):
+            tokens = found.prediction[-1].float()
+            direct = net.config.box_head == "one_token_direct"
+            logits = None if direct else net.box_head.logits(tokens)
+            _, boxes = net.box_head(tokens)
+            score = None if net.score_head is None else net.score_head(tokens)
         if self.dense is None:
             return Predictions(logits, boxes, score, features=kept)
         dense, inside = self.dense(found.search[-1])
