@@ -219,9 +219,11 @@ docs-commands: $(VENV)/.dev ## run what these pages tell the reader to type, min
 dist: $(VENV)/.dev ## wheel and source archive in dist/
 	$(BIN)/python -m build --outdir dist
 
-bundle: $(VENV)/.dev | .work/validation .work/absences ## training weights to the shipped bundle: make bundle FROM=runs/NAME
+BUNDLE ?= t
+bundle: $(VENV)/.dev | .work/validation .work/absences ## training weights to a shipped bundle: make bundle FROM=runs/NAME BUNDLE=t
 	@test -n "$(FROM)" || { echo "say which run: make bundle FROM=runs/NAME" >&2; exit 1; }
-	$(BIN)/python scripts/make_bundle.py $(FROM) $(BUNDLE_ARGS)
+	$(BIN)/python scripts/make_bundle.py $(FROM) --settings configs/bundles/$(BUNDLE).yaml \
+		--out src/mixformerv2/assets/$(BUNDLE) $(BUNDLE_ARGS)
 
 .work/validation: | $(VENV)/.dev
 	$(BIN)/python scripts/make_validation.py --out $@

@@ -47,6 +47,7 @@ class BundleSettings:
 
     name: str
     licence: str
+    about: Path
     search_factor: float = 4.0
     template_factor: float = 2.0
     min_size: float = 4.0
@@ -249,7 +250,7 @@ def _card(
     )
     return template.format(
         name=name,
-        licence=settings.licence,
+        about=settings.about.read_text(encoding="utf-8"),
         provenance=json.dumps(provenance, indent=1),
         tracker=json.dumps(tracker, indent=1),
         calibration="\n".join(calibrate.tables(measured.calibration)),

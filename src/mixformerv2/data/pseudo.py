@@ -304,7 +304,14 @@ def _longest(agree: Sequence[bool]) -> tuple[int, int]:
 
 
 def label_folder(
-    videos: Path, out: Path, teacher: Teacher, *, starts: int = 6, many: int = 6, seed: int = 0
+    videos: Path,
+    out: Path,
+    teacher: Teacher,
+    *,
+    starts: int = 6,
+    many: int = 6,
+    seed: int = 0,
+    aside: Sequence[str] = (*VALIDATION_CLIPS, *BENCHMARK_CLIPS),
 ) -> list[Tracklet]:
     """Label all clips of a folder but those kept aside, and write frames and tracklets.
 
@@ -315,11 +322,11 @@ def label_folder(
         starts: Moments per 150 frames at which boxes are started.
         many: Boxes at each.
         seed: Decides boxes and lengths.
+        aside: Names of clips that are not learnt from.
 
     Raises:
         DataError: the folder holds no clip to learn from.
     """
-    aside = (*VALIDATION_CLIPS, *BENCHMARK_CLIPS)
     suffixes = (".mp4", ".avi", ".mkv", ".mov", ".webm")
     paths = [p for p in sorted(videos.glob("*")) if p.suffix in suffixes and p.stem not in aside]
     if not paths:
