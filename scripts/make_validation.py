@@ -49,14 +49,15 @@ def main() -> None:
         print(f"{sequence.name}: {len(sequence)} frames, {labelled} labelled")
 
 
-def add_videos(source: Path, out: Path) -> None:
-    """The held-out videos, as pictures, boxed from their masks by the data package."""
+def add_videos(source: Path, out: Path, held_out: bool = True) -> None:
+    """The held-out videos, or all others, as pictures, boxed from their masks."""
     with tempfile.TemporaryDirectory() as folder:
         # A bank of this source alone: reading the masks of all the others takes longer.
         (Path(folder) / VIDEO_SOURCE).symlink_to(source.resolve())
         bank = Bank(Path(folder), hold_out=())
-        for name in VALIDATION_VIDEOS:
-            frames = bank.videos[name]
+        for name, frames in sorted(bank.videos.items()):
+            if (name in VALIDATION_VIDEOS) != held_out:
+                continue
             target = out / f"davis_{name}"
             (target / "img").mkdir(parents=True)
             boxes = np.array([bounds(frame.outline) for frame in frames], np.float64)

@@ -30,8 +30,9 @@ def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
     written out, so training there writes them out.
     """
     if q.dtype is torch.bfloat16 and q.device.type == "cpu" and q.requires_grad:
-        weights = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
-        return weights.softmax(dim=-1, dtype=torch.float32).to(v.dtype) @ v
+        scores: Tensor = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+        attended: Tensor = scores.softmax(dim=-1, dtype=torch.float32).to(v.dtype) @ v
+        return attended
     return F.scaled_dot_product_attention(q, k, v)
 
 
