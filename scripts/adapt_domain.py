@@ -5,8 +5,8 @@
 The odd domain is made from videos with truth, so that both sides can be measured: DAVIS videos as
 an imaging sonar might show them, grey, coarse and full of speckle. `configs/own.yaml` is trained
 on the 22 of them that training may use, as a user would on videos of his own: on these alone, and
-with samples of the picture bank beside them. Measured before and after are the eight held-out videos
-in the odd look, and the validation set as it is. What is done is left alone by a second call.
+with samples of the picture bank beside them. Measured before and after are the eight held-out
+videos in the odd look, and the validation set as it is. A second call does what is missing.
 """
 
 from __future__ import annotations
