@@ -135,13 +135,14 @@ def _variants(args: argparse.Namespace, folder: Path) -> list[Variant]:
     wanted.append(("AdamW not fused", ["optim.fused=false"], cores))
     wanted.append(("channels-last weights", ["optim.channels_last=true"], cores))
     wanted.append(("bf16 autocast", ["precision=bf16-mixed"], cores))
+    both = ["precision=bf16-mixed", "optim.channels_last=true"]
+    wanted.append(("bf16 autocast, channels-last", both, cores))
     if args.device == "cpu" and cores > 1:
         wanted.append(("1 thread", ["threads=1"], 1))
+        wanted.append(("1 thread, bf16 autocast, channels-last", ["threads=1", *both], 1))
     if not args.no_compile:
         wanted.append(("torch.compile", ["optim.compile=true"], cores))
-        wanted.append(
-            ("torch.compile, bf16", ["optim.compile=true", "precision=bf16-mixed"], cores)
-        )
+        wanted.append(("torch.compile, bf16, channels-last", ["optim.compile=true", *both], cores))
     out = []
     for number, (label, changes, threads) in enumerate(wanted):
         config = load_config(None, [*base, f"optim.batch={first}", *changes])

@@ -228,7 +228,9 @@ def render(
     x, y = _grid(side)
     x, y = x + field[..., 0], y + field[..., 1]
     inverse = np.linalg.inv(centred).astype(np.float32)
-    scale = 1.0 / (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2])
-    map_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) * scale
-    map_y = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]) * scale
+    # A pixel on the horizon comes from infinitely far: the border, as remap has it.
+    with np.errstate(divide="ignore", invalid="ignore"):
+        scale = 1.0 / (inverse[2, 0] * x + inverse[2, 1] * y + inverse[2, 2])
+        map_x = (inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]) * scale
+        map_y = (inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]) * scale
     return cast(Image, cv2.remap(picture, map_x, map_y, cv2.INTER_LINEAR, borderMode=border))
