@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.table import Table
 
 __all__ = ["run"]
@@ -84,12 +86,21 @@ def _bundles() -> list[dict[str, Any]]:
             {
                 "name": name,
                 **_figures(ModelConfig.from_dict(config.arch)),
+                "auc": _measured(find_bundle(name)),
                 "search_factor": config.tracker.search_factor,
                 "graphs": sorted(config.graphs),
                 "licence": config.licence.get("weights", "not stated"),
             }
         )
     return rows
+
+
+def _measured(folder: Path) -> float | None:
+    """AUC on the sequences that the model card reports, where it reports any."""
+    path = folder / "figures.json"
+    figures = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    auc: float | None = figures.get("sequences", {}).get("mean", {}).get("auc")
+    return auc
 
 
 def _architectures() -> list[dict[str, Any]]:
@@ -130,6 +141,7 @@ def _print(bundles: list[dict[str, Any]], architectures: list[dict[str, Any]]) -
         console.print("No bundle is shipped with this build.")
     console.print(_architecture_table(architectures))
     console.print(
+        "AUC: on the 20 sequences of the model card, by `mixformerv2 eval`. "
         f'Multiply-adds: {RULE}. "A frame" is what runs on each frame, with the templates\' keys '
         'and values kept; "all" is everything. Parameters include the fixed position '
         "embeddings, as published."
@@ -150,11 +162,13 @@ def _table(title: str, left: tuple[str, ...], right: tuple[str, ...]) -> Table:
 
 
 def _bundle_table(bundles: list[dict[str, Any]]) -> Table:
-    table = _table("Shipped, ready to track", ("model",), ("parameters", "a frame", "search crop"))
+    numbers = ("AUC", "parameters", "a frame", "search crop")
+    table = _table("Shipped, ready to track", ("model",), numbers)
     table.add_column("the weights may be used for")
     for row in bundles:
         table.add_row(
             row["name"],
+            "" if row["auc"] is None else f"{row['auc']:.3f}",
             _millions(row["parameters"]),
             _billions(row["multiply_adds"]),
             f"{row['search_size']} px",

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from mixformerv2.cli.main import main
-from mixformerv2.weights.bundle import list_bundles
+from mixformerv2.weights.bundle import find_bundle, list_bundles
 
 
 def test_table_has_the_published_figures(
@@ -35,6 +35,9 @@ def test_json_is_for_scripts_and_needs_no_torch() -> None:
     found = json.loads(done.stdout)
     assert [row["name"] for row in found["bundles"]] == list_bundles()
     assert all(row["licence"] for row in found["bundles"])
+    for row in found["bundles"]:
+        card = (find_bundle(row["name"]) / "MODEL_CARD.md").read_text(encoding="utf-8")
+        assert f"{row['auc']:.3f}" in card
     small = {row["name"]: row for row in found["architectures"]}["mixformerv2_s"]
     assert (small["parameters"], small["bins"], small["search_size"]) == (16_228_897, 96, 224)
     assert small["multiply_adds"] < small["multiply_adds_uncached"]
