@@ -56,11 +56,15 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
         names = archive.namelist()
         metadata = archive.read(next(n for n in names if n.endswith("dist-info/METADATA"))).decode()
     assert "mixformerv2/py.typed" in names
-    for asset in ("demo.mp4", "demo.csv", "t/config.json", "t/template.onnx", "t/search.onnx"):
+    for asset in ("demo.mp4", "demo.csv"):
         assert f"mixformerv2/assets/{asset}" in names
+    licences = [name for name in names if "dist-info/licenses" in name]
+    for model in ("t", "t_free"):
+        for file in ("config.json", "template.onnx", "search.onnx", "MODEL_CARD.md"):
+            assert f"mixformerv2/assets/{model}/{file}" in names
+        assert [name for name in licences if name.endswith(f"assets/{model}/LICENSE")]
     assert not [name for name in names if name.endswith("training.safetensors")]
     assert not [name for name in names if name.startswith("tests")]
-    assert [name for name in names if "dist-info/licenses" in name and "assets/t/LICENSE" in name]
     assert "License-Expression: MIT AND LicenseRef-mixformerv2-research-weights" in metadata
     assert wheel.stat().st_size < 40 * MEGABYTE
 
