@@ -99,15 +99,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--out", type=Path, default=PROJECT / "runs" / "adapt")
     parser.add_argument("--validation", type=Path, default=PROJECT / ".work" / "validation")
+    parser.add_argument("--arms", nargs="+", choices=sorted(ARMS), default=sorted(ARMS))
     parser.add_argument("settings", nargs="*", help="more settings of `train`")
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     own = make_domain(args.out / "own", held_out=False)
     roots = {"odd": make_domain(args.out / "odd", held_out=True), "rest": args.validation}
     figures = {"before": measure(args.bundle, roots)}
-    for name, extra in ARMS.items():
+    for name in args.arms:
         folder = args.out / name.replace(" ", "_")
-        made = train(args.bundle, own, [*extra, *args.settings], folder, args.steps)
+        made = train(args.bundle, own, [*ARMS[name], *args.settings], folder, args.steps)
         figures[name] = measure(made, roots)
     (args.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     print("| | AUC in the odd look | AUC on the validation set |\n|---|---|---|")
