@@ -193,7 +193,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the plot")
     parser.add_argument("--json", type=Path, help="the figures")
     args = parser.parse_args()
-    engine, config = load_engine(args.model, "onnx")
+    engine, config = load_engine(args.model, "onnx", 1)
     recorder = Recorder(engine)
     runs: list[Run] = []
     for root in args.root:
