@@ -117,21 +117,47 @@ def one_broken_upload(server: Running) -> None:
         server.ask("POST", "/jobs", b"#EXTM3U no video")
 
 
-def soak(minutes: float, rest: float) -> dict[str, Any]:
-    """Round after round; what the server held after each, and the long stream's answers."""
+def soak(minutes: float, rest: float, out: Path | None) -> dict[str, Any]:
+    """Round after round; what the server held after each, and the long stream's answers.
+
+    The report is written after each round, so that an hour that breaks off is not lost. A refusal
+    ends its round and is counted: on a machine that is busy enough a worker may say nothing for a
+    minute, and is then ended as a stuck decoder would be.
+    """
     clip, rows = pictures(), []
+    refused: list[str] = []
     words = ("--engine", "onnx", "--threads", "1", "--keep-hours", str(KEEP_HOURS))
     with running(*words) as server, steady_stream(server, clip) as answered:
         began = time.monotonic()
         while time.monotonic() - began < 60 * minutes or len(rows) < 8:
-            one_job(server, leave=len(rows) % 3 == 2)
+            try:
+                one_job(server, leave=len(rows) % 3 == 2)
+            except urllib.error.HTTPError as error:
+                with error:
+                    refused.append(f"{error.code}: {error.read().decode()}")
+                print(refused[-1], flush=True)
             asyncio.run(stream(server, clip, 60, 0.0, threading.Event()))
             one_broken_upload(server)
             time.sleep(rest)
             row = {"minute": (time.monotonic() - began) / 60, **server.watch()}
             rows.append({name: round(value, 2) for name, value in row.items()})
             print(json.dumps(rows[-1]), flush=True)
-    return {"rounds": len(rows), "long_stream_answers": answered[0], "rows": rows}
+            save({"rounds": len(rows), "refused": refused, "rows": rows}, out)
+    return {
+        "rounds": len(rows),
+        "refused": refused,
+        "long_stream_answers": answered[0],
+        "rows": rows,
+    }
+
+
+def save(report: dict[str, Any], out: Path | None) -> None:
+    """Write the report, where one is wanted, with what has grown by now."""
+    if len(report["rows"]) >= 4:
+        report["grown"] = grown(report["rows"])
+    if out:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def grown(rows: list[dict[str, float]]) -> dict[str, float]:
@@ -180,14 +206,14 @@ def main() -> int:
     if options.draw:
         report = json.loads(options.draw.read_text())
     else:
-        report = soak(options.minutes, options.rest)
-        report["grown"] = grown(report["rows"])
+        report = soak(options.minutes, options.rest, options.out)
+        save(report, options.out)
     steady = all(report["grown"][name] < limit for name, limit in ALLOWED.items())
-    print(f"{report['rounds']} rounds, {report['long_stream_answers']} answers of the long stream")
+    refused = len(report["refused"])
+    print(
+        f"{report['rounds']} rounds to minute {report['rows'][-1]['minute']:.0f}, {refused} refused"
+    )
     print(f"grown {report['grown']}: {'steady' if steady else 'GROWING'}")
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(report, indent=1) + "\n")
     if options.figure:
         draw(report, options.figure)
     return 0 if steady else 1
