@@ -112,7 +112,8 @@ WEB_TESTS = MIXFORMERV2_BROWSER=1 $(VENV)-web/bin/python -m pytest --timeout 120
 test-browser: $(VENV)-web/.made ## the page in Chromium; screenshots in out/browser
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 		{ echo "test-browser needs Chromium, which is not there: apt-get install chromium" >&2; exit 1; }
-	$(WEB_TESTS) tests/browser/test_page.py tests/browser/test_client.py
+	$(WEB_TESTS) tests/browser/test_page.py tests/browser/test_touch.py \
+		tests/browser/test_client.py
 
 test-api: $(VENV)-web/.made ## the API against its description, by schemathesis
 	$(WEB_TESTS) tests/browser/test_api.py

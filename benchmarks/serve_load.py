@@ -131,6 +131,7 @@ def main() -> None:
             )
     if options.out:
         about = {"machine": platform.processor() or platform.machine(), "cores": os.cpu_count()}
+        options.out.parent.mkdir(parents=True, exist_ok=True)
         options.out.write_text(json.dumps({**about, "rows": rows}, indent=2) + "\n")
 
 

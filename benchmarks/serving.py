@@ -51,14 +51,34 @@ class Running:
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
         return [self.pid, *map(int, children)]
 
-    def megabytes(self) -> float:
-        """Resident memory of the server itself."""
-        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    def watch(self) -> dict[str, float]:
+        """What the server holds now; its workers count in `processes` and `workers_megabytes`."""
+        server, *workers = self.processes()
+        return {
+            "megabytes": _megabytes(server),
+            "workers_megabytes": sum(_megabytes(one) for one in workers),
+            "processes": 1 + len(workers),
+            "files": len(list(Path(f"/proc/{server}/fd").iterdir())),
+            "threads": len(list(Path(f"/proc/{server}/task").iterdir())),
+            "jobs_on_disk": sum(one.is_dir() for one in self.folder.iterdir()),
+            "disk_megabytes": sum(_size(one) for one in self.folder.rglob("*")) / 1e6,
+        }
 
-    def files(self) -> int:
-        """Open files of the server itself."""
-        return len(list(Path(f"/proc/{self.pid}/fd").iterdir()))
+
+def _megabytes(process: int) -> float:
+    """Resident memory; 0 for one that has just ended."""
+    try:
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size if path.is_file() else 0
+    except FileNotFoundError:
+        return 0
 
 
 @contextlib.contextmanager

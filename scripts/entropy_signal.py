@@ -1,7 +1,7 @@
 """Does the entropy of the side distributions tell a coming loss earlier than the score does?
 
     python scripts/entropy_signal.py --root .work/validation ../shared/data/sequences \
-        --out docs/images/doubt.png
+        --out docs/images/doubt.png --json benchmarks/reports/doubt/t.json
 
 Every sequence is tracked forward and backward, from the true first box and from three that are
 shifted and scaled by up to a fifth, so that there are losses to count. A frame is *good* where IoU
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +34,8 @@ Picture = NDArray[np.uint8]
 Run = tuple[Array, Array, Array]
 AHEAD = (0, 1, 2, 3, 5, 8, 12, 16)
 FAR = 30
+SIGNALS = {"score": "#1c7ed6", "entropy": "#e8590c", "both": "#2f9e44"}
+"""Colours; "both" is the score times what entropy leaves to 1."""
 
 
 def starts(truth: Array, seed: int) -> list[Array]:
@@ -69,38 +72,80 @@ def loss_of(iou: Array) -> int | None:
     return int(np.argmax(runs)) if runs.any() else None
 
 
-def study(runs: list[Run]) -> dict[str, object]:
-    """ROC areas by frames ahead, and rank correlations with IoU."""
-    ahead: dict[int, list[tuple[float, float]]] = {k: [] for k in AHEAD}
-    good: list[tuple[float, float]] = []
-    losses = 0
-    for iou, scores, doubts in runs:
+def doubts_of(run: Run) -> dict[str, Array]:
+    """The signals of each frame, higher for more doubt."""
+    _, scores, entropies = run
+    return {
+        "score": 1 - scores,
+        "entropy": entropies,
+        "both": 1 - scores * (1 - entropies),
+    }
+
+
+def study(runs: list[Run]) -> dict[str, Any]:
+    """ROC areas by frames ahead, warnings at one false alarm in a hundred, rank correlations."""
+    ahead: dict[str, dict[int, list[float]]] = {name: {k: [] for k in AHEAD} for name in SIGNALS}
+    calm: dict[str, list[float]] = {name: [] for name in SIGNALS}
+    before: list[dict[str, Array]] = []  # the frames up to each loss
+    for run in runs:
+        iou, signals = run[0], doubts_of(run)
         lost = loss_of(iou)
-        losses += lost is not None
-        end = len(iou) if lost is None else max(0, lost - FAR)
-        good += [(scores[i], doubts[i]) for i in range(end) if iou[i] > 0.5]
-        for k in AHEAD if lost is not None else ():
-            if lost is not None and lost - k >= 0:
-                ahead[k].append((scores[lost - k], doubts[lost - k]))
-    calm = np.array(good)
-    table = {}
-    for k, pairs in ahead.items():
-        signs = np.array(pairs)
-        table[k] = {
-            "score": float(roc_auc(-signs[:, 0], -calm[:, 0])),
-            "entropy": float(roc_auc(signs[:, 1], calm[:, 1])),
-        }
-    iou, scores, doubts = (np.concatenate(column) for column in zip(*runs, strict=True))
+        kept = np.arange(len(iou)) < (len(iou) if lost is None else lost - FAR)
+        kept &= iou > 0.5
+        for name, values in signals.items():
+            calm[name] += values[kept].tolist()
+            for k in AHEAD if lost is not None else ():
+                if lost is not None and lost >= k:
+                    ahead[name][k].append(values[lost - k])
+        if lost is not None:
+            span = slice(max(0, lost - FAR), lost + 1)
+            before.append({name: values[span] for name, values in signals.items()})
+    iou, all_signals = _all(runs)
     known = np.isfinite(iou)
     return {
-        "losses": losses,
-        "good_frames": len(good),
-        "ahead": table,
+        "runs": len(runs),
+        "losses": len(before),
+        "good_frames": len(calm["score"]),
+        "ahead": {
+            name: {k: float(roc_auc(values, calm[name])) for k, values in table.items() if values}
+            for name, table in ahead.items()
+        },
+        "warnings": {
+            name: _warnings([one[name] for one in before], float(np.quantile(calm[name], 0.99)))
+            for name in SIGNALS
+        },
         "rank_correlation_with_iou": {
-            "score": _spearman(scores[known], iou[known]),
-            "entropy": _spearman(-doubts[known], iou[known]),
+            name: _spearman(-values[known], iou[known]) for name, values in all_signals.items()
         },
     }
+
+
+def _warnings(before: list[Array], threshold: float) -> dict[str, Any]:
+    """How many losses were told, and how early, where one good frame in a hundred alarms too.
+
+    A warning is the first frame from which doubt stays above the threshold in two frames of three.
+    """
+    leads = []
+    for values in before:
+        doubt = values > threshold
+        stays = [doubt[i] and doubt[i : i + 3].mean() > 0.6 for i in range(len(doubt))]
+        if any(stays):
+            leads.append(len(doubt) - 1 - stays.index(True))
+    early = sorted(leads)
+    return {
+        "threshold": threshold,
+        "told_by_the_loss": len(leads) / max(1, len(before)),
+        "told_3_frames_ahead": sum(lead >= 3 for lead in leads) / max(1, len(before)),
+        "told_10_frames_ahead": sum(lead >= 10 for lead in leads) / max(1, len(before)),
+        "median_lead": early[len(early) // 2] if early else None,
+    }
+
+
+def _all(runs: list[Run]) -> tuple[Array, dict[str, Array]]:
+    """IoU and signals of all frames of all runs."""
+    signals = [doubts_of(run) for run in runs]
+    joined = {name: np.concatenate([one[name] for one in signals]) for name in SIGNALS}
+    return np.concatenate([run[0] for run in runs]), joined
 
 
 def _spearman(a: Array, b: Array) -> float:
@@ -108,33 +153,34 @@ def _spearman(a: Array, b: Array) -> float:
     return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
-def draw(found: dict[str, object], runs: list[Run], path: Path) -> None:
+def draw(found: dict[str, Any], runs: list[Run], path: Path) -> None:
     """ROC area by frames ahead, and IoU against each signal."""
     from matplotlib.figure import Figure
 
-    table = found["ahead"]
-    assert isinstance(table, dict)
     figure = Figure(figsize=(9, 3.4), dpi=100, layout="constrained")
     left, right = figure.subplots(1, 2)
-    for name, colour in (("score", "#1c7ed6"), ("entropy", "#e8590c")):
-        left.plot(AHEAD, [table[k][name] for k in AHEAD], "o-", color=colour, label=name)
+    for name, colour in SIGNALS.items():
+        table = found["ahead"][name]
+        left.plot(list(table), list(table.values()), "o-", color=colour, label=name)
     left.axhline(0.5, color="grey", lw=0.8, ls=":")
     left.set(
         xlabel="frames before the loss",
         ylabel="ROC area against good frames",
-        title=f"{found['losses']} losses",
-        ylim=(0.3, 1.02),
+        title=f"{found['losses']} losses in {found['runs']} runs",
+        ylim=(0.4, 1.02),
     )
     left.invert_xaxis()
     left.legend()
-    iou, scores, doubts = (np.concatenate(column) for column in zip(*runs, strict=True))
-    for values, name, colour in ((scores, "score", "#1c7ed6"), (doubts, "entropy", "#e8590c")):
+    iou, signals = _all(runs)
+    for name, colour in SIGNALS.items():
+        values = signals[name]
         cuts = np.quantile(values, np.linspace(0, 1, 13))
         places = np.clip(np.searchsorted(cuts, values, "right") - 1, 0, 11)
-        mean = [np.nanmean(iou[places == i]) for i in range(12)]
-        middle = [np.median(values[places == i]) for i in range(12)]
-        right.plot(middle, mean, "o-", color=colour, label=name)
-    right.set(xlabel="value (a twelfth of all frames each)", ylabel="mean IoU", xlim=(0, 1))
+        mean = [np.nanmean(iou[places == i]) if (places == i).any() else np.nan for i in range(12)]
+        right.plot(np.arange(1, 13), mean, "o-", color=colour, label=name)
+    right.set(
+        xlabel="twelfth of all frames, from least to most doubt", ylabel="mean IoU", ylim=(0, 1)
+    )
     right.legend()
     figure.savefig(path)
 
@@ -144,9 +190,10 @@ def main() -> None:
     parser.add_argument("--root", type=Path, nargs="+", required=True)
     parser.add_argument("--model", default="t")
     parser.add_argument("--limit", type=int, default=300)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="the plot")
+    parser.add_argument("--json", type=Path, help="the figures")
     args = parser.parse_args()
-    engine, config = load_engine(args.model, "onnx")
+    engine, config = load_engine(args.model, "onnx", 1)
     recorder = Recorder(engine)
     runs: list[Run] = []
     for root in args.root:
@@ -159,7 +206,11 @@ def main() -> None:
                     tracker = Tracker.with_engine(recorder, config)
                     runs.append(follow(pictures, boxes, box, tracker, recorder))
     found = study(runs)
-    print(json.dumps(found, indent=1))
+    text = json.dumps({"model": config.name, **found}, indent=1)
+    print(text)
+    if args.json:
+        args.json.parent.mkdir(parents=True, exist_ok=True)
+        args.json.write_text(text + "\n")
     if args.out:
         draw(found, runs, args.out)
 

@@ -102,6 +102,16 @@ def _options(
     pass
 
 
+def _name_no_flag_types(command: Any) -> None:
+    """Help shall say `--quiet`, not `--quiet <bool>`, which looks as if a value were wanted."""
+    with typer.Context(command) as context:
+        for option in command.get_params(context):
+            if getattr(option, "is_bool_flag", False):
+                option.metavar = ""
+    for below in getattr(command, "commands", {}).values():
+        _name_no_flag_types(below)
+
+
 def _not_loaded() -> None:
     raise AssertionError("a verb is loaded before it is called")
 
@@ -120,7 +130,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     verb = words[0] if words and words[0] in VERBS else None
     try:
-        build(verb)(args=words, prog_name="mixformerv2")
+        command = typer.main.get_command(build(verb))
+        _name_no_flag_types(command)
+        command(args=words, prog_name="mixformerv2")
     except SystemExit as exit_:
         code: Any = exit_.code
         return _finish(code if isinstance(code, int) else 0 if code is None else 1)

@@ -66,7 +66,7 @@ def _draw_distributions(figure: Any, insight: Insight) -> None:
         if box is not None:
             x1, y1, x2, y2 = box
             main.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=colour, lw=2, label=name)
-    main.legend(loc="lower right", fontsize=8)
+    main.legend(loc="lower left", fontsize=8)
     main.set(xlim=(0, 1), ylim=(1, 0))
     main.set_xlabel(f"search crop, {size} px; frame {insight.result.frame}", fontsize=9)
     places = np.arange(bins) / bins

@@ -96,8 +96,12 @@ def export_bundle(bundle: str | Path, out: str | Path | None = None) -> list[Par
 
 @contextmanager
 def written_whole(folder: Path, *names: str) -> Iterator[list[Path]]:
-    """Paths to write to; the files get their names together, at the end, or not at all."""
+    """Paths to write to; the files get their names together, at the end, or not at all.
+
+    A folder that was made for them goes again where they are not written.
+    """
     parts = [folder / f".{name}.part" for name in names]
+    made = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         try:
@@ -107,6 +111,8 @@ def written_whole(folder: Path, *names: str) -> Iterator[list[Path]]:
         finally:
             for part in parts:
                 part.unlink(missing_ok=True)
+            if made and not any(folder.iterdir()):
+                folder.rmdir()
     except OSError as error:
         raise OutputError(f"cannot write graphs to {folder}: {error.strerror or error}") from error
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import XYWH
-from ..tracking.blend import COLUMNS, blend, result_of
+from ..tracking.blend import COLUMNS, blend_between, result_of
 from ..tracking.result import TrackResult
 
 __all__ = ["Direction", "Prompts", "Run", "Tracks", "plan"]
@@ -101,9 +101,9 @@ class Tracks:
             low, high = max(before + 1, start), min(after, stop)
             if low < high:
                 part = slice(low - start, high - start)
-                share = (np.arange(low, high) - before) / (after - before)
                 both = ~np.isnan(forward[part, 0]) & ~np.isnan(backward[part, 0])
-                mixed = blend(forward[part], backward[part], share)
+                frames = np.arange(low, high)
+                mixed = blend_between((before, after), frames, forward[part], backward[part])
                 out[part] = np.where(both[:, None], mixed, out[part])
         for frame, box in prompts.items():
             if start <= frame < stop:

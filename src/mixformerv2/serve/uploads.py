@@ -6,6 +6,7 @@ import asyncio
 from typing import IO
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from .job import RefusedError
 from .limits import Limits
@@ -20,7 +21,7 @@ async def receive(request: Request, limits: Limits, file: IO[bytes]) -> None:
     """Write the body of a request to a file.
 
     Raises:
-        RefusedError: it is too large, too slow or no video.
+        RefusedError: it is too large, too slow, broken off or no video.
     """
     limit, idle = limits.upload_bytes, limits.idle_seconds
     head, written, checked = b"", 0, False
@@ -32,6 +33,9 @@ async def receive(request: Request, limits: Limits, file: IO[bytes]) -> None:
                     chunk = await anext(chunks, None)
             except TimeoutError:
                 raise RefusedError(408, f"nothing came for {idle:.0f} s; send it again") from None
+            except ClientDisconnect:
+                # Nobody hears the answer; unanswered it would be a trace in the log each time.
+                raise RefusedError(408, "the upload broke off; send it again") from None
             if chunk is None:
                 break
             written += len(chunk)

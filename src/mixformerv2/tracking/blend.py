@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .result import TargetState, TrackResult
 
-__all__ = ["COLUMNS", "STATES", "blend", "result_of", "row_of"]
+__all__ = ["COLUMNS", "STATES", "blend", "blend_between", "result_of", "row_of"]
 
 STATES: tuple[TargetState, ...] = get_args(TargetState)
 COLUMNS = 6
@@ -27,6 +27,21 @@ def result_of(row: Rows, frame: int, time: float) -> TrackResult:
     """A row as a result."""
     x, y, w, h, score, state = row.tolist()
     return TrackResult((x, y, w, h), score, STATES[int(state)], frame, time)
+
+
+def blend_between(
+    ends: tuple[int, int], frames: NDArray[np.int64], forward: Rows, backward: Rows
+) -> Rows:
+    """One answer of both passes for frames between two prompts, `[N, COLUMNS]`; see `blend`.
+
+    Args:
+        ends: Frames of the earlier and the later prompt.
+        frames: Which frames the rows are of, `[N]`.
+        forward: From the earlier prompt.
+        backward: From the later one.
+    """
+    before, after = ends
+    return blend(forward, backward, (frames - before) / (after - before))
 
 
 def blend(forward: Rows, backward: Rows, share: NDArray[np.float64]) -> Rows:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import BoxError, ConfigError, SourceError
-from .blend import blend, result_of, row_of
+from .blend import blend_between, result_of, row_of
 from .result import TrackResult
 from .state import TrackState
 from .tracker import Tracker
@@ -136,7 +136,7 @@ def _between(
         # The first row is the prompt's own.
         yield result_of(np.array(ahead[0]), before, times[before])
         start = before + 1
-        share = (np.arange(start, after) - before) / (after - before)
-        rows = blend(np.array(ahead[1:]).reshape(-1, 6), rows, share)
+        forward: Rows = np.array(ahead[1:]).reshape(-1, 6)
+        rows = blend_between((before, after), np.arange(start, after), forward, rows)
     for frame_number, row in enumerate(rows, start):
         yield result_of(row, frame_number, times[frame_number])

@@ -61,6 +61,14 @@ def test_each_verb_explains_itself(verb: str, capsys: pytest.CaptureFixture[str]
     assert "Exit codes" in printed
 
 
+@pytest.mark.parametrize("words", [["track"], ["data", "check"], []])
+def test_flags_ask_for_no_value(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "--help" in printed
+    assert "bool" not in printed
+
+
 @pytest.mark.parametrize("words", [["nope"], ["track"], ["track", "a", "--nope"], ["--nope"]])
 def test_a_wrong_call_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2

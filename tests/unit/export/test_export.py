@@ -111,6 +111,21 @@ def test_a_difference_stops_the_export(bundle: Path, monkeypatch: pytest.MonkeyP
     assert {path.name: path.read_bytes() for path in bundle.iterdir()} == before
 
 
+def test_an_interrupted_export_leaves_no_folder(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*rest: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mixformerv2.export.onnx.check_parity", interrupt)
+    (tmp_path / "mine").mkdir()
+    for name in ("new", "mine"):
+        with pytest.raises(KeyboardInterrupt):
+            export_bundle(small_bundle, tmp_path / name)
+    assert not (tmp_path / "new").exists()
+    assert (tmp_path / "mine").is_dir()  # it was there before: not ours to remove
+
+
 @pytest.mark.parametrize("part", ["memory", "boxes", "scores", "probs"])
 @pytest.mark.parametrize("case", range(4))
 def test_nan_in_any_output_is_a_difference(

@@ -15,7 +15,9 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
+import mixformerv2 as mf
 from mixformerv2.cli.main import main
+from mixformerv2.tracking.blend import row_of
 from tests.clips import write_clip
 from tests.unit.serve.web import put, rows, serving, settle, socket, track, upload
 
@@ -134,6 +136,18 @@ def test_a_correction_tracks_both_ways(client: TestClient, clip: Path) -> None:
     assert client.delete(f"/api/jobs/{job}/objects/1/prompts/16").status_code == 200
     track(client, job)
     assert rows(client, job)[4:] == first[4:]
+
+
+def test_corrections_are_those_of_the_library(
+    client: TestClient, clip: Path, small_bundle: Path
+) -> None:
+    given = {5: BOX, 17: [30.0, 10.0, 16.0, 20.0]}
+    job = upload(client, clip.read_bytes())
+    for frame, box in given.items():
+        put(client, job, box, frame=frame)
+    track(client, job)
+    direct = mf.track(clip, prompts=given, model=small_bundle, engine="onnx")
+    assert rows(client, job) == [row_of(result) for result in direct]
 
 
 def test_several_objects_at_several_times(client: TestClient, clip: Path) -> None:
