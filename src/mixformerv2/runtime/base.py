@@ -85,7 +85,7 @@ class Pieces:
 
     With eight and more of T's crops, what one layer hands to the next no longer fits beside the
     weights into the 1 MB that a core of 2023 keeps for itself: 6.1 ms a crop by fours became 6.9
-    ms by 32 (`benchmarks/targets.py --engine onnx --pieces 32`).
+    ms by 32 (`benchmarks/targets.py --engine onnx --piece 32`).
     """
 
     def __init__(self) -> None:
