@@ -38,7 +38,7 @@ def journals(out: Path, atleast: int, process: subprocess.Popen[str]) -> None:
     """Wait until so many workers are at work at once."""
     for _ in range(30_000):
         assert process.poll() is None, process.communicate()
-        if len(list(out.glob("work/*/journal.jsonl"))) >= atleast:
+        if len(list(out.glob("work/*/journal.*.jsonl"))) >= atleast:
             return
         time.sleep(0.01)
     raise AssertionError(f"there were never {atleast} workers")

@@ -133,6 +133,7 @@ class _Driver:
         self._watch = watch
         self._crashes = _Crashes(plan.folder / "crashes.jsonl")
         self._lost: Counter[int] = Counter()
+        self._suspects: dict[int, set[int]] = {}
         self._died = self._running = 0
 
     def run(self, missing: list[int]) -> None:
@@ -144,7 +145,9 @@ class _Driver:
             while waiting and self._cluster.room > 0:
                 shard = waiting.popleft()
                 crashes = self._crashes.of(shard)
-                self._cluster.submit(replace(_job(self._plan, shard), crashes=crashes))
+                alone = tuple(sorted(self._suspects.get(shard, ())))
+                job = replace(_job(self._plan, shard), crashes=crashes, suspects=alone)
+                self._cluster.submit(job)
                 self._running += 1
             self._watch(Progress(videos, self._plan.videos, self._running, self._died))
             if (ended := self._cluster.next_done(1.0)) is None:
@@ -169,9 +172,14 @@ class _Driver:
             self._lost[job.shard] += 1
             logger.warning("shard %d: %s, before its first video", job.shard, died.why)
         elif doing is not None and died.blame:
-            place, why = doing
-            self._crashes.add(job.shard, place, why or died.why)
-            logger.warning("shard %d, video %d: %s", job.shard, place + 1, why or died.why)
+            place, beside, why = doing
+            if beside and why is None:  # it had several videos at once, and any may have done it
+                self._suspects.setdefault(job.shard, set()).update((place, *beside))
+                which = ", ".join(str(one + 1) for one in sorted((place, *beside)))
+                logger.warning("shard %d, one of the videos %s: %s", job.shard, which, died.why)
+            else:
+                self._crashes.add(job.shard, place, why or died.why)
+                logger.warning("shard %d, video %d: %s", job.shard, place + 1, why or died.why)
         else:
             self._lost[job.shard] += 1
             logger.warning("shard %d: %s", job.shard, died.why)
@@ -186,11 +194,11 @@ class _Driver:
         return False
 
 
-def _doing(job: Job) -> tuple[int, str | None] | None:
-    """The video that a dead worker was at, and what it said about that."""
+def _doing(job: Job) -> tuple[int, list[int], str | None] | None:
+    """The video that a dead worker began last, those beside it, and what it said about that."""
     try:
         content = json.loads((job.work / DOING).read_text("utf-8"))
-        return int(content["place"]), content["why"]
+        return int(content["place"]), [int(one) for one in content["beside"]], content["why"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
