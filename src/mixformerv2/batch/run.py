@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import EngineError, OutputError
+from ..runtime.select import name_of
 from ..weights.bundle import file_sha256, find_bundle, list_bundles
 from .cluster import Cluster, Died, open_cluster
 from .plan import Plan, Settings, make_plan
@@ -76,9 +77,7 @@ def run_batch(
     bundle = find_bundle(settings.model)
     # A model that cannot be had is said before an hour of work; and "auto" is decided once.
     settings = replace(settings, model=_everywhere(settings.model))
-    info = load_tracker(settings).info
-    names = {"openvino": f"openvino-{info.precision}"}
-    settings = replace(settings, inference=names.get(info.name, info.name))
+    settings = replace(settings, inference=name_of(load_tracker(settings).info))
     with _alone(Path(folder)) as place:
         plan = make_plan(manifest, place, settings, file_sha256(bundle / "config.json"))
         missing = [n for n in range(plan.shards) if not _job(plan, n).published.is_dir()]
@@ -127,7 +126,9 @@ def _job(plan: Plan, shard: int) -> Job:
 
 
 class _Driver:
-    def __init__(self, plan: Plan, cluster: Cluster, watch: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, plan: Plan, cluster: Cluster[Job, int], watch: Callable[[Progress], None]
+    ) -> None:
         self._plan = plan
         self._cluster = cluster
         self._watch = watch
