@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,9 @@ class ScriptedEngine:
     def encode_templates(self, templates: NDArray[np.uint8]) -> NDArray[np.uint8]:
         self.encoded.append(templates)
         return templates
+
+    def join(self, memories: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+        return np.concatenate(memories)
 
     def step(self, search: NDArray[np.uint8], memory: Any) -> StepOutput:
         self.searched.append(search)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from .box import Box, iou
     from .tracking import (
         MultiTracker,
+        StreamFailure,
+        StreamPool,
         Tracker,
         TrackerSettings,
         TrackResult,
@@ -51,6 +53,8 @@ __all__ = [
     "OutputError",
     "SourceError",
     "StateError",
+    "StreamFailure",
+    "StreamPool",
     "TrackResult",
     "TrackState",
     "Tracker",
@@ -66,6 +70,8 @@ __all__ = [
 _LAZY = {
     "Box": ".box",
     "MultiTracker": ".tracking",
+    "StreamFailure": ".tracking",
+    "StreamPool": ".tracking",
     "TrackResult": ".tracking",
     "TrackState": ".tracking",
     "Tracker": ".tracking",

@@ -38,20 +38,20 @@ def journals(out: Path, atleast: int, process: subprocess.Popen[str]) -> None:
     """Wait until so many workers are at work at once."""
     for _ in range(30_000):
         assert process.poll() is None, process.communicate()
-        if len(list(out.glob("work/*/journal.jsonl"))) >= atleast:
+        if len(list(out.glob("work/*/journal.*.jsonl"))) >= atleast:
             return
         time.sleep(0.01)
     raise AssertionError(f"there were never {atleast} workers")
 
 
-def workers(node: Any) -> list[int]:
-    """Processes of a node that do shards."""
+def workers(node: Any, task: str = "ray::run_shard") -> list[int]:
+    """Processes of a node that are at a task."""
     (raylet,) = [process for kind, process in node.live_processes() if kind == "raylet"]
     listed = subprocess.run(
         ["ps", "-ww", "-o", "pid=,args=", "--ppid", str(raylet.pid)],
         capture_output=True, text=True, check=True,
     ).stdout  # fmt: skip
-    return [int(line.split()[0]) for line in listed.splitlines() if "ray::run_shard" in line]
+    return [int(line.split()[0]) for line in listed.splitlines() if task in line]
 
 
 def test_a_killed_node_loses_nothing(

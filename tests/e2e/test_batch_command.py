@@ -61,7 +61,7 @@ def at_work(out: Path, process: subprocess.Popen[str]) -> Path:
     """Wait until a worker is in the middle of the second shard or a later one."""
     for _ in range(6000):
         assert process.poll() is None, process.communicate()
-        for journal in out.glob("work/*/journal.jsonl"):
+        for journal in out.glob("work/*/journal.*.jsonl"):
             with suppress(OSError):
                 if not journal.parent.name.startswith("000000") and journal.stat().st_size > 2000:
                     return journal.parent
@@ -123,6 +123,26 @@ def test_a_killed_worker_loses_and_repeats_nothing(
     assert "its worker process died" in err
     assert len(err.splitlines()) == 1
     assert results(tmp_path / "out") == undisturbed
+
+
+def test_a_killed_worker_with_several_videos_at_once_loses_and_repeats_nothing(
+    tmp_path: Path, start: Callable[..., subprocess.Popen[str]], undisturbed: dict[str, bytes]
+) -> None:
+    process = start("--shard-size", "4", "--streams", "3")
+    for _ in range(6000):
+        assert process.poll() is None, process.communicate()
+        if len(list((tmp_path / "out").glob("work/*/journal.*.jsonl"))) >= 2:
+            break
+        time.sleep(0.01)
+    (worker,) = workers(process)
+    os.kill(worker, signal.SIGKILL)
+    _, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "one of the videos" in err
+    assert not (tmp_path / "out/crashes.jsonl").exists()  # none of them was to blame
+    tables = [undisturbed[shard].splitlines(keepends=True) for shard in sorted(undisturbed)]
+    whole = b"".join([*tables[0], *(line for table in tables[1:] for line in table[1:])])
+    assert results(tmp_path / "out") == {"000000": whole}
 
 
 def test_after_a_killed_driver_the_same_command_does_the_rest(

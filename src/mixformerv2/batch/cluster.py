@@ -10,14 +10,17 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import connection
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 from ..errors import ConfigError, EngineError
-from .shard import Job
 
 __all__ = ["Cluster", "Died", "LocalCluster", "RayCluster", "open_cluster"]
 
-Task = Callable[[Job], int]
+J = TypeVar("J")
+"""What a worker is given: a shard of a batch, a sequence of a benchmark."""
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+"""What it answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,28 +36,28 @@ class Died:
     blame: bool = True
 
 
-class Cluster(Protocol):
-    """Runs shards. Errors that a shard raises come out of `next_done`."""
+class Cluster(Protocol[J, R_co]):
+    """Runs jobs. Errors that a job raises come out of `next_done`."""
 
     @property
     def workers(self) -> int:
-        """How many shards are in work at once, as of now."""
+        """How many jobs are in work at once, as of now."""
         ...
 
     @property
     def room(self) -> int:
-        """How many more shards to submit now, so that no worker waits."""
+        """How many more jobs to submit now, so that no worker waits."""
         ...
 
-    def submit(self, job: Job) -> None:
-        """Give out a shard."""
+    def submit(self, job: J) -> None:
+        """Give out a job."""
         ...
 
-    def next_done(self, seconds: float) -> tuple[Job, int | Died] | None:
-        """The next shard that has ended, or None after so many seconds.
+    def next_done(self, seconds: float) -> tuple[J, R_co | Died] | None:
+        """The next job that has ended, or None after so many seconds.
 
         Raises:
-            MixFormerError: What the shard raised.
+            MixFormerError: What the job raised.
         """
         ...
 
@@ -63,12 +66,14 @@ class Cluster(Protocol):
         ...
 
 
-def open_cluster(kind: str, task: Task, workers: int | None, address: str | None) -> Cluster:
+def open_cluster(
+    kind: str, task: Callable[[J], R], workers: int | None, address: str | None
+) -> Cluster[J, R]:
     """`"local"` or `"ray"`.
 
     Args:
         kind: Which.
-        task: Does a shard.
+        task: Does a job; a function of a module, for other processes look it up by its name.
         workers: How many; all cores, or as many as the Ray cluster has, where None.
         address: Of the Ray cluster; one of this machine's own where None.
 
@@ -88,27 +93,27 @@ def open_cluster(kind: str, task: Task, workers: int | None, address: str | None
     return LocalCluster(task, workers or _cores())
 
 
-class LocalCluster:
+class LocalCluster(Generic[J, R]):
     """Processes of this machine.
 
     Each has a pool of its own: Python ends a whole pool when one of its processes dies, and all
-    others would lose the shards that they are at.
+    others would lose the jobs that they are at.
     """
 
-    def __init__(self, task: Task, workers: int) -> None:
+    def __init__(self, task: Callable[[J], R], workers: int) -> None:
         if workers < 1:
-            raise ConfigError(f"a batch needs at least 1 worker, got {workers}")
+            raise ConfigError(f"at least 1 worker is needed, got {workers}")
         self.workers = workers
         self._task = task
         self._pools: dict[int, ProcessPoolExecutor] = {}
         self._free = list(range(workers))
-        self._running: dict[Future[int], tuple[int, Job]] = {}
+        self._running: dict[Future[R], tuple[int, J]] = {}
 
     @property
     def room(self) -> int:
         return len(self._free)
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: J) -> None:
         slot = self._free.pop()
         if slot not in self._pools:
             # Spawned, not forked: a fork of a process with an engine's threads can hang.
@@ -116,7 +121,7 @@ class LocalCluster:
             self._pools[slot] = ProcessPoolExecutor(1, context, initializer=_die_with_parent)
         self._running[self._pools[slot].submit(self._task, job)] = (slot, job)
 
-    def next_done(self, seconds: float) -> tuple[Job, int | Died] | None:
+    def next_done(self, seconds: float) -> tuple[J, R | Died] | None:
         done, _ = wait(self._running, timeout=seconds, return_when=FIRST_COMPLETED)
         if not done:
             return None
@@ -158,10 +163,10 @@ def _watch(parent: int) -> None:
     os._exit(1)
 
 
-class RayCluster:
-    """A Ray cluster: each shard is a task of one CPU, retried by us and not by Ray."""
+class RayCluster(Generic[J, R]):
+    """A Ray cluster: each job is a task of one CPU, retried by us and not by Ray."""
 
-    def __init__(self, task: Task, workers: int | None, address: str | None) -> None:
+    def __init__(self, task: Callable[[J], R], workers: int | None, address: str | None) -> None:
         try:
             import ray
         except ImportError as error:
@@ -179,9 +184,9 @@ class RayCluster:
         except (ConnectionError, ValueError, RuntimeError) as error:
             where = address or "a local Ray"
             raise EngineError(f"{where} does not answer: {_line(error)}") from error
-        # A task that died is not started again by Ray: only we know which video it was at.
+        # A task that died is not started again by Ray: only we know what it was at.
         self._remote: Any = ray.remote(task).options(num_cpus=1, max_retries=0)
-        self._running: dict[Any, Job] = {}
+        self._running: dict[Any, J] = {}
 
     @property
     def workers(self) -> int:
@@ -194,10 +199,10 @@ class RayCluster:
         ahead = 0 if self._limit else 4 + self.workers // 4
         return max(0, self.workers + ahead - len(self._running))
 
-    def submit(self, job: Job) -> None:
+    def submit(self, job: J) -> None:
         self._running[self._remote.remote(job)] = job
 
-    def next_done(self, seconds: float) -> tuple[Job, int | Died] | None:
+    def next_done(self, seconds: float) -> tuple[J, R | Died] | None:
         done, _ = self._ray.wait(list(self._running), num_returns=1, timeout=seconds)
         if not done:
             return None

@@ -37,6 +37,7 @@ class Settings:
         model: Name of a shipped model, or a bundle folder.
         inference: Engine of the networks: auto, onnx, openvino or torch.
         threads: Threads of the engine in each worker.
+        streams: Videos that a worker tracks at once, with their crops in common batches.
         formats: Of the results: `TABLES` and `PER_VIDEO`.
         shard_size: Videos in a shard, which is what a killed worker repeats at most.
         max_frames: Frames of each video at most; None for all.
@@ -46,6 +47,7 @@ class Settings:
     model: str = "t"
     inference: str = "auto"
     threads: int | None = 1
+    streams: int = 1
     formats: tuple[str, ...] = ("csv",)
     shard_size: int = 16
     max_frames: int | None = None
@@ -60,6 +62,8 @@ class Settings:
             raise ConfigError("name at least one format of results")
         if self.shard_size < 1:
             raise ConfigError(f"a shard holds at least 1 video, got {self.shard_size}")
+        if not 1 <= self.streams <= 1024:
+            raise ConfigError(f"a worker tracks 1 to 1024 videos at once, got {self.streams}")
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigError(f"the time limit of a video must be above 0 s, got {self.timeout}")
 
@@ -211,7 +215,7 @@ def _check_same(folder: Path, identity: dict[str, Any]) -> None:
     now = {**identity, **identity["settings"]}
     then = {**before, **before.get("settings", {})}
     # The same bytes may lie elsewhere, and how fast it goes decides no result.
-    free = {"manifest", "settings", "model", "threads", "timeout"}
+    free = {"manifest", "settings", "model", "threads", "streams", "timeout"}
     names = {"manifest_sha256": "manifest", "bundle_sha256": "model"}
     other = [
         names.get(name, name) for name in now if name not in free and now[name] != then.get(name)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import EngineError, OutputError
+from ..runtime.select import name_of
 from ..weights.bundle import file_sha256, find_bundle, list_bundles
 from .cluster import Cluster, Died, open_cluster
 from .plan import Plan, Settings, make_plan
@@ -76,9 +77,7 @@ def run_batch(
     bundle = find_bundle(settings.model)
     # A model that cannot be had is said before an hour of work; and "auto" is decided once.
     settings = replace(settings, model=_everywhere(settings.model))
-    info = load_tracker(settings).info
-    names = {"openvino": f"openvino-{info.precision}"}
-    settings = replace(settings, inference=names.get(info.name, info.name))
+    settings = replace(settings, inference=name_of(load_tracker(settings).info))
     with _alone(Path(folder)) as place:
         plan = make_plan(manifest, place, settings, file_sha256(bundle / "config.json"))
         missing = [n for n in range(plan.shards) if not _job(plan, n).published.is_dir()]
@@ -127,12 +126,15 @@ def _job(plan: Plan, shard: int) -> Job:
 
 
 class _Driver:
-    def __init__(self, plan: Plan, cluster: Cluster, watch: Callable[[Progress], None]) -> None:
+    def __init__(
+        self, plan: Plan, cluster: Cluster[Job, int], watch: Callable[[Progress], None]
+    ) -> None:
         self._plan = plan
         self._cluster = cluster
         self._watch = watch
         self._crashes = _Crashes(plan.folder / "crashes.jsonl")
         self._lost: Counter[int] = Counter()
+        self._suspects: dict[int, set[int]] = {}
         self._died = self._running = 0
 
     def run(self, missing: list[int]) -> None:
@@ -144,7 +146,9 @@ class _Driver:
             while waiting and self._cluster.room > 0:
                 shard = waiting.popleft()
                 crashes = self._crashes.of(shard)
-                self._cluster.submit(replace(_job(self._plan, shard), crashes=crashes))
+                alone = tuple(sorted(self._suspects.get(shard, ())))
+                job = replace(_job(self._plan, shard), crashes=crashes, suspects=alone)
+                self._cluster.submit(job)
                 self._running += 1
             self._watch(Progress(videos, self._plan.videos, self._running, self._died))
             if (ended := self._cluster.next_done(1.0)) is None:
@@ -169,9 +173,14 @@ class _Driver:
             self._lost[job.shard] += 1
             logger.warning("shard %d: %s, before its first video", job.shard, died.why)
         elif doing is not None and died.blame:
-            place, why = doing
-            self._crashes.add(job.shard, place, why or died.why)
-            logger.warning("shard %d, video %d: %s", job.shard, place + 1, why or died.why)
+            place, beside, why = doing
+            if beside and why is None:  # it had several videos at once, and any may have done it
+                self._suspects.setdefault(job.shard, set()).update((place, *beside))
+                which = ", ".join(str(one + 1) for one in sorted((place, *beside)))
+                logger.warning("shard %d, one of the videos %s: %s", job.shard, which, died.why)
+            else:
+                self._crashes.add(job.shard, place, why or died.why)
+                logger.warning("shard %d, video %d: %s", job.shard, place + 1, why or died.why)
         else:
             self._lost[job.shard] += 1
             logger.warning("shard %d: %s", job.shard, died.why)
@@ -186,11 +195,11 @@ class _Driver:
         return False
 
 
-def _doing(job: Job) -> tuple[int, str | None] | None:
-    """The video that a dead worker was at, and what it said about that."""
+def _doing(job: Job) -> tuple[int, list[int], str | None] | None:
+    """The video that a dead worker began last, those beside it, and what it said about that."""
     try:
         content = json.loads((job.work / DOING).read_text("utf-8"))
-        return int(content["place"]), content["why"]
+        return int(content["place"]), [int(one) for one in content["beside"]], content["why"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

@@ -12,8 +12,9 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,7 +23,7 @@ from typing import Any
 from .. import __version__
 from ..box import Box
 from ..errors import DataError, MixFormerError, OutputError, SourceError
-from ..tracking import MultiTracker, Tracker
+from ..tracking import MultiTracker, StreamPool, Tracker
 from ..tracking.crowd import Crowd, Start
 from ..video.formats.journal import JournalWriter, RunHeader
 from ..video.source import open_source
@@ -39,7 +40,10 @@ TRIES = 2
 VIDEOS = "videos.jsonl"
 """A line for each video of a shard: what became of it."""
 DOING = "doing.json"
-"""While a shard is in work: the video that it is at. Tells whose fault a dead worker is."""
+"""While a shard is in work: the videos that it is at. Tells whose fault a dead worker is."""
+
+Stream = Callable[[], AbstractContextManager[Tracker]]
+"""Gives a video its tracker."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Job:
         shard: Number of the shard.
         token: Name of this try, different each time: two workers never share a folder.
         crashes: Videos by their place in the shard, with the ways in which a worker died on them.
+        suspects: Places of videos one of which killed a worker that had several at once: they are
+            done one after the other, so that the next death has a name.
     """
 
     folder: str
@@ -59,6 +65,7 @@ class Job:
     shard: int
     token: str
     crashes: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    suspects: tuple[int, ...] = ()
 
     @property
     def work(self) -> Path:
@@ -69,6 +76,10 @@ class Job:
     def published(self) -> Path:
         """Folder of the finished shard."""
         return Path(self.folder) / "shards" / f"{self.shard:06d}"
+
+    def journal(self, place: int) -> Path:
+        """Where the results of a video are kept until they go into the tables."""
+        return self.work / f"journal.{place:04d}.jsonl"
 
 
 @dataclass(slots=True)
@@ -109,15 +120,17 @@ def run_shard(job: Job) -> int:
     videos = Plan.load(job.folder).read(job.shard)
     if job.published.is_dir():
         return len(videos)
-    tracker = load_tracker(job.settings)
+    stream = _streams(job.settings)
     try:
         job.work.mkdir(parents=True)
         with (
             Tables(job.work, job.settings.formats) as tables,
             (job.work / VIDEOS).open("w", encoding="utf-8") as lines,
         ):
-            for place, video in enumerate(videos):
-                report = _patiently(job, place, video, tracker, tables)
+            for place, report in enumerate(_reports(job, videos, stream)):
+                if report.status == "done":
+                    tables.add(report.video, place, job.journal(place), report.tags)
+                    job.journal(place).unlink()
                 lines.write(json.dumps(asdict(report)) + "\n")
         (job.work / DOING).unlink(missing_ok=True)
         timing = {"seconds": round(time.perf_counter() - began, 3), "worker": platform.node()}
@@ -128,6 +141,45 @@ def run_shard(job: Job) -> int:
     except OSError as error:
         raise OutputError(f"{job.work} cannot be written: {error.strerror}") from error
     return len(videos)
+
+
+def _reports(job: Job, videos: list[Video], stream: Stream) -> Iterator[Report]:
+    """What becomes of the videos, in their order, whichever of them ends first."""
+    doing = _Doing(job)
+
+    def one(place: int) -> Report:
+        with stream() as tracker:
+            return _patiently(job, place, videos[place], tracker, doing)
+
+    if job.settings.streams == 1:
+        yield from map(one, range(len(videos)))
+        return
+    known = {place: one(place) for place in sorted(job.suspects)}
+    with ThreadPoolExecutor(job.settings.streams, thread_name_prefix="stream") as pool:
+        places = [place for place in range(len(videos)) if place not in known]
+        try:
+            rest = pool.map(one, places)
+            for place in range(len(videos)):
+                yield known[place] if place in known else next(rest)
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+
+
+@lru_cache(maxsize=1)
+def _pool(model: str, inference: str, threads: int | None, streams: int) -> StreamPool:
+    return StreamPool(model, inference, threads, max_batch=max(16, streams))
+
+
+def _streams(settings: Settings) -> Stream:
+    """What gives each video its tracker; the model is loaded once in a process.
+
+    Raises:
+        WeightsError, EngineError: It cannot be.
+    """
+    if settings.streams == 1:
+        tracker = load_tracker(settings)
+        return lambda: nullcontext(tracker)
+    return _pool(settings.model, settings.inference, settings.threads, settings.streams).stream
 
 
 @lru_cache(maxsize=1)
@@ -144,14 +196,14 @@ def load_tracker(settings: Settings) -> Tracker:
     return _tracker(settings.model, settings.inference, settings.threads)
 
 
-def _patiently(job: Job, place: int, video: Video, tracker: Tracker, tables: Tables) -> Report:
-    """A video, tried again when it fails."""
+def _patiently(job: Job, place: int, video: Video, tracker: Tracker, doing: _Doing) -> Report:
+    """A video, tried again when it fails; the journal of one that is done is left behind."""
     reasons = list(job.crashes.get(place, ()))
-    journal = job.work / "journal.jsonl"
+    journal = job.journal(place)
     while len(reasons) < TRIES:
-        _say_doing(job, place)
+        journal.unlink(missing_ok=True)
         try:
-            with _time_limit(job, place):
+            with doing.video(place), _time_limit(job, place, doing):
                 report = _track(video, tracker, job.settings, journal)
         except OutputError:
             raise
@@ -161,22 +213,51 @@ def _patiently(job: Job, place: int, video: Video, tracker: Tracker, tables: Tab
             logger.warning("%s: unexpected", video.name, exc_info=True)
             reasons.append(f"unexpected {type(error).__name__}: {error}")
         else:
-            tables.add(video.name, place, journal, report.tags)
             report.reasons = reasons
             return report
-        finally:
-            journal.unlink(missing_ok=True)
+    journal.unlink(missing_ok=True)
     return Report(video.name, "quarantined", reasons=[" ".join(why.split()) for why in reasons])
 
 
-def _say_doing(job: Job, place: int, why: str | None = None) -> None:
-    part = job.work / f"{DOING}.part"
-    part.write_text(json.dumps({"place": place, "why": why}), encoding="utf-8")
-    os.replace(part, job.work / DOING)
+class _Doing:
+    """Says on disk which videos this worker is at: the driver reads it when the worker is dead."""
+
+    def __init__(self, job: Job) -> None:
+        self._work = job.work
+        self._lock = threading.Lock()
+        self._places: list[int] = []
+
+    @contextmanager
+    def video(self, place: int) -> Iterator[None]:
+        """While a video is in work."""
+        with self._lock:
+            self._places.append(place)
+            self._write()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._places.remove(place)
+                # Where no other is in work, the next one or the end of the shard follows at once.
+                if self._places:
+                    self._write()
+
+    def blame(self, place: int, why: str) -> None:
+        """Say of which video this worker is about to die; nothing is said after that."""
+        self._lock.acquire()
+        self._places = [place]
+        self._write(why)
+
+    def _write(self, why: str | None = None) -> None:
+        *beside, place = self._places
+        part = self._work / f"{DOING}.part"
+        content = {"place": place, "beside": beside, "why": why}
+        part.write_text(json.dumps(content), encoding="utf-8")
+        os.replace(part, self._work / DOING)
 
 
 @contextmanager
-def _time_limit(job: Job, place: int) -> Iterator[None]:
+def _time_limit(job: Job, place: int, doing: _Doing) -> Iterator[None]:
     """Kill this very process when a video takes too long: a decoder that hangs hears nothing."""
     limit = job.settings.timeout
     if limit is None:
@@ -184,7 +265,7 @@ def _time_limit(job: Job, place: int) -> Iterator[None]:
         return
 
     def end() -> None:
-        _say_doing(job, place, f"it took longer than {limit:g} s")
+        doing.blame(place, f"it took longer than {limit:g} s")
         os.kill(os.getpid(), getattr(signal, "SIGKILL", signal.SIGTERM))
 
     timer = threading.Timer(limit, end)

@@ -68,6 +68,12 @@ def run(
         str, typer.Option(help="Engine of the network: auto, onnx, openvino or torch.")
     ] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="Threads of each worker's network.")] = 1,
+    streams: Annotated[
+        int,
+        typer.Option(
+            min=1, help="Videos that each worker tracks at once, their crops in common batches."
+        ),
+    ] = 1,
     shard_size: Annotated[
         int, typer.Option(min=1, help="Videos in a shard: what a killed worker repeats at most.")
     ] = 16,
@@ -90,6 +96,7 @@ def run(
         model=model,
         inference=inference,
         threads=threads,
+        streams=streams,
         formats=tuple(dict.fromkeys(name.lower() for name in formats or ["csv"])),
         shard_size=shard_size,
         max_frames=max_frames,

@@ -68,12 +68,33 @@ def run(
         ),
     ] = None,
     jobs: Annotated[
-        int, typer.Option(help="Processes; speeds then share the machine.", rich_help_panel=_HOW)
-    ] = 1,
+        int | None,
+        typer.Option(
+            help="Sequences at once; speeds then share the machine. [local: 1, ray: all cores]",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     engine: Annotated[
         str,
-        typer.Option(help="auto, onnx, openvino or torch, for bundles.", rich_help_panel=_HOW),
-    ] = "auto",
+        typer.Option(
+            help="Who does it: local (processes) or ray (a cluster). A network's engine may stand "
+            "here too, as in --inference.",
+            rich_help_panel=_HOW,
+        ),
+    ] = "local",
+    address: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT.", rich_help_panel=_HOW
+        ),
+    ] = None,
+    inference: Annotated[
+        str | None,
+        typer.Option(
+            help="Engine of the network, for bundles: auto, onnx, openvino or torch. [auto]",
+            rich_help_panel=_HOW,
+        ),
+    ] = None,
     threads: Annotated[
         int | None,
         typer.Option(help="Threads of the engine or of OpenCV.", rich_help_panel=_HOW),
@@ -165,10 +186,12 @@ def run(
     if json_file is not None and not json_file.absolute().parent.is_dir():
         raise OutputError(f"--json {json_file} cannot be written: its folder is not there")
     kinds = find_kinds(name for name in robustness.split(",") if name)
-    specs = _distinct([TrackerSpec(text, engine=engine, threads=threads) for text in trackers])
+    workers, network = _engines(engine, address, inference)
+    specs = _distinct([TrackerSpec(text, engine=network, threads=threads) for text in trackers])
     settings = tuple(sorted(chosen_settings(sets, long_term=long_term).items()))
     specs = [replace(one, settings=settings) if one.is_bundle else one for one in specs]
     plan = _Plan(root, benchmark, names, max_frames, jobs, out, attributes)
+    plan.workers, plan.address = workers, address
     plan.count(convention, absent, count_first)
     if presence:
         _write_json(json_file, [_presence(spec, plan.sequences) for spec in specs])
@@ -195,6 +218,23 @@ def run(
         typer.echo(f"report: {page}")
 
 
+def _engines(engine: str, address: str | None, inference: str | None) -> tuple[str, str]:
+    """Who does the work, and the engine of the network."""
+    from ..errors import ConfigError
+    from ..runtime.select import ENGINES
+
+    if engine in ENGINES and inference is None:
+        engine, inference = "local", engine
+    if engine not in ("local", "ray"):
+        raise ConfigError(
+            f"--engine says who does the work, local or ray, got {engine!r}; the engine of the "
+            f"network is --inference, one of {', '.join(ENGINES)}"
+        )
+    if address is not None and engine != "ray":
+        raise ConfigError(f"--address {address} is for --engine ray")
+    return engine, inference or "auto"
+
+
 def _distinct(specs: list[TrackerSpec]) -> list[TrackerSpec]:
     from ..errors import ConfigError
 
@@ -214,7 +254,7 @@ class _Plan:
         benchmark: str,
         names: str,
         max_frames: int | None,
-        jobs: int,
+        jobs: int | None,
         out: Path | None,
         attributes: Path | None,
     ) -> None:
@@ -227,7 +267,7 @@ class _Plan:
         self.max_frames = max_frames or None
         if self.max_frames is not None and self.max_frames < 2:
             raise ConfigError(f"max_frames must be at least 2, got {max_frames}")
-        if jobs < 1:
+        if jobs is not None and jobs < 1:
             raise ConfigError(f"jobs must be at least 1, got {jobs}")
         only = [name for name in names.split(",") if name] or None
         self.found: Found = read_benchmark(benchmark, root, only, attributes=attributes)
@@ -235,6 +275,8 @@ class _Plan:
             one.first(self.max_frames) for one in self.found.sequences
         ]
         self.root, self.jobs, self.out = root, jobs, out
+        self.workers = "local"
+        self.address: str | None = None
         self.counting = self.found.benchmark.counting
         self.folders: list[Path] = []
 
@@ -309,7 +351,9 @@ class _Plan:
                 counting=self.counting,
                 max_frames=self.max_frames,
                 out=folder,
-                jobs=self.jobs,
+                jobs=self.jobs or (1 if self.workers == "local" else None),
+                cluster=self.workers,
+                address=self.address,
                 remarks=self.found.remarks,
                 progress=lambda _: bar.advance(task),
             )

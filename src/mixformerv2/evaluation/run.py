@@ -10,18 +10,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
 import time
 import traceback
+from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..batch.cluster import Cluster, Died, open_cluster
 from ..errors import ConfigError, DataError, MixFormerError
 from .benchmarks import Sequence
 from .catalog import BENCHMARKS, Benchmark, read_benchmark
@@ -35,6 +34,19 @@ __all__ = ["Run", "evaluate", "follow", "measure", "results_folder"]
 log = logging.getLogger(__name__)
 
 Progress = Callable[[SequenceReport], None]
+_Job = tuple[Factory, Sequence]
+
+_TRIES = 2
+"""A sequence on which so many workers died has failed."""
+_AWAY = 5
+"""So has one whose machines went away so often."""
+
+
+class _Failed(NamedTuple):
+    """Why a sequence failed: a sentence, and all that Python says."""
+
+    text: str
+    trace: str
 
 
 def evaluate(
@@ -45,7 +57,9 @@ def evaluate(
     max_frames: int | None = 300,
     names: Iterable[str] | None = None,
     out: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
+    cluster: str = "local",
+    address: str | None = None,
     convention: Convention | None = None,
     label: str | None = None,
     progress: Progress | None = None,
@@ -61,7 +75,10 @@ def evaluate(
         names: Only these sequences.
         out: Folder for the results of this very tracker; sequences already in it are not run again.
         jobs: Processes; with more than one the tracker must be a `TrackerSpec` or picklable, and
-            speeds are those of processes that share the machine.
+            speeds are those of processes that share the machine. All cores where None.
+        cluster: "local", or "ray": its machines need the sequences and the tracker under the same
+            paths; results are written here.
+        address: Of the Ray cluster; one of this machine's own where None.
         convention: Which labelled frames count; the benchmark's own where not given.
         label: Name in the report.
         progress: Called with each sequence's report as it ends.
@@ -86,6 +103,8 @@ def evaluate(
         max_frames=max_frames,
         out=out,
         jobs=jobs,
+        cluster=cluster,
+        address=address,
         label=label,
         remarks=found.remarks,
         progress=progress,
@@ -100,7 +119,9 @@ def measure(
     counting: Counting | None = None,
     max_frames: int | None = None,
     out: str | Path | None = None,
-    jobs: int = 1,
+    jobs: int | None = 1,
+    cluster: str = "local",
+    address: str | None = None,
     label: str | None = None,
     remarks: tuple[str, ...] = (),
     progress: Progress | None = None,
@@ -113,7 +134,7 @@ def measure(
     folder = None if out is None else make_folder(Path(out))
     by_name = {one.name: one for one in sequences}
     reports: dict[str, SequenceReport] = {}
-    for name, result in _results(tracker, sequences, folder, jobs):
+    for name, result in _results(tracker, sequences, folder, jobs, cluster, address):
         reports[name] = _report(by_name[name], result, counting, benchmark.clipped)
         if progress is not None:
             progress(reports[name])
@@ -126,10 +147,10 @@ def measure(
     )
 
 
-def _check(max_frames: int | None, jobs: int) -> None:
+def _check(max_frames: int | None, jobs: int | None) -> None:
     if max_frames is not None and max_frames < 2:
         raise ConfigError(f"max_frames must be at least 2, got {max_frames}")
-    if jobs < 1:
+    if jobs is not None and jobs < 1:
         raise ConfigError(f"jobs must be at least 1, got {jobs}")
 
 
@@ -171,7 +192,12 @@ def results_folder(
 
 
 def _results(
-    tracker: Factory, sequences: list[Sequence], folder: Path | None, jobs: int
+    tracker: Factory,
+    sequences: list[Sequence],
+    folder: Path | None,
+    jobs: int | None,
+    cluster: str,
+    address: str | None,
 ) -> Iterator[tuple[str, Run | str]]:
     """Each sequence's run, or why it failed, as it ends; those on disk first."""
     if isinstance(tracker, TrackerSpec) and tracker.folder is not None:
@@ -186,55 +212,70 @@ def _results(
         else:
             log.info("%s: results are there, not run again", sequence.name)
             yield sequence.name, done
-    if jobs == 1:
+    if cluster == "local" and jobs == 1:
         for sequence in missing:
-            yield sequence.name, _attempt(tracker, sequence, folder)
-        return
-    yield from _in_processes(tracker, missing, folder, jobs)
+            yield sequence.name, _kept(_attempt((tracker, sequence)), sequence, folder)
+    elif missing:
+        if isinstance(tracker, TrackerSpec):
+            tracker = tracker.anywhere()
+        workers = open_cluster(cluster, _attempt, jobs, address)
+        try:
+            yield from _by_workers(workers, tracker, missing, folder)
+        finally:
+            workers.close()
 
 
-def _in_processes(
-    tracker: Factory, sequences: list[Sequence], folder: Path | None, jobs: int
+def _by_workers(
+    workers: Cluster[_Job, Run | _Failed],
+    tracker: Factory,
+    sequences: list[Sequence],
+    folder: Path | None,
 ) -> Iterator[tuple[str, Run | str]]:
-    """As many processes as asked for; when one dies, each sequence left gets one of its own."""
-    # Spawned, not forked: a fork of a process with an engine's threads can hang.
-    context = multiprocessing.get_context("spawn")
-    left = {one.name: one for one in sequences}
-    with ProcessPoolExecutor(min(jobs, max(len(left), 1)), context) as pool:
-        futures: dict[Future[Run | str], str] = {
-            pool.submit(_attempt, tracker, one, folder): one.name for one in sequences
-        }
-        for future in as_completed(futures):
-            try:
-                result = future.result()
-            except BrokenProcessPool:
-                continue  # this sequence's fault, or another's that ran beside it
-            yield futures[future], result
-            del left[futures[future]]
-    for sequence in left.values():
-        with ProcessPoolExecutor(1, context) as alone:
-            try:
-                yield sequence.name, alone.submit(_attempt, tracker, sequence, folder).result()
-            except BrokenProcessPool:
-                text = "the tracker ended its process; run it alone to see why"
-                if folder is not None:
-                    write_text(folder / f"{sequence.name}_error.txt", text + "\n")
-                yield sequence.name, text
+    """Sequences as workers end them; one whose worker dies is given to another."""
+    waiting = deque((tracker, sequence) for sequence in sequences)
+    deaths: Counter[tuple[str, bool]] = Counter()
+    running = 0
+    while waiting or running:
+        while waiting and workers.room > 0:
+            workers.submit(waiting.popleft())
+            running += 1
+        if (ended := workers.next_done(1.0)) is None:
+            continue
+        running -= 1
+        job, outcome = ended
+        name = job[1].name
+        if isinstance(outcome, Died):
+            log.warning("%s: %s", name, outcome.why)
+            deaths[name, outcome.blame] += 1
+            if deaths[name, outcome.blame] < (_TRIES if outcome.blame else _AWAY):
+                waiting.append(job)
+                continue
+            text = "the tracker ended its process; run it alone to see why"
+            outcome = _Failed(text if outcome.blame else outcome.why, text)
+        yield name, _kept(outcome, job[1], folder)
 
 
-def _attempt(tracker: Factory, sequence: Sequence, folder: Path | None) -> Run | str:
-    """One sequence, saved; an error comes back as its text instead of ending the run."""
+def _attempt(job: _Job) -> Run | _Failed:
+    """One sequence; an error comes back as its text instead of ending the run."""
+    tracker, sequence = job
     try:
-        run = follow(tracker, sequence).in_files_of(sequence)
+        return follow(tracker, sequence).in_files_of(sequence)
     except Exception as error:
-        log.warning("%s failed: %s", sequence.name, error)
-        if folder is not None:
-            write_text(folder / f"{sequence.name}_error.txt", traceback.format_exc())
         text = str(error) if isinstance(error, MixFormerError) else repr(error)
-        return text or type(error).__name__
+        return _Failed(text or type(error).__name__, traceback.format_exc())
+
+
+def _kept(outcome: Run | _Failed, sequence: Sequence, folder: Path | None) -> Run | str:
+    """Write down what became of a sequence: here, so that workers need not see the folder."""
+    if isinstance(outcome, _Failed):
+        log.warning("%s failed: %s", sequence.name, outcome.text)
+        if folder is not None:
+            trace = outcome.trace.rstrip("\n")
+            write_text(folder / f"{sequence.name}_error.txt", f"{trace}\n")
+        return outcome.text
     if folder is not None:
-        save_run(folder, sequence, run)
-    return run
+        save_run(folder, sequence, outcome)
+    return outcome
 
 
 def _report(

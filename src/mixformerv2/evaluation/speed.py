@@ -11,7 +11,7 @@ import contextlib
 import os
 import platform
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -265,6 +265,9 @@ class _Timed:
         memory = self._engine.encode_templates(templates)
         self.seconds += self._clock() - start
         return memory
+
+    def join(self, memories: Sequence[Memory]) -> Memory:
+        return self._engine.join(memories)
 
     def step(self, search: Picture, memory: Memory) -> StepOutput:
         start = self._clock()

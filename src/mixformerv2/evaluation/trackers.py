@@ -10,7 +10,7 @@ import importlib
 import re
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -152,6 +152,20 @@ class TrackerSpec:
             self.what, engine=self.engine, threads=self.threads, settings=dict(self.settings)
         )
         return tracker
+
+    def anywhere(self) -> TrackerSpec:
+        """The same for workers in other folders and on other machines.
+
+        A bundle's folder is named whole, and "auto" is decided here, once for all of them.
+        """
+        if not self.is_bundle:
+            return self
+        from ..runtime.select import load_engine, name_of
+        from ..weights.bundle import list_bundles
+
+        engine = name_of(load_engine(self.what, self.engine, self.threads)[0].info)
+        what = self.what if self.what in list_bundles() else str(Path(self.what).resolve())
+        return replace(self, spec=f"{self.label}={what}", engine=engine)
 
     def identity(self) -> dict[str, Any]:
         """What decides the boxes: results of equal identity may be mixed.

@@ -149,6 +149,9 @@ class Recorder:
     def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
         return self._engine.encode_templates(templates)
 
+    def join(self, memories: Sequence[Memory]) -> Memory:
+        return self._engine.join(memories)
+
     def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
         self.search, self.out = search, self._engine.step(search, memory)
         return self.out

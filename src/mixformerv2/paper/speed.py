@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from ..models.assemble import assemble
 from ..models.config import ModelConfig
 from ..models.network import Network
 from ..models.registry import build
-from ..runtime.base import EngineInfo, StepOutput
+from ..runtime.base import MEMORY_BATCH, EngineInfo, StepOutput
 from ..tracking.settings import TrackerSettings
 from ..weights.bundle import BundleConfig
 from .rows import Row, counts, head_loads, paper_rows
@@ -85,6 +85,11 @@ class NetworkEngine:
         """Keys and values of templates, or, to run everything later, the templates themselves."""
         given = torch.from_numpy(templates).to(self._device)
         return self._template(given) if self._keeps else given
+
+    @torch.inference_mode()
+    def join(self, memories: Sequence[Tensor]) -> Tensor:
+        """Memories of several targets as that of a batch of them."""
+        return torch.cat(list(memories), dim=MEMORY_BATCH if self._keeps else 0)
 
     @torch.inference_mode()
     def step(self, search: NDArray[np.uint8], memory: Tensor) -> StepOutput:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from .base import EngineInfo, Memory, StepOutput
+from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, joined
 
 __all__ = ["OnnxEngine"]
+
+_PIECE = 4
+"""Crops of one pass for each thread; see `Pieces`."""
 
 
 class OnnxEngine:
@@ -40,15 +44,32 @@ class OnnxEngine:
         threads = threads or _share()
         self._template = _session(template, threads)
         self._search = _session(search, threads)
+        self._pieces, self._most = Pieces(), _PIECE * (threads or os.cpu_count() or 1)
         self.info = EngineInfo("onnx", precision, threads, reason=reason)
 
     def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
         """Turn templates `[B, N, T, T, 3]`, BGR, into keys and values for `step`."""
         return _run(self._template, {"templates": templates})[0]
 
+    def join(self, memories: Sequence[Memory]) -> Memory:
+        """Memories of several targets as that of a batch of them."""
+        return np.concatenate(memories, axis=MEMORY_BATCH)
+
     def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
         """Find the target in search crops `[B, S, S, 3]`, BGR."""
-        return StepOutput(*_run(self._search, {"search": search, "memory": memory}))
+        sizes = _even(len(search), self._most)
+        return joined(
+            [
+                StepOutput(*_run(self._search, {"search": crops, "memory": part}))
+                for crops, part in self._pieces.of(search, memory, sizes)
+            ]
+        )
+
+
+def _even(count: int, most: int) -> list[int]:
+    """A number as a sum of like numbers, none above `most`."""
+    parts = -(-count // most)
+    return [count // parts + (place < count % parts) for place in range(parts)]
 
 
 def _session(path: Path, threads: int | None) -> Any:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from ..errors import ConfigError, EngineError, WeightsError
 from ..weights.bundle import INT8_NAMES, BundleConfig, file_sha256, find_bundle, read_config
-from .base import Engine
+from .base import Engine, EngineInfo
 from .choice import choose
 
-__all__ = ["ENGINES", "load_engine"]
+__all__ = ["ENGINES", "load_engine", "name_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -64,6 +64,12 @@ def load_engine(
         loaded = _load(engine, folder, config, threads, "asked for")
     _logger.info("%s: %s", config.name, loaded.info)
     return loaded, config
+
+
+def name_of(info: EngineInfo) -> str:
+    """The name by which `load_engine` takes the same engine again, in another process too."""
+    name = f"{info.name}-{info.precision}"
+    return name if name in ENGINES else info.name
 
 
 def _auto(folder: Path, config: BundleConfig, threads: int | None) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from ..export.graphs import Preprocess, SearchGraph, TemplateGraph
 from ..weights.bundle import BundleConfig, load_model
-from .base import EngineInfo, Memory, StepOutput
+from .base import MEMORY_BATCH, EngineInfo, Memory, StepOutput
 
 __all__ = ["TorchEngine"]
 
@@ -42,6 +43,11 @@ class TorchEngine:
     def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
         """Turn templates `[B, N, T, T, 3]`, BGR, into keys and values for `step`."""
         return self._template(torch.from_numpy(templates).to(self._device))
+
+    @torch.inference_mode()
+    def join(self, memories: Sequence[Memory]) -> Memory:
+        """Memories of several targets as that of a batch of them."""
+        return torch.cat(list(memories), dim=MEMORY_BATCH)
 
     @torch.inference_mode()
     def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:

@@ -12,10 +12,13 @@ if TYPE_CHECKING:
     from .api import track
     from .multi import MultiTracker
     from .state import TrackState
+    from .streams import StreamFailure, StreamPool
     from .tracker import Tracker
 
 __all__ = [
     "MultiTracker",
+    "StreamFailure",
+    "StreamPool",
     "TargetState",
     "TrackResult",
     "TrackState",
@@ -24,7 +27,14 @@ __all__ = [
     "track",
 ]
 
-_LAZY = {"MultiTracker": ".multi", "TrackState": ".state", "Tracker": ".tracker", "track": ".api"}
+_LAZY = {
+    "MultiTracker": ".multi",
+    "StreamFailure": ".streams",
+    "StreamPool": ".streams",
+    "TrackState": ".state",
+    "Tracker": ".tracker",
+    "track": ".api",
+}
 
 
 def __getattr__(name: str) -> Any:

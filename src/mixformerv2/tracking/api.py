@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -66,11 +66,22 @@ def track(
         yield from _prompted(source, prompts, reverse, (model, engine, threads), settings)
         return
     given = Box.parse(box or ())
+    yield from follow(source, given, lambda: Tracker(model, engine, threads, settings=settings))
+
+
+def follow(
+    source: SourceLike, box: Sequence[float], make: Callable[[], Tracker]
+) -> Iterator[TrackResult]:
+    """`track` with a tracker of one's own, made once the source is open.
+
+    Raises:
+        BoxError, SourceError: as for `track`.
+    """
     from ..video.source import open_source
 
+    given = Box.parse(box)
     with open_source(source) as video:
-        tracker = Tracker(model, engine, threads, settings=settings)
-        started = False
+        tracker, started = make(), False
         for one in video:
             if one.image is not None:
                 answer = tracker.update(one.image, one.time) if started else None

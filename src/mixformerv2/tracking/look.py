@@ -18,6 +18,8 @@ from .policy import Templates
 __all__ = ["Look"]
 
 Picture = NDArray[np.uint8]
+_Key = tuple[int, bool]
+"""Identity of a pair of templates, and whether they are mirrored."""
 
 
 class Look:
@@ -87,30 +89,41 @@ class Look:
 
 
 class _Memories:
-    """The engine's memories of the last few sets of templates.
+    """The engine's memories of the last few templates, each target's by itself.
 
-    A memory is a function of the templates, so it is no part of a state. Templates are told apart
-    by identity: they are never written to, and while one is kept here its id stays its own.
+    A memory is a function of the templates, so it is no part of a state. Where one target of many
+    changes its templates, that target alone is encoded anew. Templates are told apart by identity:
+    they are never written to, and while one is kept here its id stays its own.
     """
 
     def __init__(self, engine: Engine, keep: int = 4) -> None:
         self._engine = engine
         self._keep = keep
-        self._known: OrderedDict[tuple[int, ...], tuple[list[Picture], Memory]]
-        self._known = OrderedDict()
+        self._single: OrderedDict[_Key, tuple[Picture, Memory]] = OrderedDict()
+        self._batches: OrderedDict[tuple[_Key, ...], tuple[list[Picture], Memory]] = OrderedDict()
 
     def of(self, templates: Sequence[Templates], *, mirror: bool) -> Memory:
         """The memory for a batch of targets, followed by that of their mirror images if wanted."""
         pairs = [one.pair for one in templates]
-        key = tuple(id(pair) for pair in pairs)
-        if key in self._known:
-            self._known.move_to_end(key)
-            return self._known[key][1]
-        shown = np.stack(pairs)
-        if mirror:
-            shown = np.concatenate([shown, shown[:, :, :, ::-1]])
-        memory = self._engine.encode_templates(shown)
-        self._known[key] = (pairs, memory)
-        if len(self._known) > self._keep:
-            self._known.popitem(last=False)
+        sides = (False, True) if mirror else (False,)
+        key = tuple((id(pair), side) for side in sides for pair in pairs)
+        if key in self._batches:
+            self._batches.move_to_end(key)
+            return self._batches[key][1]
+        each = [self._one(pair, mirrored=side) for side in sides for pair in pairs]
+        memory = each[0] if len(each) == 1 else self._engine.join(each)
+        self._batches[key] = (pairs, memory)
+        if len(self._batches) > self._keep:
+            self._batches.popitem(last=False)
+        # Twice as many as are in use, for those that come back.
+        while len(self._single) > max(self._keep, 2 * len(key)):
+            self._single.popitem(last=False)
         return memory
+
+    def _one(self, pair: Picture, *, mirrored: bool) -> Memory:
+        key = (id(pair), mirrored)
+        if key not in self._single:
+            shown = np.ascontiguousarray(pair[:, :, ::-1]) if mirrored else pair
+            self._single[key] = (pair, self._engine.encode_templates(shown[None]))
+        self._single.move_to_end(key)
+        return self._single[key][1]

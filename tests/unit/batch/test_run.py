@@ -47,10 +47,10 @@ class Inline:
         self.waiting.clear()
 
 
-def doing(job: Job, place: int, why: str | None = None) -> Died:
+def doing(job: Job, place: int, why: str | None = None, beside: tuple[int, ...] = ()) -> Died:
     """Leave what a worker leaves that dies on a video."""
     job.work.mkdir(parents=True)
-    (job.work / "doing.json").write_text(json.dumps({"place": place, "why": why}))
+    (job.work / "doing.json").write_text(json.dumps({"place": place, "beside": beside, "why": why}))
     return Died("killed")
 
 
@@ -254,6 +254,46 @@ def test_workers_that_die_at_once_end_the_run_with_a_sentence(
     listed = manifest(f"a.mp4,{BOX},,,")
     with pytest.raises(EngineError, match="die before their first video"):
         batch(listed, Inline(lambda job: Died("killed")))
+
+
+def test_a_death_among_several_videos_is_tried_alone_until_it_has_a_name(
+    tmp_path: Path, manifest: Manifest, batch: Batch
+) -> None:
+    listed = manifest(*(f"{name}.mp4,{BOX},,," for name in "abcde"))
+
+    def fate(job: Job) -> Died | None:
+        if 2 in job.suspects:  # alone now
+            return doing(job, 2) if len(job.crashes.get(2, ())) < 2 else None
+        return doing(job, 2, beside=(0, 1))
+
+    totals = batch(listed, cluster := Inline(fate), streams=3, shard_size=5)
+    assert [job.suspects for job in cluster.jobs] == [(), (0, 1, 2), (0, 1, 2), (0, 1, 2)]
+    assert (totals.done, totals.quarantined) == (4, 1)
+    (bad,) = [one for one in videos(tmp_path / "out") if one["status"] == "quarantined"]
+    assert (bad["video"], bad["reasons"]) == ("c.mp4", ["killed"] * 2)
+
+
+def test_several_videos_at_once_give_what_each_alone_gives(
+    tmp_path: Path, manifest: Manifest, batch: Batch
+) -> None:
+    """Rows in the same order too, whichever video ends first, and a bad one harms none."""
+    more = (f"b.mp4,{BOX},3,,", "gone.mp4,1,2,3,4,,,", f"c.mp4,{BOX},5,,", f"d.mp4,{BOX},1,,")
+    listed = manifest(f"a.mp4,{BOX},,,", f"a.mp4,{BOX},2,,", *more)
+    plain = batch(listed, Inline(), shard_size=8)
+    before, said = rows(tmp_path / "out"), videos(tmp_path / "out")
+    (tmp_path / "out").rename(tmp_path / "one")
+    together = batch(listed, Inline(), shard_size=8, streams=3)
+    after = rows(tmp_path / "out")
+    assert (together.done, together.quarantined) == (plain.done, plain.quarantined) == (4, 1)
+    assert videos(tmp_path / "out") == said
+    numbers = ("time", "x", "y", "w", "h", "score")
+    for old, new in zip(before, after, strict=True):
+        for name in numbers:
+            assert float(new.pop(name)) == pytest.approx(float(old.pop(name)), abs=1e-3)
+        assert new == old
+    shard = tmp_path / "out/shards/000000"
+    assert {file.name for file in shard.iterdir()} == {"results.csv", "videos.jsonl", "timing.json"}
+    assert batch(listed, Inline(), shard_size=8, streams=2).done == 4  # decides no result
 
 
 def test_results_of_another_question_are_not_continued(manifest: Manifest, batch: Batch) -> None:

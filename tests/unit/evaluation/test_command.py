@@ -50,7 +50,16 @@ def test_presence_of_a_bundle(
 
 def test_a_bundle_is_measured(root: Path, small_bundle: Path, tmp_path: Path) -> None:
     figures = tmp_path / "figures.json"
-    words = ["eval", str(small_bundle), "--root", str(root), "--engine", "onnx", "--threads", "1"]
+    words = [
+        "eval",
+        str(small_bundle),
+        "--root",
+        str(root),
+        "--inference",
+        "onnx",
+        "--threads",
+        "1",
+    ]
     assert main([*words, "--json", str(figures)]) == 0
     (report,) = json.loads(figures.read_text())
     assert report["mean"]["sequences"] == 3
@@ -66,6 +75,8 @@ def test_a_bundle_is_measured(root: Path, small_bundle: Path, tmp_path: Path) ->
         (["still", "--root", "ROOT", "--names", "fam_x"], "no sequence 'fam_x'", 9),
         (["still", "--root", "ROOT", "--convention", "half"], "choose one of size, all-four", 2),
         (["still", "--root", "ROOT", "--jobs", "0"], "jobs must be at least 1", 2),
+        (["still", "--root", "ROOT", "--engine", "spark"], "local or ray, got 'spark'", 2),
+        (["still", "--root", "ROOT", "--address", "auto"], "is for --engine ray", 2),
         (["still", "--root", "ROOT", "--max-frames", "1"], "max_frames must be at least 2", 2),
         (["still", "--root", "ROOT", "--presence"], "presence needs a bundle", 2),
         (["still", "--root", "ROOT", "--json", "no/such/folder/f.json"], "cannot be written", 5),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,9 @@ class ByColour:
     def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
         assert templates.shape == (1, 2, 32, 32, 3)
         return templates.max(axis=(1, 2, 3))[0].astype(float)
+
+    def join(self, memories: Sequence[Memory]) -> Memory:
+        raise AssertionError("one target alone")
 
     def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
         assert search.shape == (1, 64, 64, 3)

@@ -120,6 +120,31 @@ def test_processes_answer_the_same(root: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "other_c.txt").is_file()
 
 
+def test_workers_leave_the_same_bytes_as_one_process(
+    root: Path, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but the times; the bundle's folder may be named from where the user stands."""
+    monkeypatch.chdir(small_bundle.parent)
+    spec = TrackerSpec(f"./{small_bundle.name}", engine="onnx", threads=1)
+    alone = evaluate(spec, root, out=tmp_path / "one")
+    assert _figures(evaluate(spec, root, jobs=2, out=tmp_path / "two")) == _figures(alone)
+    assert _bytes(tmp_path / "two") == _bytes(tmp_path / "one")
+    assert len(_bytes(tmp_path / "one")) == 2 * 3
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    timed = ("_time.txt", "_decode.txt")
+    return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.endswith(timed)}
+
+
+def test_what_auto_takes_is_decided_once(small_bundle: Path) -> None:
+    spec = TrackerSpec(str(small_bundle)).anywhere()
+    assert spec.engine == "openvino-fp32" or spec.engine.startswith("openvino-")
+    assert (spec.label, spec.what) == (small_bundle.name, str(small_bundle.resolve()))
+    assert TrackerSpec("t", engine="onnx-int8").anywhere().engine == "onnx-int8"
+    assert TrackerSpec("still").anywhere() == TrackerSpec("still")
+
+
 def test_a_tracker_that_ends_its_process_costs_one_sequence(root: Path, tmp_path: Path) -> None:
     report = evaluate(TrackerSpec(f"{__name__}:Killer"), root, jobs=2, out=tmp_path)
     assert [one.name for one in report.failed] == ["fam_b"]

@@ -53,6 +53,21 @@ def test_any_batch_and_number_of_templates(
         np.testing.assert_allclose(got, want, atol=1e-5)
 
 
+@pytest.mark.parametrize("name", ["onnx", "openvino-fp32", "onnx-int8", "openvino-int8"])
+def test_a_batch_answers_what_each_alone_does(name: str) -> None:
+    """The shipped model, whose int8 graphs were pixels apart when compiled for any shape."""
+    engine, config = load_engine("t", name, 1)
+    t, s, count = config.tracker.template_size, config.tracker.search_size, 11
+    looks, search = crops(count, 2, t, t), crops(count, s, s)
+    alone = [engine.encode_templates(look[None]) for look in looks]
+    out = engine.step(search, engine.join(alone))
+    each = [engine.step(crop[None], memory) for crop, memory in zip(search, alone, strict=True)]
+    # Sums in another order, of numbers below 1: float32 keeps seven digits.
+    np.testing.assert_allclose(out.boxes * s, [one.boxes[0] * s for one in each], atol=1e-3)
+    np.testing.assert_allclose(out.scores, [one.scores[0] for one in each], atol=1e-5)
+    np.testing.assert_array_equal(engine.encode_templates(looks[:3]), engine.join(alone[:3]))
+
+
 def test_probabilities_and_boxes_belong_together(engine: Engine) -> None:
     out = engine.step(crops(2, 64, 64), engine.encode_templates(crops(2, 2, 32, 32)))
     np.testing.assert_allclose(out.probs.sum(-1), 1.0, atol=1e-5)

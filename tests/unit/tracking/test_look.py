@@ -19,7 +19,7 @@ def test_crops_and_templates_go_in_mirrored_as_one_batch() -> None:
     one = Tracker.with_engine(engine, config(mirror=True))
     one.init(FRAME, BOX)
     result = one.update(FRAME)
-    (search,), (templates,) = engine.searched, engine.encoded
+    (search,), (templates,) = engine.searched, engine.memories
     np.testing.assert_array_equal(search[1], search[0][:, ::-1])
     np.testing.assert_array_equal(templates[1, 0], templates[0, 0][:, ::-1])
     side = 96

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from mixformerv2.errors import BoxError, ConfigError, FrameError
 from mixformerv2.tracking import MultiTracker, Tracker
-from tests.doubles import ScriptedEngine, config
+from tests.doubles import ScriptedEngine, config, moving_square
 
 FRAME: NDArray[np.uint8] = np.random.default_rng(8).integers(0, 256, (90, 120, 3), dtype=np.uint8)
 BOXES = {7: (10.0, 10.0, 20.0, 16.0), 3: (60.0, 30.0, 12.0, 30.0), 5: (90.0, 60.0, 25.0, 25.0)}
@@ -37,14 +39,15 @@ def test_each_as_if_alone_in_one_pass() -> None:
         assert results[number] == expected
 
 
-def test_templates_of_all_are_encoded_when_one_changes() -> None:
+def test_only_templates_that_change_are_encoded_anew() -> None:
     engine = ScriptedEngine([0.9, 0.1] * 9)
     together = multi(engine, update_interval=2)
     together.add(FRAME, BOXES[7])
     together.add(FRAME, BOXES[3])
     for _ in range(4):
         together.update(FRAME)
-    assert [e.shape[0] for e in engine.encoded] == [2, 2]
+    # Two at the start; then the first alone, for the second never scores enough.
+    assert [e.shape[0] for e in engine.encoded] == [1, 1, 1]
 
 
 def test_frames_count_for_the_video() -> None:
@@ -92,3 +95,32 @@ def test_a_refused_box_or_frame_leaves_the_others() -> None:
         together.update(None)
     assert together.ids == [7]
     assert together.update(FRAME)[7].frame == 1
+
+
+def test_targets_that_come_go_and_change_at_any_time_are_as_if_alone(small_bundle: Path) -> None:
+    """The real network, in each engine that answers the same every time."""
+    scene = moving_square((160, 240))
+    boxes = {0: (20.0, 40.0, 24.0, 24.0), 1: (100.0, 90.0, 30.0, 20.0), 2: (60.0, 20.0, 40.0, 36.0)}
+    boxes |= {3: (150.0, 100.0, 26.0, 40.0), 4: (30.0, 100.0, 50.0, 30.0)}
+    coming, going = {0: 0, 1: 0, 2: 2, 3: 3, 4: 5}, {1: 8}
+    for name in ("onnx", "openvino-fp32", "torch"):
+        changes = {"update_interval": 3, "update_threshold": 0.0}
+        tracker = Tracker(small_bundle, name, 1, settings=changes)
+        together, alone = MultiTracker.around(tracker), {}
+        for number in range(12):
+            frame = scene(number)
+            results = together.update(frame) if number else {}
+            assert results.keys() == alone.keys()
+            for one, result in results.items():
+                expected, alone[one] = tracker.step(frame, alone[one])
+                np.testing.assert_allclose(result.box, expected.box, atol=1e-3)
+                assert result.score == pytest.approx(expected.score, abs=1e-5)
+                assert result.state == expected.state
+            for one in [one for one, when in coming.items() if when == number]:
+                together.add(frame, boxes[one], id=one)
+                alone[one] = tracker.start(frame, boxes[one])[1]
+            for one in [one for one, when in going.items() if when == number]:
+                together.remove(one)
+                del alone[one]
+        changed = [not state.templates.online_is_first for state in alone.values()]
+        assert any(changed)

@@ -31,6 +31,9 @@ class Finder:
     def encode_templates(self, templates: Any) -> Any:
         return templates
 
+    def join(self, memories: Any) -> Any:
+        return np.concatenate(memories)
+
     def step(self, search: Any, memory: Any) -> StepOutput:
         self.batches.append(len(search))
         size = search.shape[1]

@@ -1,0 +1,79 @@
+"""`eval` on a Ray cluster of this machine: the same bytes as from one process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from ray.cluster_utils import Cluster
+
+from mixformerv2.cli.main import main
+from tests.cluster.test_ray import workers
+from tests.unit.evaluation.conftest import write_sequence
+
+COUNT = 4
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sequences of a white square."""
+    folder = tmp_path_factory.mktemp("sequences")
+    for number in range(COUNT):
+        write_sequence(folder / f"s{number}", start=10 + number)
+    return folder
+
+
+def words(root: Path, out: Path) -> list[str]:
+    how = ["--inference", "onnx", "--threads", "1", "--out", str(out), "--no-pictures"]
+    return ["eval", "t", "--root", str(root), *how]
+
+
+def kept(out: Path) -> dict[str, bytes]:
+    """All result files but those of times."""
+    timed = ("_time.txt", "_decode.txt")
+    files = [file for file in out.glob("t-*/*") if not file.name.endswith(timed)]
+    return {f"{file.parent.name}/{file.name}": file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def by_one_process(root: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
+    out = tmp_path_factory.mktemp("alone")
+    assert main(words(root, out)) == 0
+    assert len(kept(out)) == 2 * COUNT + 1
+    return kept(out)
+
+
+def test_a_ray_of_its_own(root: Path, tmp_path: Path, by_one_process: dict[str, bytes]) -> None:
+    assert main([*words(root, tmp_path), "--engine", "ray", "--jobs", "2"]) == 0
+    assert kept(tmp_path) == by_one_process
+
+
+def test_a_cluster_that_loses_a_worker(
+    root: Path, tmp_path: Path, by_one_process: dict[str, bytes]
+) -> None:
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
+    cluster.add_node(num_cpus=1)
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mixformerv2", *words(root, tmp_path),
+             "--engine", "ray", "--address", cluster.address],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        for _ in range(12_000):
+            assert process.poll() is None, process.communicate()
+            if found := workers(cluster.head_node, "ray::_attempt"):
+                os.kill(found[0], signal.SIGKILL)
+                break
+            time.sleep(0.01)
+        _, err = process.communicate(timeout=600)
+        assert process.returncode == 0, err
+    finally:
+        cluster.shutdown()
+    assert kept(tmp_path) == by_one_process
