@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from ..models.attention import Layer
-from ..models.backbone import ConvStem
+from ..models.backbone import ConvStem, middle
 from ..models.config import HEAD_WIDTH
 from ..models.mixformerv2 import MixFormerV2
 from .graphs import Preprocess
@@ -286,7 +286,9 @@ class Int8Graphs(nn.Module):
     def step(self, search: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Search crops and memory to boxes, scores and distributions, as `SearchGraph`."""
         asking = self.get_buffer("asking").expand(search.shape[0], -1, -1)
-        x = torch.cat([self.stem(search) + self.get_buffer("pos_search"), asking], dim=1)
+        grid = search.shape[1] // self.config.patch_size
+        tokens = self.stem(search) + middle(self.get_buffer("pos_search"), grid)
+        x = torch.cat([tokens, asking], dim=1)
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, _Layer8)
             k, v = memory[i, 0], memory[i, 1]
@@ -295,7 +297,7 @@ class Int8Graphs(nn.Module):
             else:
                 k, v = layer.r_k(k), layer.r_v(v)
             if layer.last:
-                x = layer.ask(x, k, v, self.config.search_grid**2)
+                x = layer.ask(x, k, v, x.shape[1] - self.config.prediction_tokens)
             else:
                 x = layer.search(x, k, v)
         out = self.model.read(x)

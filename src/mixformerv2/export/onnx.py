@@ -47,7 +47,7 @@ _ENDS = {
 }
 _AXES = {
     "templates": {0: "batch", 1: "templates"},
-    "search": {0: "batch"},
+    "search": {0: "batch", 1: "side", 2: "side"},
     "boxes": {0: "batch"},
     "scores": {0: "batch"},
     "probs": {0: "batch"},

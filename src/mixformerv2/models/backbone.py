@@ -6,6 +6,8 @@ C width, L layers, h heads, d = 64.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from ..errors import ConfigError
 from .attention import Layer
 from .config import ModelConfig, stem_channels
 
-__all__ = ["Backbone", "sincos_2d"]
+__all__ = ["Backbone", "middle", "sincos_2d"]
 
 
 def sincos_2d(width: int, grid: int) -> Tensor:
@@ -30,6 +32,19 @@ def sincos_2d(width: int, grid: int) -> Tensor:
     columns = line[None, :, :].expand(grid, grid, -1)  # varies along x
     rows = line[:, None, :].expand(grid, grid, -1)  # varies along y
     return torch.cat([columns, rows], dim=2).reshape(grid * grid, width).float()
+
+
+def middle(position: Tensor, grid: int) -> Tensor:
+    """Embeddings of the middle `grid` rows and columns of a square `[1, N, C]`: `[1, grid^2, C]`.
+
+    Without a condition, so that a graph traced from it takes crops of any size. Sides that are not
+    an even number of tokens smaller have no middle; the last line fails for them.
+    """
+    side = math.isqrt(position.shape[1])
+    left_out = abs(side - grid) // 2
+    kept = slice(left_out, side - left_out)
+    square = position.view(side, side, -1)[kept, kept]
+    return square.reshape(1, grid * grid, position.shape[2])
 
 
 class PatchStem(nn.Module):
@@ -113,8 +128,13 @@ class Backbone(nn.Module):
         return torch.cat(tokens.split(b), dim=1) if n > 1 else tokens
 
     def search_tokens(self, search: Tensor) -> Tensor:
-        """`[B, 3, S, S]` to search and prediction tokens `[B, Ns + P, C]`."""
-        tokens: Tensor = self.stem(search) + self.pos_search
+        """`[B, 3, S, S]` to search and prediction tokens `[B, Ns + P, C]`.
+
+        Where the crop is smaller, it is taken for the middle of a whole one, whose outer tokens are
+        left out.
+        """
+        tokens: Tensor = self.stem(search)
+        tokens = tokens + middle(self.pos_search, search.shape[-1] // self.config.patch_size)
         if not self.config.prediction_tokens:
             return tokens
         asking = (self.prediction_tokens + self.pos_prediction).expand(search.shape[0], -1, -1)
@@ -155,4 +175,4 @@ class Backbone(nn.Module):
             assert isinstance(layer, Layer)
             x = layer.search(x, k, v)
         assert isinstance(last, Layer)
-        return last.ask(x, *memory[-1], first=self.config.search_grid**2)
+        return last.ask(x, *memory[-1], first=x.shape[1] - self.config.prediction_tokens)

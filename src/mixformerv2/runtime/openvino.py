@@ -27,8 +27,9 @@ _NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 class OpenVinoEngine:
     """Runs the two graphs of a bundle.
 
-    One target with two templates is compiled for its exact shapes, which is a tenth faster; all
-    else shares one compilation for any shape, made when the first comes.
+    One target is compiled for its exact shapes, which is a tenth faster: with two templates and a
+    whole search crop at once, for the first few other shapes when they come. All else shares one
+    compilation for any shape, made when the first comes.
 
     Args:
         template: `template.onnx`.
@@ -37,6 +38,7 @@ class OpenVinoEngine:
         reason: Why this engine was taken, for `info`.
         precision: "fp32", "bf16", or None for the precision that OpenVINO takes by itself;
             "int8" for graphs that say themselves what is int8, the rest in fp32.
+        search_size: Side of a whole search crop, pixels.
 
     Raises:
         EngineError: OpenVINO is not installed, or cannot compile a graph.
@@ -49,6 +51,7 @@ class OpenVinoEngine:
         threads: int | None = None,
         reason: str = "",
         precision: str | None = None,
+        search_size: int | None = None,
     ) -> None:
         # Pinned threads of two processes land on the same cores while others idle.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
@@ -60,7 +63,8 @@ class OpenVinoEngine:
             options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
         # What a tracker of one target needs is compiled now, not in its first frames.
         self._template = _Graph(template, options, {"templates": (1, 2)})
-        self._search = _Graph(search, options, {"search": (1,), "memory": self._template.answer})
+        crop = (1,) if search_size is None else (1, search_size, search_size)
+        self._search = _Graph(search, options, {"search": crop, "memory": self._template.answer})
         taken = self._search.taken("INFERENCE_PRECISION_HINT").to_string()
         used = int(self._search.taken("INFERENCE_NUM_THREADS"))
         kind = "int8" if precision == "int8" else _NAMES.get(taken, taken)
@@ -81,8 +85,11 @@ class _Graph:
     Args:
         path: The file.
         options: Of the compilation.
-        starts: How the shapes of the usual inputs start; the rest is fixed in the file.
+        starts: How the shapes of the usual inputs start; the rest is fixed in the file, or any.
     """
+
+    _MOST = 4
+    """Compilations for exact shapes: each keeps weights of its own."""
 
     def __init__(
         self, path: Path, options: dict[str, Any], starts: dict[str, tuple[int, ...]]
@@ -93,7 +100,8 @@ class _Graph:
         shapes = {}
         for one in model.inputs:
             start = starts[one.any_name]
-            rest = [d.get_length() for d in list(one.partial_shape)[len(start) :]]
+            dims = list(one.partial_shape)[len(start) :]
+            rest = [d.get_length() if d.is_static else -1 for d in dims]
             shapes[one.any_name] = (*start, *rest)
         self._usual = self._compile(model, shapes)
         self._requests = {_key(shapes): self._usual.create_infer_request()}
@@ -109,19 +117,32 @@ class _Graph:
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs, in the order of the file."""
-        key = _key({name: value.shape for name, value in inputs.items()})
-        key = key if key in self._requests else ()
-        if key not in self._requests:
-            self._requests[key] = self._compile(self._read(), None).create_infer_request()
+        request = self._request({name: value.shape for name, value in inputs.items()})
         try:
             # Inputs are read where they lie; outputs are copied, for the next run overwrites them.
-            outputs = self._requests[key].infer(inputs, share_inputs=True, share_outputs=False)
+            outputs = request.infer(inputs, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise EngineError(
                 "OpenVINO refuses these crops, perhaps because config.json is not that of the "
                 f"graphs (`mixformerv2 export` writes both anew): {_line(error)}"
             ) from error
         return list(outputs.values())
+
+    def _request(self, shapes: dict[str, tuple[int, ...]]) -> Any:
+        """Of the compilation for these shapes, the batch first, or of the one for any."""
+        key = _key(shapes)
+        single = next(iter(shapes.values()))[0] == 1
+        if key not in self._requests and not (single and len(self._requests) < self._MOST):
+            key = ()
+        if key not in self._requests:
+            try:
+                compiled = self._compile(self._read(), dict(key) or None)
+            except EngineError:
+                if not key:
+                    raise
+                return self._request({"": (0,)})  # which says why when it runs
+            self._requests[key] = compiled.create_infer_request()
+        return self._requests[key]
 
     def _read(self) -> Any:
         try:

@@ -94,7 +94,8 @@ def _load(
         return OnnxEngine(template, search, threads, reason, precision or "fp32")
     from .openvino import OpenVinoEngine
 
-    return OpenVinoEngine(template, search, threads, reason, precision or None)
+    size = config.tracker.search_size
+    return OpenVinoEngine(template, search, threads, reason, precision or None, size)
 
 
 def _graph(folder: Path, config: BundleConfig, name: str) -> Path:
