@@ -65,7 +65,7 @@ class TrackerSettings:
             the last answer holds and the network is not asked; 0 always asks it.
         search_middle: While the target hardly moves, the network is shown the middle of the search
             crop alone, so many pixels a side; 0 always shows all of it.
-        middle_below: Hardly moving: no side moves by so many box lengths, `sqrt(w * h)`, in a frame,
+        middle_below: Hardly moving: no side moves by so many box lengths, `sqrt(w * h)`, a frame,
         middle_after: and so in so many frames, one after the other, all of them "tracked".
     """
 
