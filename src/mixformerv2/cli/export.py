@@ -33,6 +33,15 @@ def run(
         ),
     ] = None,
     crops: Annotated[int, typer.Option(help="Crops to calibrate int8 with.", min=8)] = 96,
+    keep_tokens: Annotated[
+        int | None,
+        typer.Option(
+            help="Let only so many search tokens go on after an early layer, those that the "
+            "prediction tokens attend to most; 0 lets all go on.",
+            min=0,
+        ),
+    ] = None,
+    keep_after: Annotated[int, typer.Option(help="That layer, counted from 1.", min=1)] = 2,
     sequences: Annotated[
         Path | None,
         typer.Option(help="Measure what int8 loses in AUC over this folder of sequences."),
@@ -49,7 +58,10 @@ def run(
 
     if not int8 and (calibrate or sequences):
         raise ConfigError("--calibrate and --sequences belong to --int8; add it or leave them out")
-    _print(out, export_bundle(bundle, out))
+    keep = None
+    if keep_tokens is not None:
+        keep = (keep_tokens, keep_after if keep_tokens else 0)
+    _print(out, export_bundle(bundle, out, keep))
     if int8:
         _print_int8(out, export_int8(out, sources=calibrate or (), count=crops))
     if sequences is not None:

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.nn.utils import fuse_conv_bn_eval
 
 from ..models.attention import Layer
-from ..models.backbone import ConvStem
+from ..models.backbone import ConvStem, middle, most_asked
 from ..models.config import HEAD_WIDTH
 from ..models.mixformerv2 import MixFormerV2
 from .graphs import Preprocess
@@ -138,11 +138,11 @@ class _Layer8(nn.Module):
         out: Tensor = rounding(linear(x))
         return out.view(x.shape[0], -1, self.heads, HEAD_WIDTH)
 
-    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """Queries, keys and values `[B, N, h, d]` to tokens `[B, Nq, C]`."""
+    def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Queries, keys and values `[B, N, h, d]` to tokens `[B, Nq, C]`, and their attention."""
         shares = self.r_seen((q.transpose(1, 2) @ k.permute(0, 2, 3, 1)).softmax(-1))
         seen = shares @ v.transpose(1, 2)
-        return self.join(seen)
+        return self.join(seen), shares
 
     def join(self, seen: Tensor) -> Tensor:
         """`[B, h, N, d]` to `[B, N, C]`."""
@@ -162,14 +162,15 @@ class _Layer8(nn.Module):
         k, v = self.split(self.k, self.r_k, x), self.split(self.v, self.r_v, x)
         if self.last:  # nobody reads the tokens
             return t, k, v
-        return self.mlp(t + self.attend(self.split(self.q, self.r_q, x), k, v)), k, v
+        return self.mlp(t + self.attend(self.split(self.q, self.r_q, x), k, v)[0]), k, v
 
-    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor) -> Tensor:
-        """Search and prediction tokens `[B, Ns + P, C]`."""
+    def search(self, x: Tensor, k_t: Tensor, v_t: Tensor) -> tuple[Tensor, Tensor]:
+        """Search and prediction tokens `[B, Ns + P, C]`, and their attention."""
         y = self.r_in(self.norm1(x))
         k = torch.cat([k_t, self.split(self.k, self.r_k, y)], dim=1)
         v = torch.cat([v_t, self.split(self.v, self.r_v, y)], dim=1)
-        return self.mlp(x + self.attend(self.split(self.q, self.r_q, y), k, v))
+        seen, shares = self.attend(self.split(self.q, self.r_q, y), k, v)
+        return self.mlp(x + seen), shares
 
     def ask(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int) -> Tensor:
         """The prediction tokens alone, `[B, P, C]`."""
@@ -286,7 +287,10 @@ class Int8Graphs(nn.Module):
     def step(self, search: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Search crops and memory to boxes, scores and distributions, as `SearchGraph`."""
         asking = self.get_buffer("asking").expand(search.shape[0], -1, -1)
-        x = torch.cat([self.stem(search) + self.get_buffer("pos_search"), asking], dim=1)
+        grid = search.shape[1] // self.config.patch_size
+        tokens = self.stem(search) + middle(self.get_buffer("pos_search"), grid)
+        x = torch.cat([tokens, asking], dim=1)
+        p = self.config.prediction_tokens
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, _Layer8)
             k, v = memory[i, 0], memory[i, 1]
@@ -295,9 +299,11 @@ class Int8Graphs(nn.Module):
             else:
                 k, v = layer.r_k(k), layer.r_v(v)
             if layer.last:
-                x = layer.ask(x, k, v, self.config.search_grid**2)
-            else:
-                x = layer.search(x, k, v)
+                x = layer.ask(x, k, v, x.shape[1] - p)
+                break
+            x, shares = layer.search(x, k, v)
+            if i + 1 == self.config.keep_after:
+                x = most_asked(x, shares[:, :, -p:], self.config.keep_tokens)
         out = self.model.read(x)
         scores = torch.zeros_like(out.boxes[:, 0]) + 1.0
         return out.boxes, scores if out.score is None else out.score.sigmoid(), out.probs

@@ -18,7 +18,9 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import EngineError, OutputError
+from ..models.assemble import assemble
 from ..weights.bundle import (
+    INT8_NAMES,
     BundleConfig,
     GraphInfo,
     file_sha256,
@@ -47,31 +49,42 @@ _ENDS = {
 }
 _AXES = {
     "templates": {0: "batch", 1: "templates"},
-    "search": {0: "batch"},
+    "search": {0: "batch", 1: "side", 2: "side"},
     "boxes": {0: "batch"},
     "scores": {0: "batch"},
     "probs": {0: "batch"},
 }
 
 
-def export_bundle(bundle: str | Path, out: str | Path | None = None) -> list[Parity]:
+def export_bundle(
+    bundle: str | Path, out: str | Path | None = None, keep: tuple[int, int] | None = None
+) -> list[Parity]:
     """Write `template.onnx` and `search.onnx`, checked against PyTorch.
 
     Args:
         bundle: Name of a shipped bundle, or a bundle folder.
         out: Folder for the whole bundle; the graphs join the bundle itself where None.
+        keep: Search tokens that go on, and after which layer (`ModelConfig.keep_tokens`,
+            `keep_after`), in place of what the bundle says; its int8 graphs are left out then.
 
     Returns what was measured, one entry for each batch and number of templates.
 
     Raises:
         WeightsError: no such bundle, or weights that do not fit its config.
         EngineError: the graphs differ from PyTorch by more than 1e-4.
+        ConfigError: a number of tokens or a layer that the network does not have.
         OutputError: the folder cannot be written.
     """
     source = find_bundle(bundle)
     folder = source if out is None else Path(out)
     config = read_config(source)
     model = load_model(source)
+    made: tuple[str, ...] = _NAMES
+    if keep is not None:
+        arch = replace(model.config, keep_tokens=keep[0], keep_after=keep[1])
+        model = assemble(arch, model.state_dict())
+        config = replace(config, arch=arch.to_dict(), graphs={})
+        made += INT8_NAMES
     prepare = Preprocess(config.mean, config.std)
     template, search = TemplateGraph(model, prepare).eval(), SearchGraph(model, prepare).eval()
     arch = model.config
@@ -88,7 +101,9 @@ def export_bundle(bundle: str | Path, out: str | Path | None = None) -> list[Par
         name: GraphInfo(file_sha256(folder / name), config.weights_sha256, "fp32", worst)
         for name in _NAMES
     }
-    copy_rest(source, folder, *_NAMES)
+    copy_rest(source, folder, *made)
+    for name in set(made) - set(_NAMES):
+        (folder / name).unlink(missing_ok=True)
     write_config(folder, replace(config, graphs={**config.graphs, **graphs}))
     _logger.info("%s: graphs differ from PyTorch by at most %.2g", folder, worst)
     return parity

@@ -74,6 +74,18 @@ class MixedAttention(nn.Module):
         v = torch.cat([v_t, v], dim=2)
         return self.join(attend(q, k, v))
 
+    def shares(self, x: Tensor, k_t: Tensor, first: int) -> Tensor:
+        """How the tokens from `first` on share their attention out: `[B, h, P, Nt + Nx]`."""
+        b, n, c = x.shape
+        h, d, p = self.heads, HEAD_WIDTH, n - first
+        w_q, w_k = self.qkv.weight.view(3, c, c)[:2].unbind(0)
+        b_q, b_k = self.qkv.bias.view(3, c)[:2].unbind(0)
+        q = F.linear(x[:, first:], w_q, b_q).view(b, p, h, d).transpose(1, 2) * d**-0.5
+        asked = (q @ w_k.view(h, d, c)).reshape(b, h * p, c)  # W_k^T q
+        on_x = (asked @ x.transpose(1, 2)).view(b, h, p, n) + q @ b_k.view(h, d, 1)
+        out: Tensor = torch.cat([q @ k_t.transpose(2, 3), on_x], dim=3).softmax(dim=-1)
+        return out
+
     def ask(self, x: Tensor, k_t: Tensor, v_t: Tensor, first: int) -> Tensor:
         """As `search`, but only the tokens from `first` on ask and are answered: `[B, P, C]`.
 
@@ -83,12 +95,9 @@ class MixedAttention(nn.Module):
         """
         b, n, c = x.shape
         h, d, p = self.heads, HEAD_WIDTH, n - first
-        w_q, w_k, w_v = self.qkv.weight.view(3, c, c).unbind(0)
-        b_q, b_k, b_v = self.qkv.bias.view(3, c).unbind(0)
-        q = F.linear(x[:, first:], w_q, b_q).view(b, p, h, d).transpose(1, 2) * d**-0.5
-        asked = (q @ w_k.view(h, d, c)).reshape(b, h * p, c)  # W_k^T q
-        on_x = (asked @ x.transpose(1, 2)).view(b, h, p, n) + q @ b_k.view(h, d, 1)
-        a = torch.cat([q @ k_t.transpose(2, 3), on_x], dim=3).softmax(dim=-1)
+        w_v = self.qkv.weight.view(3, c, c)[2]
+        b_v = self.qkv.bias.view(3, c)[2]
+        a = self.shares(x, k_t, first)
         a_t, a_x = a[..., :-n], a[..., -n:]
         seen = (a_x.reshape(b, h * p, n) @ x).view(b, h, p, c)  # sum of a x
         values = seen @ w_v.view(h, d, c).transpose(1, 2) + a_x.sum(-1, True) * b_v.view(h, 1, d)

@@ -6,14 +6,17 @@ C width, L layers, h heads, d = 64.
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..errors import ConfigError
 from .attention import Layer
 from .config import ModelConfig, stem_channels
 
-__all__ = ["Backbone", "sincos_2d"]
+__all__ = ["Backbone", "middle", "most_asked", "sincos_2d"]
 
 
 def sincos_2d(width: int, grid: int) -> Tensor:
@@ -30,6 +33,37 @@ def sincos_2d(width: int, grid: int) -> Tensor:
     columns = line[None, :, :].expand(grid, grid, -1)  # varies along x
     rows = line[:, None, :].expand(grid, grid, -1)  # varies along y
     return torch.cat([columns, rows], dim=2).reshape(grid * grid, width).float()
+
+
+def middle(position: Tensor, grid: int) -> Tensor:
+    """Embeddings of the middle `grid` rows and columns of a square `[1, N, C]`: `[1, grid^2, C]`.
+
+    Without a condition, so that a graph traced from it takes crops of any size. Sides that are not
+    an even number of tokens smaller have no middle; the last line fails for them.
+    """
+    side = math.isqrt(position.shape[1])
+    left_out = abs(side - grid) // 2
+    kept = slice(left_out, side - left_out)
+    square = position.view(side, side, -1)[kept, kept]
+    return square.reshape(1, grid * grid, position.shape[2])
+
+
+def most_asked(x: Tensor, shares: Tensor, keep: int) -> Tensor:
+    """The `keep` search tokens that are attended to most, in that order, and the askers.
+
+    Args:
+        x: Search and prediction tokens `[B, Ns + P, C]`.
+        shares: Attention of the prediction tokens `[B, h, P, Nt + Ns + P]`; its mean over heads
+            and tokens is what counts.
+        keep: A constant, so that a graph has one shape.
+    """
+    b, n, c = x.shape
+    asking = shares.shape[2]
+    rank = shares.mean((1, 2))[:, -n:-asking]  # [B, Ns]
+    best = rank.topk(keep, dim=1).indices
+    rows = best + n * torch.arange(b, device=x.device)[:, None]
+    kept = F.embedding(rows, x.reshape(b * n, c))  # one Gather of whole rows
+    return torch.cat([kept, x[:, -asking:]], dim=1)
 
 
 class PatchStem(nn.Module):
@@ -113,8 +147,13 @@ class Backbone(nn.Module):
         return torch.cat(tokens.split(b), dim=1) if n > 1 else tokens
 
     def search_tokens(self, search: Tensor) -> Tensor:
-        """`[B, 3, S, S]` to search and prediction tokens `[B, Ns + P, C]`."""
-        tokens: Tensor = self.stem(search) + self.pos_search
+        """`[B, 3, S, S]` to search and prediction tokens `[B, Ns + P, C]`.
+
+        Where the crop is smaller, it is taken for the middle of a whole one, whose outer tokens are
+        left out.
+        """
+        tokens: Tensor = self.stem(search)
+        tokens = tokens + middle(self.pos_search, search.shape[-1] // self.config.patch_size)
         if not self.config.prediction_tokens:
             return tokens
         asking = (self.prediction_tokens + self.pos_prediction).expand(search.shape[0], -1, -1)
@@ -147,12 +186,17 @@ class Backbone(nn.Module):
         """The last layer's prediction tokens `[B, P, C]`: the same numbers as from `look`.
 
         Nobody reads the last layer's search tokens, so they are not computed, which saves a
-        quarter of S.
+        quarter of S. Where `keep_tokens` is set, the numbers are those of the tokens kept.
         """
         x = self.search_tokens(search)
+        asking, keep = self.config.prediction_tokens, self.config.keep_tokens
         *layers, last = self.layers
-        for layer, (k, v) in zip(layers, memory[:-1], strict=True):
+        for number, (layer, (k, v)) in enumerate(zip(layers, memory[:-1], strict=True), start=1):
             assert isinstance(layer, Layer)
-            x = layer.search(x, k, v)
+            if number == self.config.keep_after:
+                shares = layer.attn.shares(layer.norm1(x), k, x.shape[1] - asking)
+                x = most_asked(layer.search(x, k, v), shares, keep)
+            else:
+                x = layer.search(x, k, v)
         assert isinstance(last, Layer)
-        return last.ask(x, *memory[-1], first=self.config.search_grid**2)
+        return last.ask(x, *memory[-1], first=x.shape[1] - asking)

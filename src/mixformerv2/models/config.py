@@ -50,6 +50,9 @@ class ModelConfig:
             "one_token_direct" (T1: one token regresses the box). "corner" and "corner_pyramid"
             make it a MixViT, without prediction tokens.
         head_channels: Channels of a corner head's first convolution; later ones have fewer.
+        keep_tokens: While tracking, only so many search tokens go on after layer `keep_after`:
+            those that the prediction tokens attend to most there. 0 keeps all. Training sees all.
+        keep_after: Number of that layer, counted from 1; 0 with `keep_tokens` 0.
         score_head: Whether there is a score head; the score prediction module in a MixViT.
         drop_path: Stochastic depth of the last layer while training; earlier layers get less.
         layer_gain: Factor on both branches of a layer, `{layer: value}`, for fading layers out
@@ -76,6 +79,8 @@ class ModelConfig:
     drop_path: float = 0.0
     layer_gain: Mapping[int, float] = field(default_factory=dict)
     head_channels: int = 384
+    keep_tokens: int = 0
+    keep_after: int = 0
 
     def __post_init__(self) -> None:
         whole = (
@@ -117,6 +122,7 @@ class ModelConfig:
             )
         if self.corner_head:
             self._check_corner_head()
+        self._check_kept()
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path must be from 0 to below 1, got {self.drop_path!r}")
         gains = {int(layer): float(gain) for layer, gain in self.layer_gain.items()}
@@ -124,6 +130,22 @@ class ModelConfig:
         wrong = [layer for layer in gains if not 0 <= layer < self.depth]
         if wrong:
             raise ConfigError(f"layer_gain names layers {wrong}, but depth is {self.depth}")
+
+    def _check_kept(self) -> None:
+        if self.keep_tokens == self.keep_after == 0:
+            return
+        if self.corner_head:
+            raise ConfigError("a corner head needs all search tokens; keep_tokens must be 0")
+        if not 1 <= self.keep_tokens <= self.search_grid**2:
+            raise ConfigError(
+                f"keep_tokens must be from 1 to the {self.search_grid**2} search tokens, or 0 with "
+                f"keep_after 0, got {self.keep_tokens} after layer {self.keep_after}"
+            )
+        if not 1 <= self.keep_after < self.depth:
+            raise ConfigError(
+                f"keep_after must be a layer from 1 to {self.depth - 1}, for the last one needs "
+                f"tokens to look at, got {self.keep_after}"
+            )
 
     def _check_corner_head(self) -> None:
         if self.head_channels % 8 or self.head_channels > 4096:
@@ -173,6 +195,8 @@ class ModelConfig:
             # Says nothing of such a network, whose settings are as they were before there were
             # corner heads: checkpoints compare them.
             del values["head_channels"]
+        if not self.keep_tokens:
+            del values["keep_tokens"], values["keep_after"]
         values["layer_gain"] = {str(layer): gain for layer, gain in self.layer_gain.items()}
         return values
 

@@ -80,6 +80,8 @@ def multiply_adds(
     pixels = config.search_size**2 + (0 if cached else templates * config.template_size**2)
     total = sum(op.weights * (pixels // shrink**2) for op, shrink in _stem(config))
     for layer in range(config.depth):
+        if cached and layer == config.keep_after > 0:
+            looking = config.keep_tokens + config.prediction_tokens
         # With the templates kept, nobody reads what the last layer makes of the search tokens.
         if cached and layer == config.depth - 1 and not config.corner_head:
             total += _last_cost(config, looking, kept, attention)

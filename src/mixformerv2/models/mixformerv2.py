@@ -42,6 +42,8 @@ class MixFormerV2(Network):
             online_template: `[B, 3, T, T]`.
             search: `[B, 3, S, S]`.
         """
+        if self.config.keep_tokens:  # the last layer's tokens are others then
+            return self.step(search, self.encode_templates(template, online_template))
         return self.read(self.features((template, online_template), search).prediction[-1])
 
     def step(self, search: Tensor, memory: Tensor) -> Output:

@@ -28,10 +28,11 @@ _NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
 class OpenVinoEngine:
     """Runs the two graphs of a bundle.
 
-    Two templates are compiled for exact shapes: one target at once, passes of two and of four when
-    the first comes. That is a tenth faster than one compilation for any shape, and OpenVINO rounds
-    in other places there: boxes of int8 graphs were up to 2.5 pixels of the crop beside those of
-    one target alone. Any other number of templates shares that one.
+    What usually comes is compiled for its exact shapes: two templates and a whole search crop of
+    one target at once, passes of two and of four targets and the first few other crops of one
+    target when they come. That is a tenth faster than one compilation for any shape, and OpenVINO
+    rounds in other places there: boxes of int8 graphs were up to 2.5 pixels of the crop beside
+    those of one target alone. All else shares the one for any shape, made when the first comes.
 
     Args:
         template: `template.onnx`.
@@ -40,6 +41,8 @@ class OpenVinoEngine:
         reason: Why this engine was taken, for `info`.
         precision: "fp32", "bf16", or None for the precision that OpenVINO takes by itself;
             "int8" for graphs that say themselves what is int8, the rest in fp32.
+        search_size: Side of a whole search crop, pixels.
+        patch_size: Side of a token, pixels.
 
     Raises:
         EngineError: OpenVINO is not installed, or cannot compile a graph.
@@ -52,6 +55,8 @@ class OpenVinoEngine:
         threads: int | None = None,
         reason: str = "",
         precision: str | None = None,
+        search_size: int | None = None,
+        patch_size: int = 16,
     ) -> None:
         # Pinned threads of two processes land on the same cores while others idle.
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
@@ -62,9 +67,11 @@ class OpenVinoEngine:
         if precision is not None:
             options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
         self._pieces = Pieces()
+        self._side, self._twice = search_size, 2 * patch_size
         # What a tracker of one target needs is compiled now, not in its first frames.
         self._template = _Graph(template, options, {"templates": (1, 2)})
-        self._search = _Graph(search, options, {"search": (1,), "memory": self._template.answer})
+        crop = (1,) if search_size is None else (1, search_size, search_size)
+        self._search = _Graph(search, options, {"search": crop, "memory": self._template.answer})
         taken = self._search.taken("INFERENCE_PRECISION_HINT").to_string()
         used = int(self._search.taken("INFERENCE_NUM_THREADS"))
         kind = "int8" if precision == "int8" else _NAMES.get(taken, taken)
@@ -81,6 +88,14 @@ class OpenVinoEngine:
 
     def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
         """Find the target in search crops `[B, S, S, 3]`, BGR."""
+        # In bf16 OpenVINO answers anything for crops that are not the middle of a whole one.
+        side, whole = search.shape[1], self._side
+        if whole is not None and (side > whole or (whole - side) % self._twice):
+            raise EngineError(
+                f"OpenVINO refuses these crops, of {side} pixels: whole ones have {whole}, smaller "
+                f"ones multiples of {self._twice} less; if config.json is not that of the graphs, "
+                "`mixformerv2 export` writes both anew"
+            )
         sizes = _passes(len(search))
         return joined(
             [
@@ -101,8 +116,11 @@ class _Graph:
     Args:
         path: The file.
         options: Of the compilation.
-        starts: How the shapes of the usual inputs start; the rest is fixed in the file.
+        starts: How the shapes of the usual inputs start; the rest is fixed in the file, or any.
     """
+
+    _MOST = 6
+    """Compilations from which on no other shape gets its own: each keeps weights of its own."""
 
     def __init__(
         self, path: Path, options: dict[str, Any], starts: dict[str, tuple[int, ...]]
@@ -111,10 +129,12 @@ class _Graph:
         self._core = _core()
         model = self._read()
         self._shapes: dict[str, tuple[int, ...]] = {}
+        self._fixed: dict[str, tuple[int, ...]] = {}
         for one in model.inputs:
             start = starts[one.any_name]
-            rest = [d.get_length() for d in list(one.partial_shape)[len(start) :]]
-            self._shapes[one.any_name] = (*start, *rest)
+            dims = tuple(d.get_length() if d.is_static else -1 for d in one.partial_shape)
+            self._fixed[one.any_name] = dims
+            self._shapes[one.any_name] = (*start, *dims[len(start) :])
         self._usual = self._compile(model, self._shapes)
         self._requests = {_key(self._shapes): self._usual.create_infer_request()}
 
@@ -129,14 +149,10 @@ class _Graph:
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs, in the order of the file."""
-        shapes = {name: value.shape for name, value in inputs.items()}
-        exact = shapes if self._is_usual_for_many(shapes) else None
-        key = () if exact is None else _key(exact)
-        if key not in self._requests:
-            self._requests[key] = self._compile(self._read(), exact).create_infer_request()
+        request = self._request({name: value.shape for name, value in inputs.items()})
         try:
             # Inputs are read where they lie; outputs are copied, for the next run overwrites them.
-            outputs = self._requests[key].infer(inputs, share_inputs=True, share_outputs=False)
+            outputs = request.infer(inputs, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise EngineError(
                 "OpenVINO refuses these crops, perhaps because config.json is not that of the "
@@ -152,6 +168,33 @@ class _Graph:
             if (*shape[:axis], 1, *shape[axis + 1 :]) != usual:
                 return False
         return True
+
+    def _fits(self, shapes: dict[str, tuple[int, ...]]) -> bool:
+        """Whether the file is for these shapes; OpenVINO would bend it to others."""
+        return all(
+            one in (-1, given)
+            for name, shape in shapes.items()
+            for one, given in zip(self._fixed[name], shape, strict=True)
+        )
+
+    def _request(self, shapes: dict[str, tuple[int, ...]]) -> Any:
+        """Of the compilation for these shapes, the batch first, or of the one for any."""
+        key = _key(shapes)
+        if key not in self._requests and not self._is_usual_for_many(shapes):
+            single = next(iter(shapes.values()))[0] == 1
+            room = len(self._requests) < self._MOST
+            key = key if single and room and self._fits(shapes) else ()
+        try:
+            return self._requests.get(key) or self._make(key)
+        except EngineError:
+            if not key:
+                raise
+            return self._requests.get(()) or self._make(())  # which says why when it runs
+
+    def _make(self, key: tuple[Any, ...]) -> Any:
+        compiled = self._compile(self._read(), dict(key) or None)
+        self._requests[key] = compiled.create_infer_request()
+        return self._requests[key]
 
     def _read(self) -> Any:
         try:

@@ -100,7 +100,8 @@ def _load(
         return OnnxEngine(template, search, threads, reason, precision or "fp32")
     from .openvino import OpenVinoEngine
 
-    return OpenVinoEngine(template, search, threads, reason, precision or None)
+    size, patch = config.tracker.search_size, config.arch.get("patch_size", 16)
+    return OpenVinoEngine(template, search, threads, reason, precision or None, size, patch)
 
 
 def _graph(folder: Path, config: BundleConfig, name: str) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..errors import EngineError
+from ..errors import ConfigError, EngineError
 from ..runtime.base import Engine, Memory, StepOutput
 from .crop import Crop
 from .frame import Channels
@@ -42,7 +42,11 @@ class Look:
         self._memories = _Memories(engine)
 
     def boxes(
-        self, frame: Picture, crops: Sequence[Crop], templates: Sequence[Templates]
+        self,
+        frame: Picture,
+        crops: Sequence[Crop],
+        templates: Sequence[Templates],
+        middles: Sequence[int] | None = None,
     ) -> list[tuple[Box, float]]:
         """A box in the frame, not clipped, and a score for each crop.
 
@@ -50,18 +54,44 @@ class Look:
             frame: `[H, W, 3]`.
             crops: Where to look.
             templates: What for, one for each crop.
+            middles: Show the network so many pixels in the middle of each crop alone; 0 shows all
+                of it, None all of all.
 
         Raises:
             EngineError: the engine answered with numbers that are not finite.
         """
-        search = np.stack([crop.take(frame, self._channels) for crop in crops])
-        corners, scores = self._answers(search, templates)
-        if not self._has_score:
-            scores = np.ones(len(search))
-        return [
-            (crop.unit_to_frame(sides), min(max(float(score), 0.0), 1.0))
-            for crop, sides, score in zip(crops, corners, scores, strict=True)
-        ]
+        looks = [crop.take(frame, self._channels) for crop in crops]
+        sizes = [0] * len(looks) if middles is None else list(middles)
+        found: dict[int, tuple[Box, float]] = {}
+        for size in dict.fromkeys(sizes):
+            alike = [i for i, one in enumerate(sizes) if one == size]
+            # Cut out of the whole crop: the very pixels that the network would see there.
+            search = np.stack([_middle(looks[i], size) for i in alike])
+            # The network answers in parts of the whole crop, whatever of it is shown.
+            corners, scores = self._answers(search, [templates[i] for i in alike])
+            if not self._has_score:
+                scores = np.ones(len(search))
+            for i, sides, score in zip(alike, corners, scores, strict=True):
+                found[i] = crops[i].unit_to_frame(sides), min(max(float(score), 0.0), 1.0)
+        return [found[i] for i in range(len(looks))]
+
+    def try_middle(self, size: int, template_size: int) -> None:
+        """Show the engine a black crop of this size, so that it compiles for it before it counts.
+
+        Raises:
+            ConfigError: it does not take such a crop.
+        """
+        memory = self._engine.encode_templates(
+            np.zeros((1, 2, template_size, template_size, 3), np.uint8)
+        )
+        try:
+            self._engine.step(np.zeros((1, size, size, 3), np.uint8), memory)
+        except (EngineError, RuntimeError) as error:  # the latter from PyTorch
+            raise ConfigError(
+                f"search_middle={size} does not fit this model: search_size less an even number of "
+                "its patches does (160, 128, 96 of 16 pixels), with a MixFormerV2 network, and "
+                f"graphs by this version of `mixformerv2 export`: {error}"
+            ) from error
 
     def _answers(
         self, search: Picture, templates: Sequence[Templates]
@@ -86,6 +116,13 @@ class Look:
                 "are not finite; try engine='onnx', and convert or export the bundle again"
             )
         return out
+
+
+def _middle(picture: Picture, size: int) -> Picture:
+    if size == 0:
+        return picture
+    start = (len(picture) - size) // 2
+    return picture[start : start + size, start : start + size]
 
 
 class _Memories:

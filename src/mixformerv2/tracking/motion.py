@@ -1,8 +1,9 @@
 """Where to look next, and how far a box may change: every part of it is off by default.
 
 The published tracker looks around its last box and believes each answer whole. What is here bends
-that by settings: a search that goes ahead of a moving target or widens while the target is not
-found, a limit on sudden changes of size, damping of the size, and a smooth answer.
+that by settings: a search that goes ahead of a moving target, widens while the target is not found
+or narrows while it rests, a limit on sudden changes of size, damping of the size, and a smooth
+answer.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ..box import Box
 from .result import TargetState
 from .settings import TrackerSettings
 
-__all__ = ["Motion", "Smooth", "search_box", "settled_size"]
+__all__ = ["Motion", "Smooth", "middle_shown", "search_box", "settled_size"]
 
 _SLOPE_HZ = 1.0
 """Cutoff of the speed's own filter: the value that the filter's authors start from."""
@@ -79,11 +80,14 @@ class Motion:
         speed: Of the centre, pixels a frame, x and y.
         growth: How many times its usual side the next search region has.
         smooth: The filter of the answers; None where it is off or has not begun.
+        calm: Frames in a row in which the target was there and hardly moved; counted only where a
+            setting asks for it, and no further than it asks.
     """
 
     speed: tuple[float, float] = (0.0, 0.0)
     growth: float = 1.0
     smooth: Smooth | None = None
+    calm: int = 0
 
     def resized(self, sx: float, sy: float) -> Motion:
         """The same in a picture that has grown by these factors."""
@@ -117,7 +121,10 @@ class Motion:
         if settings.smooth_hz:
             old = self.smooth or Smooth.at(before)
             smooth = old.after(box, seconds, settings.smooth_hz, settings.smooth_gain)
-        return Motion(speed, growth, smooth)
+        calm = 0
+        if settings.search_middle and target == "tracked" and _hardly_moved(before, box, settings):
+            calm = min(self.calm + 1, settings.middle_after)
+        return Motion(speed, growth, smooth, calm)
 
 
 def search_box(box: Box, motion: Motion, settings: TrackerSettings) -> tuple[Box, float]:
@@ -126,6 +133,32 @@ def search_box(box: Box, motion: Motion, settings: TrackerSettings) -> tuple[Box
     if lead:
         box = Box(box.x + lead * motion.speed[0], box.y + lead * motion.speed[1], box.w, box.h)
     return box, settings.search_factor * motion.growth
+
+
+def middle_shown(box: Box, motion: Motion, settings: TrackerSettings) -> int:
+    """How many pixels in the middle of the search crop are enough; 0 where all of it is needed.
+
+    The target must have been at rest for a while and fit in there, with the motion of a frame that
+    would still be called rest, and half a box length around it: of what it sees of the border of
+    an object, a network needs both sides.
+
+    Example:
+        >>> settings = TrackerSettings(64, 128, search_factor=4.0, search_middle=96)
+        >>> rest = Motion(calm=settings.middle_after)
+        >>> [middle_shown(box, rest, settings) for box in (Box(0, 0, 9, 9), Box(0, 0, 90, 9))]
+        [96, 0]
+    """
+    if not settings.search_middle or motion.calm < settings.middle_after:
+        return 0
+    length = math.sqrt(box.area)
+    shown = length * settings.search_factor * settings.search_middle / settings.search_size
+    needed = max(box.w, box.h) + length * (0.5 + 2 * settings.middle_below)
+    return settings.search_middle if needed <= shown else 0
+
+
+def _hardly_moved(before: Box, box: Box, settings: TrackerSettings) -> bool:
+    reach = settings.middle_below * math.sqrt(box.area)
+    return all(abs(new - old) < reach for new, old in zip(box.xyxy, before.xyxy, strict=True))
 
 
 def settled_size(before: Box, box: Box, settings: TrackerSettings) -> Box:

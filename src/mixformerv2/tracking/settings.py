@@ -22,6 +22,8 @@ _RANGES = {
     "redetect_frames": (1, 1000),
     "redetect_tiles": (1, 1024),
     "still_below": (0.0, 255.0),
+    "middle_below": (0.0, 1.0),
+    "middle_after": (1, 1000),
 }
 """Least and greatest values of the settings that are plain numbers."""
 
@@ -61,6 +63,10 @@ class TrackerSettings:
             frame.
         still_below: While no part of the last search region has changed by so many grey levels,
             the last answer holds and the network is not asked; 0 always asks it.
+        search_middle: While the target hardly moves, the network is shown the middle of the search
+            crop alone, so many pixels a side; 0 always shows all of it.
+        middle_below: Hardly moving: no side moves by so many box lengths, `sqrt(w * h)`, a frame,
+        middle_after: and so in so many frames, one after the other, all of them "tracked".
     """
 
     template_size: int
@@ -87,12 +93,23 @@ class TrackerSettings:
     redetect_frames: int = 2
     redetect_tiles: int = 16
     still_below: float = 0.0
+    search_middle: int = 0
+    middle_below: float = 0.1
+    middle_after: int = 3
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):
             value = getattr(self, name)
             if not isinstance(value, int) or not 16 <= value <= 4096:
                 raise ConfigError(f"{name} must be a whole number from 16 to 4096, got {value!r}")
+        if self.search_middle and not (
+            self.search_size / 2 <= self.search_middle < self.search_size
+            and (self.search_size - self.search_middle) % 2 == 0
+        ):
+            raise ConfigError(
+                "search_middle must be 0, or at least half of search_size and an even number of "
+                f"pixels smaller than its {self.search_size}, got {self.search_middle!r}"
+            )
         for name in ("template_factor", "search_factor"):
             value = getattr(self, name)
             if not (math.isfinite(value) and 1.0 <= value <= 16.0):

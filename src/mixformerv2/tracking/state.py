@@ -171,6 +171,7 @@ def _motion_header(motion: Motion) -> dict[str, Any]:
         "speed": list(motion.speed),
         "growth": motion.growth,
         "smooth": None if smooth is None else [*smooth.values, *smooth.speeds],
+        "calm": motion.calm,
     }
 
 
@@ -186,7 +187,8 @@ def _read_motion(header: dict[str, Any]) -> Motion:
     growth = _real(header["growth"])
     if not 1.0 <= growth <= _MAX_GROWTH:
         raise ValueError(f"a search grows by 1 to {_MAX_GROWTH}, got {growth!r}")
-    return Motion((x, y), growth, smooth)
+    # States of earlier versions do not have it.
+    return Motion((x, y), growth, smooth, _whole(header.get("calm", 0), 0, 1000))
 
 
 def _read_trust(header: dict[str, Any]) -> Trust:

@@ -18,7 +18,7 @@ from ..settings import build
 from .crop import Crop
 from .frame import Channels, as_bgr
 from .look import Look
-from .motion import search_box, settled_size
+from .motion import middle_shown, search_box, settled_size
 from .policy import TemplatePolicy, Templates, target_state
 from .redetect import Trust, everywhere, judge
 from .result import TrackResult
@@ -112,6 +112,8 @@ class Tracker:
         self._look = Look(
             engine, channels, has_score=config.has_score, mirror=self._settings.mirror
         )
+        if self._settings.search_middle:
+            self._look.try_middle(self._settings.search_middle, self._settings.template_size)
         self._state: TrackState | None = None
 
     @property
@@ -225,7 +227,9 @@ class Tracker:
         ]
         found: list[tuple[Box, float]] = []
         if moving:
-            found = self._look.boxes(picture, crops, [state.templates for state in moving])
+            middles = [middle_shown(state.box, state.motion, settings) for state in moving]
+            templates = [state.templates for state in moving]
+            found = self._look.boxes(picture, crops, templates, middles)
         looks = iter(zip(crops, found, strict=True))
         answers = []
         for state, rests in zip(states, still, strict=True):

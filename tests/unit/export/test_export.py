@@ -56,7 +56,8 @@ def test_axes_and_types(small_bundle: Path) -> None:
     memory = (real, [2, 2, "batch", 1, "tokens", 64])
     assert described(template.input) == {"templates": (byte, ["batch", "templates", 32, 32, 3])}
     assert described(template.output) == {"memory": memory}
-    assert described(search.input) == {"search": (byte, ["batch", 64, 64, 3]), "memory": memory}
+    crop = (byte, ["batch", "side", "side", 3])
+    assert described(search.input) == {"search": crop, "memory": memory}
     assert described(search.output) == {
         "boxes": (real, ["batch", 4]),
         "scores": (real, ["batch"]),
