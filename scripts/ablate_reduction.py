@@ -10,7 +10,7 @@ before the next seed. At its end a run is judged on 2,000 fixed pairs and by tra
 videos that training never sees (`make .work/validation`), and its figures are appended to
 `docs/data/ablations.jsonl`; then the tables of `docs/ablations.md` are written anew. A second call
 goes on where the first stopped and leaves alone what the file of results has, whether or not the
-folders of the runs are still there. Settings of `train` may follow: `threads=2 device=cuda`.
+folders of the runs are still there. Settings of `train` may stand before the options: `threads=2`.
 """
 
 from __future__ import annotations

@@ -182,7 +182,9 @@ class Unscored:
         return StepOutput(out.boxes, scores, out.probs)
 
 
-def track_policy(bundle: str, policy: str, root: Path) -> dict[str, float]:
+def track_policy(
+    bundle: str, policy: str, root: Path, frames: int | None = None
+) -> dict[str, float]:
     """AUC of each video with the online template never changed, the newest, or the best scored."""
     engine, config = load_engine(bundle, "onnx", threads=1)
     settings: dict[str, Any] = {"update_interval": 0 if policy == "first" else INTERVAL}
@@ -191,4 +193,4 @@ def track_policy(bundle: str, policy: str, root: Path) -> dict[str, float]:
         used = Unscored(engine) if policy == "newest" else engine
         return Tracker.with_engine(used, config, settings=settings)
 
-    return _by_video(evaluate(tracker, root, max_frames=None))
+    return _by_video(evaluate(tracker, root, max_frames=frames))
