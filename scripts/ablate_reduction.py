@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -30,8 +31,8 @@ CONFIG = PROJECT / "configs" / "ablation.yaml"
 MACHINE = ("threads=", "workers=", "device=", "bank=", "save_minutes=", "log_every=")
 """Settings that do not change what a run learns."""
 Record = dict[str, Any]
-STEPS = 850
-"""Of a student in the tables of the page."""
+PAGE = PROJECT / "docs" / "ablations.md"
+RESULTS = PROJECT / "docs" / "data" / "ablations.jsonl"
 
 
 class Ablation:
@@ -89,7 +90,6 @@ class Ablation:
         if state is None or not state["finished"] or not (folder / "bundle").exists():
             for name in arm.needs:
                 self.train(arms()[name], seed)
-            self._check_start(arm)
             print(f"\n{arm.name}, seed {self.seed(arm, seed)}: {folder}", flush=True)
             subprocess.run(self.command(arm, seed), check=True)
         if arm.name == "teacher" and not (folder / "backbone.pt").exists():
@@ -112,18 +112,33 @@ class Ablation:
         before, at, rest = setting.partition("@")
         if not at:
             return setting
+        if rest == "start":
+            return f"{before}{self.start()}"
         name, slash, inside = rest.partition("/")
         return f"{before}{self.folder(arms()[name], seed)}{slash}{inside}"
 
-    def _check_start(self, arm: Arm) -> None:
-        """Refuse teachers of another bundle than those of the figures that are there."""
-        known = {one["start"] for one in self.records if not one["arm"].startswith("template")}
-        if arm.shared and known and known != {start_sha()}:
+    def start(self) -> Path:
+        """The bundle that the teachers begin with: a copy, for a new one may be shipped meanwhile.
+
+        Raises:
+            SystemExit: there are figures under teachers that began with another one.
+        """
+        from mixformerv2.weights.bundle import find_bundle
+
+        folder = self.out / "start"
+        if not folder.exists():
+            half_done = self.out / "start.part"
+            shutil.rmtree(half_done, ignore_errors=True)
+            shutil.copytree(find_bundle(START), half_done)
+            half_done.rename(folder)
+        known = {one["start"] for one in self.records}
+        if known and known != {sha_of(folder)}:
             raise SystemExit(
-                f"{self.results} holds figures under teachers that began with another bundle "
-                f"{START} ({', '.join(sorted(known))}) than the one that is shipped now "
-                f"({start_sha()}); check that one out, or give another file as --results"
+                f"{self.results} holds figures under teachers that began with a bundle {START} of "
+                f"weights {', '.join(sorted(known))}, but {folder} has {sha_of(folder)}; put that "
+                "bundle there, or give another file as --results"
             )
+        return folder
 
     def pairs(self) -> Any:
         """The fixed pairs."""
@@ -161,7 +176,7 @@ class Ablation:
 
         assert arm.policy is not None
         print(f"\n{arm.name}: tracking", flush=True)
-        return track_policy(START, arm.policy, self.options.root)
+        return track_policy(str(self.start()), arm.policy, self.options.root)
 
     def append(self, arm: Arm, seed: int, figures: Record) -> None:
         """Add a run's figures to the file of results, one line of JSON each."""
@@ -171,7 +186,7 @@ class Ablation:
             "seed": self.seed(arm, seed),
             "steps": self.steps(arm),
             "settings": self.settings(arm),
-            "start": self._start(arm),
+            "start": sha_of(self.start()),
             "auc": round(sum(videos.values()) / len(videos), 5),
             **figures,
             "auc_by_video": videos,
@@ -181,21 +196,10 @@ class Ablation:
         iou = f"IoU {record['iou']:.3f}, " if "iou" in record else ""
         print(f"{arm.name}, seed {record['seed']}: {iou}AUC {record['auc']:.3f}", flush=True)
 
-    def _start(self, arm: Arm) -> str:
-        """Which bundle the teachers began with, as was written down when they did."""
-        if arm.policy:
-            return start_sha()
-        note = self.out / f"start-{self.options.steps}.txt"
-        if not note.exists():
-            note.write_text(start_sha(), encoding="utf-8")
-        return note.read_text(encoding="utf-8")
 
-
-def start_sha() -> str:
-    """The shipped bundle's weights, by the first digits of their hash."""
-    from mixformerv2.weights.bundle import find_bundle
-
-    values = json.loads((find_bundle(START) / "config.json").read_text(encoding="utf-8"))
+def sha_of(bundle: Path) -> str:
+    """A bundle's weights, by the first digits of their hash."""
+    values = json.loads((bundle / "config.json").read_text(encoding="utf-8"))
     return str(values["weights_sha256"])[:12]
 
 
@@ -247,13 +251,13 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("overrides", nargs="*", help="settings of train, as threads=2")
-    parser.add_argument("--steps", type=int, default=STEPS, help="of a student; teachers take more")
+    parser.add_argument("--steps", type=int, default=850, help="of a student; teachers take more")
     parser.add_argument("--seeds", type=int, nargs="+", default=[1])
     parser.add_argument("--arms", nargs="+", default=[arm.name for arm in ARMS])
     parser.add_argument("--root", type=Path, default=PROJECT / ".work" / "validation")
     parser.add_argument("--out", type=Path, default=PROJECT / "runs" / "reduction")
-    parser.add_argument("--results", type=Path, default=PROJECT / "docs/data/ablations.jsonl")
-    parser.add_argument("--page", type=Path, default=PROJECT / "docs" / "ablations.md")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--page", type=Path, help="to write the tables into; of other --results")
     parser.add_argument("--pairs", type=int, default=2000)
     parser.add_argument("--frames", type=int, default=200, help="of each video, for AUC")
     parser.add_argument("--list", action="store_true", help="say what is done, run nothing")
@@ -297,12 +301,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def write_page(options: argparse.Namespace, records: list[Record]) -> None:
-    """Write the tables into the page, between its marks, where there is one."""
+    """Write the tables into the page, between its marks; of a try, only where it is named."""
     from reduction_tables import fill, report
 
-    if options.page.exists() and options.steps == STEPS and not options.overrides:
-        page = options.page.read_text(encoding="utf-8")
-        options.page.write_text(fill(page, report(records, options.steps)), encoding="utf-8")
+    page = options.page or (PAGE if options.results == RESULTS else None)
+    if page is not None:
+        text = page.read_text(encoding="utf-8")
+        page.write_text(fill(text, report(records, options.steps)), encoding="utf-8")
 
 
 if __name__ == "__main__":

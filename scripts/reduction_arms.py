@@ -1,7 +1,8 @@
 """The list of `ablate_reduction`: what each run changes.
 
 An arm's settings are those of `configs/ablation.yaml` with its own laid over; `@NAME` in them is
-the folder of another arm's run. One run may stand in several tables of `reduction_tables`.
+the folder of another arm's run, `@start` the bundle that the teachers begin with. One run may
+stand in several tables of `reduction_tables`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Arm:
         """Arms whose runs it takes something of, the teacher that judges it included."""
         named = [one.partition("@")[2].partition("/")[0] for one in self.settings if "@" in one]
         others = [name for name in (*named, self.teacher) if name and name != self.name]
-        return tuple(dict.fromkeys(others))
+        return tuple(dict.fromkeys(name for name in others if name != "start"))
 
 
 def _backbone(name: str, dense: bool, *settings: str) -> Arm:
@@ -70,7 +71,7 @@ TWO = "prune.layers=[0,1,3,4]"
 ARMS = (
     Arm(
         "teacher",
-        ("model.name=mixvit_t", f"init={START}", "loss.sides=0.5"),
+        ("model.name=mixvit_t", "init=@start", "loss.sides=0.5"),
         "teacher",
         shared=True,
         steps=4.0,
@@ -81,7 +82,7 @@ ARMS = (
     _backbone("sparse_dense", True, *SPARSE),
     Arm(
         "tokens",
-        (f"init={START}", "model.score_head=true", "loss.sides=0.5", "optim.lr=2e-4"),
+        ("init=@start", "model.score_head=true", "loss.sides=0.5", "optim.lr=2e-4"),
         "tokens",
         shared=True,
         steps=2.0,

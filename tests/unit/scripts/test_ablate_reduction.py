@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -145,8 +146,8 @@ def test_a_second_call_runs_only_what_is_missing(
 
     monkeypatch.setattr(module.Ablation, "run", run)
     call = [
-        "--out", str(tmp_path / "runs"), "--results", str(results), "--page",
-        str(tmp_path / "none.md"), "--arms", "teacher", "base", "sparse", "template_score",
+        "--out", str(tmp_path / "runs"), "--results", str(results),
+        "--arms", "teacher", "base", "sparse", "template_score",
         "--seeds", "1", "2",
     ]  # fmt: skip
     assert module.main(call) == 0
@@ -162,10 +163,13 @@ def test_a_second_call_runs_only_what_is_missing(
 
 def test_figures_under_another_start_are_not_mixed(script: Script, tmp_path: Path) -> None:
     module = script("ablate_reduction")
+    started = ablation(module, tmp_path)
+    assert (started.start() / "config.json").exists()
+    assert started.start() == tmp_path / "runs" / "start"
     arm = module.arms()["base"]
     module.append_line(tmp_path / "r.jsonl", json.dumps(record(arm, 1, 850, [500], [0.5])))
-    with pytest.raises(SystemExit, match="began with another bundle t \\(abc\\)"):
-        ablation(module, tmp_path)._check_start(module.arms()["teacher"])
+    with pytest.raises(SystemExit, match="began with a bundle t of weights abc, but"):
+        ablation(module, tmp_path).command(module.arms()["teacher"], 1)
 
 
 @pytest.fixture
@@ -331,6 +335,8 @@ def test_the_page_keeps_all_but_its_figures(script: Script) -> None:
 def test_the_page_shows_the_file_of_results(script: Script) -> None:
     module, tables = script("ablate_reduction"), script("reduction_tables")
     options = module.parse([])
-    page = options.page.read_text(encoding="utf-8")
-    text = tables.report(module.read_records(options.results), options.steps)
+    page = module.PAGE.read_text(encoding="utf-8")
+    steps = re.search(r"(\d+) steps of 16 samples", page)
+    assert steps is not None
+    text = tables.report(module.read_records(options.results), int(steps[1]))
     assert tables.fill(page, text) == page
