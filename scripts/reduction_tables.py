@@ -153,6 +153,7 @@ class Figures:
 
     def __init__(self, records: Sequence[Record], steps: int) -> None:
         self.by_arm: dict[str, dict[int, Record]] = {}
+        self._known: dict[tuple[str | None, ...], Difference | None] = {}
         known = arms()
         for one in records:
             arm = known.get(one["arm"])
@@ -167,6 +168,12 @@ class Figures:
 
     def difference(self, arm: str | None, other: str | None, figure: str) -> Difference | None:
         """Of an arm from another in "iou" or "auc", over the seeds that both have."""
+        key = (arm, other, figure)
+        if key not in self._known:
+            self._known[key] = self._difference(arm, other, figure)
+        return self._known[key]
+
+    def _difference(self, arm: str | None, other: str | None, figure: str) -> Difference | None:
         ours, theirs = self.of(arm), self.of(other)
         values = [
             _values(ours[seed], figure) - _values(theirs[seed], figure)
