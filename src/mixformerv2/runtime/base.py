@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 __all__ = ["Engine", "EngineInfo", "Memory", "StepOutput"]
 
 Memory = Any
-"""Keys and values of the templates, `[layers, 2, B, heads, tokens, 64]`, as the engine has them."""
+"""Keys and values of the templates as the engine has them: of rank 6, layers first, B third."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,7 +53,7 @@ def test_axes_and_types(small_bundle: Path) -> None:
         }
 
     byte, real = TensorProto.UINT8, TensorProto.FLOAT
-    memory = (real, [2, 2, "batch", 1, "tokens", 64])
+    memory = (real, [2, 2, "batch", "tokens", 1, 64])
     assert described(template.input) == {"templates": (byte, ["batch", "templates", 32, 32, 3])}
     assert described(template.output) == {"memory": memory}
     assert described(search.input) == {"search": (byte, ["batch", 64, 64, 3]), "memory": memory}
