@@ -15,10 +15,12 @@ from typing import Any, Literal
 import numpy as np
 import onnx
 import torch
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import EngineError, OutputError
 from ..models.assemble import assemble
+from ..models.mixformerv2 import MixFormerV2
 from ..weights.bundle import (
     INT8_NAMES,
     BundleConfig,
@@ -30,6 +32,7 @@ from ..weights.bundle import (
     write_config,
 )
 from .graphs import Preprocess, SearchGraph, TemplateGraph
+from .ordered import TOKENS, Call, OrderedGraphs
 from .parity import Parity, check_parity
 
 __all__ = ["OPSET", "copy_rest", "export_bundle", "write_graph", "written_whole"]
@@ -41,6 +44,10 @@ OPSET = 17
 
 _HALF_FROM = 1024
 """Tensors of fewer numbers stay float32: their Casts would cost more than the bytes saved."""
+
+_TIMES = (np.float32(1), np.float32(8))
+"""Tensors are kept as they are, or times 8: weights of queries have 1 / sqrt(64) in them, which
+takes the smallest below what float16 holds."""
 
 _NAMES = ("template.onnx", "search.onnx")
 _ENDS = {
@@ -60,6 +67,9 @@ def export_bundle(
     bundle: str | Path, out: str | Path | None = None, keep: tuple[int, int] | None = None
 ) -> list[Parity]:
     """Write `template.onnx` and `search.onnx`, checked against PyTorch.
+
+    MixFormerV2 is written in the order of `ordered.py`, which engines run faster; the check is
+    against the network as it is.
 
     Args:
         bundle: Name of a shipped bundle, or a bundle folder.
@@ -90,21 +100,27 @@ def export_bundle(
     arch = model.config
     templates = torch.zeros(2, 2, arch.template_size, arch.template_size, 3, dtype=torch.uint8)
     crops = torch.zeros(2, arch.search_size, arch.search_size, 3, dtype=torch.uint8)
+    encode: torch.nn.Module = template
+    step: torch.nn.Module = search
+    tokens = 4
+    if isinstance(model, MixFormerV2):
+        graphs = OrderedGraphs(model, prepare).eval()
+        encode, step, tokens = Call(graphs, graphs.encode), Call(graphs, graphs.step), TOKENS
     with torch.no_grad():
-        memory = template(templates)
+        memory = encode(templates)
     with written_whole(folder, *_NAMES) as paths:
-        write_graph(template, (templates,), paths[0], "template", config)
-        write_graph(search, (crops, memory), paths[1], "search", config)
-        parity = check_parity(paths[0], paths[1], (template, search))
+        write_graph(encode, (templates,), paths[0], "template", config, tokens)
+        write_graph(step, (crops, memory), paths[1], "search", config, tokens)
+        parity = check_parity(paths[0], paths[1], (template, search), tokens)
     worst = max(one.worst for one in parity)
-    graphs = {
+    infos = {
         name: GraphInfo(file_sha256(folder / name), config.weights_sha256, "fp32", worst)
         for name in _NAMES
     }
     copy_rest(source, folder, *made)
     for name in set(made) - set(_NAMES):
         (folder / name).unlink(missing_ok=True)
-    write_config(folder, replace(config, graphs={**config.graphs, **graphs}))
+    write_config(folder, replace(config, graphs={**config.graphs, **infos}))
     _logger.info("%s: graphs differ from PyTorch by at most %.2g", folder, worst)
     return parity
 
@@ -199,20 +215,29 @@ def _halve(graph: Any) -> None:
     and files are half as large. Engines undo it once, when they load the graph.
     """
     casts = []
-    for tensor in graph.initializer:
+    for tensor in list(graph.initializer):
         if tensor.data_type != TensorProto.FLOAT:
             continue
         full = numpy_helper.to_array(tensor)
-        with np.errstate(over="ignore"):
-            half = full.astype(np.float16)
-        if full.size < _HALF_FROM or not np.array_equal(half.astype(np.float32), full):
+        times = next((times for times in _TIMES if _fits_half(full * times)), None)
+        if full.size < _HALF_FROM or times is None:
             continue
-        name = tensor.name
+        name, whole = tensor.name, tensor.name if times == 1 else f"{tensor.name}.times"
+        half = (full * np.float32(times)).astype(np.float16)
         tensor.CopyFrom(numpy_helper.from_array(half, f"{name}.half"))
-        casts.append(helper.make_node("Cast", [f"{name}.half"], [name], to=TensorProto.FLOAT))
+        casts.append(helper.make_node("Cast", [f"{name}.half"], [whole], to=TensorProto.FLOAT))
+        if times != 1:
+            share = numpy_helper.from_array(np.array(1 / times, np.float32), f"{name}.share")
+            graph.initializer.append(share)
+            casts.append(helper.make_node("Mul", [whole, share.name], [name]))
     nodes = [*casts, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+def _fits_half(full: NDArray[np.float32]) -> bool:
+    with np.errstate(over="ignore"):
+        return np.array_equal(full.astype(np.float16).astype(np.float32), full)
 
 
 def _metadata(name: str, config: BundleConfig) -> dict[str, str]:

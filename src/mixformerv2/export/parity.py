@@ -49,9 +49,18 @@ class Parity:
 
 
 def check_parity(
-    template: Path, search: Path, in_torch: tuple[TemplateGraph, SearchGraph]
+    template: Path,
+    search: Path,
+    in_torch: tuple[TemplateGraph, SearchGraph],
+    tokens: int = 4,
 ) -> list[Parity]:
     """Compare two exported graphs with what they were made from, case by case.
+
+    Args:
+        template: `template.onnx`.
+        search: `search.onnx`.
+        in_torch: What they were made from.
+        tokens: Axis of the exported memory along which its tokens lie, 4 or 3.
 
     Raises:
         EngineError: a difference above `TOLERANCE`.
@@ -62,7 +71,9 @@ def check_parity(
     for batch, count in CASES:
         templates = _crops(config.template_size, batch * count)
         templates = templates.reshape(batch, count, *templates.shape[1:])
-        found.append(_compare(engine, in_torch, templates, _crops(config.search_size, batch)))
+        found.append(
+            _compare(engine, in_torch, templates, _crops(config.search_size, batch), tokens)
+        )
     for one in found:
         if not one.worst <= TOLERANCE:  # also refuses NaN
             raise EngineError(
@@ -78,12 +89,15 @@ def _compare(
     in_torch: tuple[TemplateGraph, SearchGraph],
     templates: NDArray[np.uint8],
     search: NDArray[np.uint8],
+    tokens: int,
 ) -> Parity:
     with torch.inference_mode():
         memory = in_torch[0](torch.from_numpy(templates))
         expected = [t.numpy() for t in in_torch[1](torch.from_numpy(search), memory)]
     exported = engine.encode_templates(templates)
     out = engine.step(search, exported)
+    if tokens == 3:
+        exported = exported.swapaxes(3, 4)
     got = (out.boxes, out.scores, out.probs)
     size = max(1.0, float(memory.abs().max()))
     return Parity(

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import EngineError
 from ..models.mixformerv2 import MixFormerV2
@@ -33,8 +33,8 @@ from ..weights.bundle import (
 )
 from .calibration import Crops, read_crops
 from .graphs import Preprocess, SearchGraph, TemplateGraph
-from .graphs8 import Int8Graphs
 from .onnx import copy_rest, write_graph, written_whole
+from .ordered import TOKENS, Call, OrderedGraphs
 from .rounding import Mode
 
 __all__ = ["LIMIT", "Int8Report", "export_int8", "record_auc"]
@@ -47,9 +47,6 @@ back into float: half a pixel of a crop of 128."""
 
 _EXACT = 1e-4
 """Largest difference that the same network in another order may have before it is rounded."""
-
-_TOKENS = 3
-"""Axis of the memory along which its tokens lie."""
 
 Floats = NDArray[np.floating[Any]]
 Answers = tuple[Floats, Floats]
@@ -110,7 +107,7 @@ def export_int8(
             f"{config.name} is a {type(model).__name__}; only MixFormerV2 networks go into int8, "
             "for they are the ones to run in real time; export it without --int8"
         )
-    graphs = Int8Graphs(model, prepare).eval()
+    graphs = OrderedGraphs(model, prepare).eval()
     true = _torch(TemplateGraph(model, prepare).eval(), SearchGraph(model, prepare).eval())
     with torch.inference_mode():
         expected = _answers(true, crops)
@@ -157,7 +154,7 @@ def record_auc(folder: str | Path, loss: float) -> None:
 
 
 def _choose(
-    graphs: Int8Graphs, crops: Crops, expected: Answers, limit: float
+    graphs: OrderedGraphs, crops: Crops, expected: Answers, limit: float
 ) -> tuple[dict[str, float], list[str]]:
     """Median distance of each group alone, and the groups to keep in float; switches the rest."""
     run = _torch(graphs.encode, graphs.step)
@@ -186,7 +183,7 @@ def _choose(
     return alone, kept
 
 
-def _switch(graphs: Int8Graphs, mode: Mode, groups: Iterable[str]) -> None:
+def _switch(graphs: OrderedGraphs, mode: Mode, groups: Iterable[str]) -> None:
     chosen = set(groups)
     for rounding in graphs.roundings():
         rounding.mode = mode if rounding.group in chosen else "off"
@@ -236,22 +233,10 @@ def _check(written: Answers, rounded: Answers, expected: Answers, limit: float) 
         )
 
 
-class _Call(nn.Module):
-    """One of the two functions of the graphs, for the exporter."""
-
-    def __init__(self, graphs: Int8Graphs, function: Callable[..., Any]) -> None:
-        super().__init__()
-        self.graphs = graphs
-        self.function = function
-
-    def forward(self, *given: Tensor) -> Any:
-        return self.function(*given)
-
-
-def _write(graphs: Int8Graphs, paths: list[Path], crops: Crops, config: BundleConfig) -> None:
+def _write(graphs: OrderedGraphs, paths: list[Path], crops: Crops, config: BundleConfig) -> None:
     with torch.no_grad():
         templates, search = (torch.from_numpy(v[:2]) for v in (crops.templates, crops.search))
         memory = graphs.encode(templates)
-    encode, step = (_Call(graphs, f).eval() for f in (graphs.encode, graphs.step))
-    write_graph(encode, (templates,), paths[0], "template", config, _TOKENS)
-    write_graph(step, (search, memory), paths[1], "search", config, _TOKENS)
+    encode, step = (Call(graphs, f).eval() for f in (graphs.encode, graphs.step))
+    write_graph(encode, (templates,), paths[0], "template", config, TOKENS)
+    write_graph(step, (search, memory), paths[1], "search", config, TOKENS)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 __all__ = ["MEMORY_BATCH", "Engine", "EngineInfo", "Memory", "Pieces", "StepOutput", "joined"]
 
 Memory = Any
-"""Keys and values of the templates, `[layers, 2, B, heads, tokens, 64]`, as the engine has them."""
+"""Keys and values of the templates as the engine has them: of rank 6, layers first, B third."""
 
 MEMORY_BATCH = 2
 """Axis of a memory that counts the targets, in every graph and precision."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -13,13 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
+from ._compiled import compiled_before, keep_compiled
 from ._signals import unchanged_signal_stack
 from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, joined
 
 __all__ = ["OpenVinoEngine", "faster_precision"]
 
 CACHE = "MIXFORMERV2_CACHE"
-"""Environment variable with a folder for compiled graphs, which then load in half the time."""
+"""Environment variable with a folder for compiled graphs, which halves the start."""
 
 _HINTS = {"fp32": "f32", "bf16": "bf16", "int8": "f32"}
 _NAMES = {"f32": "fp32", "bf16": "bf16", "f16": "fp16"}
@@ -62,16 +64,17 @@ class OpenVinoEngine:
         options: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "ENABLE_CPU_PINNING": False}
         if threads is not None:
             options["INFERENCE_NUM_THREADS"] = threads
-        if os.environ.get(CACHE):
-            options["CACHE_DIR"] = os.environ[CACHE]
         if precision is not None:
             options["INFERENCE_PRECISION_HINT"] = _HINTS[precision]
         self._pieces = Pieces()
         self._side, self._twice = search_size, 2 * patch_size
         # What a tracker of one target needs is compiled now, not in its first frames.
-        self._template = _Graph(template, options, {"templates": (1, 2)})
+        whole = search_size is not None
+        before = _compiled_before((template, search), options) if whole else (None, None)
+        self._template = _Graph(template, options, {"templates": (1, 2)}, before[0])
         crop = (1,) if search_size is None else (1, search_size, search_size)
-        self._search = _Graph(search, options, {"search": crop, "memory": self._template.answer})
+        starts = {"search": crop, "memory": self._template.answer}
+        self._search = _Graph(search, options, starts, before[1])
         taken = self._search.taken("INFERENCE_PRECISION_HINT").to_string()
         used = int(self._search.taken("INFERENCE_NUM_THREADS"))
         kind = "int8" if precision == "int8" else _NAMES.get(taken, taken)
@@ -117,26 +120,37 @@ class _Graph:
         path: The file.
         options: Of the compilation.
         starts: How the shapes of the usual inputs start; the rest is fixed in the file, or any.
+        before: The graph for the usual inputs as an earlier process compiled it, if one did.
     """
 
     _MOST = 6
     """Compilations from which on no other shape gets its own: each keeps weights of its own."""
 
     def __init__(
-        self, path: Path, options: dict[str, Any], starts: dict[str, tuple[int, ...]]
+        self,
+        path: Path,
+        options: dict[str, Any],
+        starts: dict[str, tuple[int, ...]],
+        before: Any = None,
     ) -> None:
         self._path, self._options = path, options
         self._core = _core()
+        self._usual = self._compile_usual(starts) if before is None else before
+        self._shapes = {one.any_name: _dims(one) for one in self._usual.inputs}
+        self._requests = {_key(self._shapes): self._usual.create_infer_request()}
+
+    def _compile_usual(self, starts: dict[str, tuple[int, ...]]) -> Any:
         model = self._read()
-        self._shapes: dict[str, tuple[int, ...]] = {}
-        self._fixed: dict[str, tuple[int, ...]] = {}
+        shapes = {}
         for one in model.inputs:
             start = starts[one.any_name]
-            dims = tuple(d.get_length() if d.is_static else -1 for d in one.partial_shape)
-            self._fixed[one.any_name] = dims
-            self._shapes[one.any_name] = (*start, *dims[len(start) :])
-        self._usual = self._compile(model, self._shapes)
-        self._requests = {_key(self._shapes): self._usual.create_infer_request()}
+            dims = _dims(one)
+            shapes[one.any_name] = (*start, *dims[len(start) :])
+        compiled = self._compile(model, shapes)
+        folder = os.environ.get(CACHE)
+        if folder and all(size > 0 for shape in shapes.values() for size in shape):
+            keep_compiled(self._core, Path(folder), self._path, self._options, compiled)
+        return compiled
 
     @property
     def answer(self) -> tuple[int, ...]:
@@ -172,9 +186,9 @@ class _Graph:
     def _fits(self, shapes: dict[str, tuple[int, ...]]) -> bool:
         """Whether the file is for these shapes; OpenVINO would bend it to others."""
         return all(
-            one in (-1, given)
-            for name, shape in shapes.items()
-            for one, given in zip(self._fixed[name], shape, strict=True)
+            size in (-1, given)
+            for one in self._read().inputs
+            for size, given in zip(_dims(one), shapes[one.any_name], strict=True)
         )
 
     def _request(self, shapes: dict[str, tuple[int, ...]]) -> Any:
@@ -210,6 +224,27 @@ class _Graph:
             return self._core.compile_model(model, "CPU", self._options)
         except RuntimeError as error:
             raise EngineError(f"OpenVINO cannot compile {self._path}: {_line(error)}") from error
+
+
+def _compiled_before(graphs: tuple[Path, Path], options: dict[str, Any]) -> tuple[Any, Any]:
+    """Both graphs from the cache folder, read side by side; None where they are not there."""
+    folder = os.environ.get(CACHE)
+    if not folder:
+        return None, None
+    core = _core()
+
+    @unchanged_signal_stack()
+    def read(graph: Path) -> Any:
+        return compiled_before(core, Path(folder), graph, options)
+
+    with ThreadPoolExecutor(2) as pool:
+        template, search = pool.map(read, graphs)
+    return template, search
+
+
+def _dims(port: Any) -> tuple[int, ...]:
+    """Shape of an input, -1 where it is any."""
+    return tuple(d.get_length() if d.is_static else -1 for d in port.partial_shape)
 
 
 def _key(shapes: dict[str, tuple[int, ...]]) -> tuple[Any, ...]:

@@ -19,7 +19,7 @@ from mixformerv2.export import Int8Report, export_int8
 from mixformerv2.export import quantize as quantize_module
 from mixformerv2.export.calibration import Crops, read_crops
 from mixformerv2.export.graphs import Preprocess, SearchGraph, TemplateGraph
-from mixformerv2.export.graphs8 import Int8Graphs
+from mixformerv2.export.ordered import OrderedGraphs
 from mixformerv2.export.rounding import Linear8, Rounding, weights_to_int8
 from mixformerv2.models import create
 from mixformerv2.models.mixformerv2 import MixFormerV2
@@ -151,7 +151,7 @@ def test_broken_graphs_are_not_written(
 ) -> None:
     write = quantize_module._write
 
-    def crooked(graphs: Int8Graphs, *rest: object) -> None:
+    def crooked(graphs: OrderedGraphs, *rest: object) -> None:
         for rounding in graphs.roundings():
             rounding.scale = rounding.scale * 0.01  # everything is clipped
         write(graphs, *rest)  # type: ignore[arg-type]
@@ -186,7 +186,7 @@ def test_unrounded_it_is_the_same_network(stem: str, head: str) -> None:
     ).eval()
     assert isinstance(model, MixFormerV2)
     prepare = Preprocess()
-    graphs = Int8Graphs(model, prepare).eval()
+    graphs = OrderedGraphs(model, prepare).eval()
     draw = torch.Generator().manual_seed(1)
     templates = torch.randint(0, 256, (2, 3, 32, 32, 3), generator=draw, dtype=torch.uint8)
     search = torch.randint(0, 256, (2, 64, 64, 3), generator=draw, dtype=torch.uint8)

@@ -180,3 +180,39 @@ def test_a_network_without_a_score_head(tmp_path: Path) -> None:
         assert not config.has_score
         np.testing.assert_array_equal(out.scores, [1, 1])
     shutil.rmtree(folder)
+
+
+def test_compiled_graphs_are_kept_for_the_next_process(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [small_bundle / name for name in ("template.onnx", "search.onnx")]
+    templates, search = crops(1, 2, 32, 32), crops(1, 64, 64)
+
+    def boxes() -> NDArray[np.float32]:
+        engine = OpenVinoEngine(*paths, precision="fp32", search_size=64)
+        return engine.step(search, engine.encode_templates(templates)).boxes
+
+    plain = boxes()
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("MIXFORMERV2_CACHE", str(folder))
+    made = boxes()
+    kept = sorted(folder.iterdir())
+    assert [path.name.partition("-")[0] for path in kept] == ["search", "template"]
+    with monkeypatch.context() as patch:  # found, so that nobody reads the graphs themselves
+        patch.setattr("mixformerv2.runtime.openvino._Graph._read", None)
+        found = boxes()
+    kept[0].write_bytes(kept[0].read_bytes()[:100])
+    mended = boxes()
+    np.testing.assert_array_equal([made, found, mended], [plain] * 3)
+    assert kept[0].stat().st_size > 100
+    OpenVinoEngine(*paths, precision="bf16", search_size=64)  # other options, other files
+    assert len(list(folder.iterdir())) == 4
+
+
+def test_a_cache_folder_that_cannot_be_is_no_failure(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("MIXFORMERV2_CACHE", str(tmp_path / "file"))
+    engine = OpenVinoEngine(small_bundle / "template.onnx", small_bundle / "search.onnx")
+    assert engine.info.name == "openvino"

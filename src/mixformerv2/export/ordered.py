@@ -1,8 +1,9 @@
-"""The two graphs of a bundle once more, for int8: tokens stay in the order that products want.
+"""The two graphs of a bundle in the order that engines want; in int8 where roundings are on.
 
-Against `graphs.py`: queries, keys and values are three products, so that each is rounded where it
-is made; keys and values keep their tokens in the second place, so that engines fold all
-transpositions into the attention; the patch projection takes the bytes of the crop as they are.
+Against `graphs.py`, whose numbers these are: queries, keys and values are three products, which
+engines block better than one wide one, and each can be rounded where it is made; keys and values
+keep their tokens in the second place, so that engines fold most transpositions into the attention;
+the patch projection takes the bytes of the crop as they are, normalisation in its weights.
 
 Letters as in `models/backbone.py`: B batch, N templates, Nt tokens of all templates, Ns search
 tokens, P prediction tokens, C width, L layers, h heads, d = 64.
@@ -11,7 +12,8 @@ tokens, P prediction tokens, C width, L layers, h heads, d = 64.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,7 +27,10 @@ from ..models.mixformerv2 import MixFormerV2
 from .graphs import Preprocess
 from .rounding import Linear8, Rounded, Rounding, dequantised, weights_to_int8
 
-__all__ = ["Int8Graphs"]
+__all__ = ["TOKENS", "Call", "OrderedGraphs"]
+
+TOKENS = 3
+"""Axis of the memory along which its tokens lie."""
 
 
 class _PatchStem(nn.Module):
@@ -53,6 +58,8 @@ class _PatchStem(nn.Module):
         b, side, p = crops.shape[0], crops.shape[1], self.patch
         g = side // p
         x = crops.view(b, g, p, g, p, 3).permute(0, 1, 3, 2, 4, 5).reshape(b, g * g, p * p * 3)
+        if self.bytes.mode != "on":
+            return x.float() @ (self.proj.weight / 255.0) + self.proj.bias
         out: Tensor = self.proj(self.bytes.unpack(x))
         return out
 
@@ -135,8 +142,9 @@ class _Layer8(nn.Module):
 
     def split(self, linear: Linear8, rounding: Rounding, x: Tensor) -> Tensor:
         """`[B, N, C]` to `[B, N, h, d]`, rounded."""
-        out: Tensor = rounding(linear(x))
-        return out.view(x.shape[0], -1, self.heads, HEAD_WIDTH)
+        b, n, _ = x.shape
+        out: Tensor = rounding(linear(x).view(b, n, self.heads, HEAD_WIDTH))
+        return out
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Queries, keys and values `[B, N, h, d]` to tokens `[B, Nq, C]`, and their attention."""
@@ -235,8 +243,21 @@ class _Table8(nn.Module):
         return dequantised(self.steps, self.scale, axis=None)
 
 
-class Int8Graphs(nn.Module):
-    """Both graphs of a network, their roundings shared.
+class Call(nn.Module):
+    """One of the two functions of `OrderedGraphs`, for the exporter."""
+
+    def __init__(self, graphs: OrderedGraphs, function: Callable[..., Any]) -> None:
+        super().__init__()
+        self.graphs = graphs
+        self.function = function
+
+    def forward(self, *given: Tensor) -> Any:
+        """What the function answers."""
+        return self.function(*given)
+
+
+class OrderedGraphs(nn.Module):
+    """Both graphs of a network, their roundings, off at first, shared.
 
     Attributes:
         packed: Whether the memory is handed over as int8, which needs all attention in int8.
