@@ -49,6 +49,9 @@ class Engine(Protocol):
 
     `encode_templates` runs once for each change of templates, `step` once for each frame. What is
     asked for many targets at once is what would have been answered for each alone.
+
+    An engine may have a third call, `take(frame, crops, channels)`, that cuts search crops out of a
+    frame where the network runs; `step` gets what it returns.
     """
 
     @property

@@ -54,7 +54,12 @@ class Look:
         Raises:
             EngineError: the engine answered with numbers that are not finite.
         """
-        search = np.stack([crop.take(frame, self._channels) for crop in crops])
+        # An engine on a GPU may want to cut out crops itself.
+        take = None if self._mirror else getattr(self._engine, "take", None)
+        if take is not None:
+            search = take(frame, crops, self._channels)
+        else:
+            search = np.stack([crop.take(frame, self._channels) for crop in crops])
         corners, scores = self._answers(search, templates)
         if not self._has_score:
             scores = np.ones(len(search))
