@@ -33,9 +33,9 @@ GOALS = {"b": 1000.0, "s": 2000.0}
 
 def bundle(name: str, folder: Path, graphs: bool) -> str | Path:
     """T as shipped; S and B with random weights, with ONNX graphs where an engine reads them."""
+    from mixformerv2 import list_bundles
     from mixformerv2.export import export_bundle
     from mixformerv2.models import create
-    from mixformerv2.runtime.select import list_bundles
     from mixformerv2.weights import save_bundle
 
     if name in list_bundles():
