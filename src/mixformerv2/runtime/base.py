@@ -49,6 +49,9 @@ class Engine(Protocol):
 
     `encode_templates` runs once for each change of templates, `step` once for each frame. What is
     asked for many targets at once is what would have been answered for each alone.
+
+    An engine may have a third call, `take(frame, crops, channels)`, that cuts search crops out of a
+    frame where the network runs; `step` gets what it returns.
     """
 
     @property
@@ -83,9 +86,9 @@ def joined(outputs: Sequence[StepOutput]) -> StepOutput:
 class Pieces:
     """Cuts large batches into passes whose numbers stay in the cache.
 
-    With eight and more of T's crops, what one layer hands to the next no longer fits beside the
-    weights into the 1 MB that a core of 2023 keeps for itself: 6.1 ms a crop by fours became 6.9
-    ms by 32 (`benchmarks/targets.py --engine onnx --piece 32`).
+    What one layer hands to the next no longer fits beside the weights into the 1 MB that a core of
+    2023 keeps for itself: 32 of T's targets took 6.4 ms each by fours, 7.2 ms in one pass
+    (`benchmarks/targets.py --cpu-time --engine onnx --piece 32`).
     """
 
     def __init__(self) -> None:

@@ -17,6 +17,7 @@ __all__ = [
     "Choice",
     "choose",
     "int8_instructions",
+    "onnx_gpu",
     "why_not_int8",
 ]
 
@@ -48,6 +49,32 @@ class Choice:
 
 def choose(config: BundleConfig) -> Choice:
     """The fastest form of a bundle that this machine supports and whose parity was checked.
+
+    On a GPU that ONNX Runtime was installed for, its CUDA form; else as on a CPU.
+    """
+    gpu = onnx_gpu() if config.graphs else None
+    if gpu is None:
+        return _choose_cpu(config)
+    return Choice("onnx-cuda", gpu, _choose_cpu(config))
+
+
+def onnx_gpu(dev: str = "/dev") -> str | None:
+    """Why ONNX Runtime can be expected to run on a GPU here; None where it cannot.
+
+    Looks at files alone: importing it, or asking the driver, would cost every start on a CPU.
+    """
+    spec = find_spec("onnxruntime")
+    if spec is None or spec.origin is None:
+        return None
+    libraries = list((Path(spec.origin).parent / "capi").glob("*onnxruntime_providers_cuda*"))
+    devices = sorted(Path(dev).glob("nvidia[0-9]*"))
+    if not libraries or not devices:
+        return None
+    return f"{devices[0]} is there, and ONNX Runtime was built for CUDA"
+
+
+def _choose_cpu(config: BundleConfig) -> Choice:
+    """The fastest form on the processor.
 
     In this order: int8 where its graphs are there, were checked and the processor has
     instructions for it; else OpenVINO in the faster of fp32 and its own precision; else ONNX

@@ -13,10 +13,20 @@ from numpy.typing import NDArray
 from ..errors import EngineError
 from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, joined
 
-__all__ = ["OnnxEngine"]
+__all__ = ["OnnxEngine", "providers_for"]
 
 _PIECE = 4
 """Crops of one pass for each thread; see `Pieces`."""
+_GPU_PIECE = 256
+
+_PROVIDERS = {
+    "cpu": ("CPUExecutionProvider",),
+    "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
+    "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
+}
+"""For each device, who runs a graph, and who what the one before it cannot."""
+_OPTIONS = {"CUDAExecutionProvider": {"use_tf32": "0"}}
+"""TF32 would round the factors of each product to ten bits: fp32 shall mean fp32."""
 
 
 class OnnxEngine:
@@ -28,6 +38,7 @@ class OnnxEngine:
         threads: Of one session; ONNX Runtime's own choice, the physical cores, where None.
         reason: Why this engine was taken, for `info`.
         precision: What the graphs are in, for `info`.
+        device: "cpu", "cuda" or "tensorrt".
 
     Raises:
         EngineError: ONNX Runtime is not installed, or cannot load a graph.
@@ -40,12 +51,15 @@ class OnnxEngine:
         threads: int | None = None,
         reason: str = "",
         precision: str = "fp32",
+        device: str = "cpu",
     ) -> None:
         threads = threads or _share()
-        self._template = _session(template, threads)
-        self._search = _session(search, threads)
-        self._pieces, self._most = Pieces(), _PIECE * (threads or os.cpu_count() or 1)
-        self.info = EngineInfo("onnx", precision, threads, reason=reason)
+        self._template = _session(template, threads, device)
+        self._search = _session(search, threads, device)
+        # What keeps a CPU's cache from overflowing would only leave a GPU idle.
+        most = _PIECE * (threads or os.cpu_count() or 1) if device == "cpu" else _GPU_PIECE
+        self._pieces, self._most = Pieces(), most
+        self.info = EngineInfo("onnx", precision, threads, device, reason)
 
     def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
         """Turn templates `[B, N, T, T, 3]`, BGR, into keys and values for `step`."""
@@ -72,7 +86,26 @@ def _even(count: int, most: int) -> list[int]:
     return [count // parts + (place < count % parts) for place in range(parts)]
 
 
-def _session(path: Path, threads: int | None) -> Any:
+def providers_for(device: str, available: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
+    """ONNX Runtime's providers for a device, with their options.
+
+    Args:
+        device: "cpu", "cuda" or "tensorrt".
+        available: What `onnxruntime.get_available_providers()` says.
+
+    Raises:
+        EngineError: the first of them is not part of this ONNX Runtime.
+    """
+    wanted = _PROVIDERS[device]
+    if wanted[0] not in available:
+        raise EngineError(
+            f"this ONNX Runtime has no {wanted[0]} (it has {', '.join(available)}); "
+            "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        )
+    return [(name, _OPTIONS.get(name, {})) for name in wanted if name in available]
+
+
+def _session(path: Path, threads: int | None, device: str = "cpu") -> Any:
     try:
         import onnxruntime as ort
     except Exception as error:  # half an installation can fail in any way
@@ -84,10 +117,18 @@ def _session(path: Path, threads: int | None) -> Any:
     options.inter_op_num_threads = 1
     if threads is not None:
         options.intra_op_num_threads = threads
+    providers = providers_for(device, ort.get_available_providers())
     try:
-        return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        session = ort.InferenceSession(path, options, providers=providers)
     except Exception as error:  # ONNX Runtime has no common base of its own
         raise EngineError(f"ONNX Runtime cannot load {path}: {_line(error)}") from error
+    # Where a library or the driver is missing, it takes the next provider and only logs that.
+    if session.get_providers()[0] != providers[0][0]:
+        raise EngineError(
+            f"ONNX Runtime cannot start {providers[0][0]} here, and took "
+            f"{session.get_providers()[0]}; are the GPU's driver and libraries installed?"
+        )
+    return session
 
 
 def _run(session: Any, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from itertools import product
 from pathlib import Path
 
 from ..errors import ConfigError, EngineError, WeightsError
@@ -14,6 +15,13 @@ __all__ = ["ENGINES", "load_engine", "name_of"]
 
 _logger = logging.getLogger(__name__)
 
+_TORCH_OPTIONS = ("bf16", "compiled", "crops")
+TORCH = tuple(
+    "-".join(["torch", *(name for name, on in zip(_TORCH_OPTIONS, chosen, strict=True) if on)])
+    for chosen in product((False, True), repeat=len(_TORCH_OPTIONS))
+)
+"""PyTorch, plain and with any of its options."""
+
 ENGINES = (
     "auto",
     "onnx",
@@ -22,7 +30,9 @@ ENGINES = (
     "openvino-fp32",
     "openvino-bf16",
     "openvino-int8",
-    "torch",
+    "onnx-cuda",
+    "onnx-tensorrt",
+    *TORCH,
 )
 """What `engine` may be."""
 
@@ -38,7 +48,9 @@ def load_engine(
     - `"openvino"`: OpenVINO in the precision that it takes by itself, bf16 on some CPUs.
     - `"openvino-fp32"`, `"openvino-bf16"`: OpenVINO in that precision.
     - `"onnx-int8"`, `"openvino-int8"`: the int8 graphs, where the bundle has them.
-    - `"torch"`: PyTorch in fp32, on CUDA where there is one.
+    - `"onnx-cuda"`, `"onnx-tensorrt"`: ONNX Runtime on a GPU, with `onnxruntime-gpu`.
+    - `"torch"`: PyTorch in fp32, on CUDA where there is one; `"torch-bf16"`, `"torch-compiled"`,
+      `"torch-crops"` and all together, `"torch-bf16-compiled-crops"`: see `TorchEngine`.
 
     Args:
         bundle: Name of a shipped bundle, or a bundle folder.
@@ -68,8 +80,12 @@ def load_engine(
 
 def name_of(info: EngineInfo) -> str:
     """The name by which `load_engine` takes the same engine again, in another process too."""
-    name = f"{info.name}-{info.precision}"
-    return name if name in ENGINES else info.name
+    family, _, extras = info.name.partition("-")
+    for word in (info.device, info.precision):
+        name = "-".join([family, word, *([extras] if extras else [])])
+        if name in ENGINES:
+            return name
+    return info.name
 
 
 def _auto(folder: Path, config: BundleConfig, threads: int | None) -> Engine:
@@ -79,9 +95,10 @@ def _auto(folder: Path, config: BundleConfig, threads: int | None) -> Engine:
     except EngineError as error:
         if choice.fallback is None:
             raise
-        _logger.warning("%s cannot be used, ONNX Runtime takes over: %s", choice.engine, error)
+        other = choice.fallback.engine
+        _logger.warning("%s cannot be used, %s takes over: %s", choice.engine, other, error)
         reason = f"{choice.engine} cannot be used: {error}"
-        return _load(choice.fallback.engine, folder, config, threads, reason)
+        return _load(other, folder, config, threads, reason)
 
 
 def _load(
@@ -91,12 +108,16 @@ def _load(
     if name == "torch":
         from .torch import TorchEngine
 
-        return TorchEngine(folder, config, threads, reason)
+        return TorchEngine(
+            folder, config, threads, reason, [one for one in precision.split("-") if one]
+        )
     names = INT8_NAMES if precision == "int8" else ("template.onnx", "search.onnx")
     template, search = (_graph(folder, config, graph) for graph in names)
     if name == "onnx":
         from .onnx import OnnxEngine
 
+        if precision in ("cuda", "tensorrt"):
+            return OnnxEngine(template, search, threads, reason, device=precision)
         return OnnxEngine(template, search, threads, reason, precision or "fp32")
     from .openvino import OpenVinoEngine
 

@@ -60,13 +60,13 @@ class Look:
         Raises:
             EngineError: the engine answered with numbers that are not finite.
         """
-        looks = [crop.take(frame, self._channels) for crop in crops]
+        looks = self._cut(frame, crops)
         sizes = [0] * len(looks) if middles is None else list(middles)
         found: dict[int, tuple[Box, float]] = {}
         for size in dict.fromkeys(sizes):
             alike = [i for i, one in enumerate(sizes) if one == size]
             # Cut out of the whole crop: the very pixels that the network would see there.
-            search = np.stack([_middle(looks[i], size) for i in alike])
+            search = _middle(looks if len(alike) == len(looks) else looks[alike], size)
             # The network answers in parts of the whole crop, whatever of it is shown.
             corners, scores = self._answers(search, [templates[i] for i in alike])
             if not self._has_score:
@@ -74,6 +74,14 @@ class Look:
             for i, sides, score in zip(alike, corners, scores, strict=True):
                 found[i] = crops[i].unit_to_frame(sides), min(max(float(score), 0.0), 1.0)
         return [found[i] for i in range(len(looks))]
+
+    def _cut(self, frame: Picture, crops: Sequence[Crop]) -> Picture:
+        """Crops `[N, S, S, 3]`; an engine on a GPU may want to cut them out itself."""
+        take = None if self._mirror else getattr(self._engine, "take", None)
+        if take is None:
+            return np.stack([crop.take(frame, self._channels) for crop in crops])
+        taken: Picture = take(frame, crops, self._channels)
+        return taken
 
     def try_middle(self, size: int, template_size: int) -> None:
         """Show the engine a black crop of this size, so that it compiles for it before it counts.
@@ -118,11 +126,13 @@ class Look:
         return out
 
 
-def _middle(picture: Picture, size: int) -> Picture:
+def _middle(pictures: Picture, size: int) -> Picture:
+    """The middle of pictures `[N, S, S, 3]`; 0 is all of them."""
     if size == 0:
-        return picture
-    start = (len(picture) - size) // 2
-    return picture[start : start + size, start : start + size]
+        return pictures
+    start = (pictures.shape[1] - size) // 2
+    middle = pictures[:, start : start + size, start : start + size]
+    return np.ascontiguousarray(middle) if isinstance(middle, np.ndarray) else middle
 
 
 class _Memories:
