@@ -73,6 +73,7 @@ def test_two_boxes_by_touch_pause_and_carry_on(phone: Page, long_clip: Path) -> 
     button = page.locator("#track")
     button.tap()
     expect(button).to_have_text("Pause", timeout=SLOW)
+    expect(page.locator("#objects .object").first).to_contain_text("tracked", timeout=SLOW)
     button.tap()
     expect(button).to_have_text("Carry on", timeout=SLOW)
     assert ask(place)["pending"] > 0
