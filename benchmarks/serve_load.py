@@ -38,14 +38,17 @@ def pictures() -> list[bytes]:
         ]
 
 
-async def stream(address: str, clip: list[bytes], seconds: float) -> dict[str, Any]:
-    """One stream for so many seconds; the first second does not count."""
+async def stream(
+    address: str, clip: list[bytes], seconds: float, all_ready: asyncio.Barrier
+) -> dict[str, Any]:
+    """One stream for so many seconds from when all are ready; the first second does not count."""
     place = address.replace("http", "ws") + "api/live"
     sent: dict[int, float] = {}
     waits: list[float] = []
     tracker: list[float] = []
     async with websockets.connect(place, max_size=None, open_timeout=120) as socket:
         ready = json.loads(await socket.recv())
+        await all_ready.wait()  # workers that start take time from those that track
         await socket.send(json.dumps({"id": 1, "box": BOX}))
         began = time.perf_counter()
 
@@ -87,7 +90,10 @@ async def page(address: str, over: asyncio.Event) -> list[float]:
 async def load(server: Running, clip: list[bytes], streams: int, seconds: float) -> dict[str, Any]:
     over = asyncio.Event()
     watching = asyncio.create_task(page(server.address, over))
-    found = await asyncio.gather(*(stream(server.address, clip, seconds) for _ in range(streams)))
+    ready = asyncio.Barrier(streams)
+    found = await asyncio.gather(
+        *(stream(server.address, clip, seconds, ready) for _ in range(streams))
+    )
     over.set()
     waits = [wait for one in found for wait in one["waits"]]
     rates = [len(one["waits"]) / seconds for one in found]

@@ -180,6 +180,7 @@ def _serve(settings: Settings, host: str, port: int, open_browser: bool) -> None
             log_level="warning",
             access_log=False,  # addresses can hold the token
             server_header=False,
+            ws_per_message_deflate=False,  # JPEGs do not get smaller
             ws_max_size=settings.limits.live_bytes + 1024,
             timeout_keep_alive=15,
             timeout_graceful_shutdown=5,
@@ -203,9 +204,13 @@ def _address(host: str, port: int, token: str | None) -> str:
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        return socket.create_server((host, port), family=family)
+        listener = socket.create_server((host, port), family=family)
     except OSError as error:
         reason = error.strerror or str(error)
         raise ConfigError(
             f"cannot listen on {host} port {port}: {reason}; try --port 0 for a free one"
         ) from error
+    # asyncio leaves sockets that it did not make as they are: the boxes of a live stream would wait
+    # until its next picture acknowledges the boxes before them. Connections inherit this.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener

@@ -112,6 +112,15 @@ def test_the_printed_address_can_be_opened(host: str, token: str | None, address
     assert serve._address(host, 80, token) == address
 
 
+def test_small_answers_are_sent_at_once() -> None:
+    with (
+        serve._listen("127.0.0.1", 0) as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_it_runs_and_says_where(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
