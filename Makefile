@@ -161,7 +161,7 @@ $(VENV)-fuzz/.made: pyproject.toml
 	$(VENV)-fuzz/bin/python -m pip --disable-pip-version-check install --quiet --editable . atheris pyyaml
 	@touch $@
 
-FUZZ = config settings manifest rows journal boxes state video
+FUZZ = bundle config settings manifest rows journal boxes state video
 SECONDS ?= 60
 
 fuzz: $(VENV)-fuzz/.made ## damaged files for all that reads files, led by coverage: make fuzz SECONDS=600
