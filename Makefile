@@ -162,7 +162,7 @@ $(VENV)-fuzz/.made: pyproject.toml
 	$(VENV)-fuzz/bin/python -m pip --disable-pip-version-check install --quiet --editable . atheris pyyaml
 	@touch $@
 
-FUZZ = config settings manifest rows journal boxes state video
+FUZZ = bundle config settings manifest rows journal boxes state video
 SECONDS ?= 60
 
 fuzz: $(VENV)-fuzz/.made ## damaged files for all that reads files, led by coverage: make fuzz SECONDS=600
@@ -195,6 +195,15 @@ $(VENV)-peers/.made:
 
 peers: $(VENV)/.dev $(VENV)-peers/.made ## T beside OpenCV's trackers: make peers PEERS_ARGS="--root FOLDER"
 	$(BIN)/python benchmarks/peers.py --peers-python $(VENV)-peers/bin/python $(PEERS_ARGS)
+
+# The sequences are measured 25 times. A part of them: make robustness ROBUSTNESS_ARGS="--names A,B"
+ROOT ?= ../shared/data/sequences
+robustness: $(VENV)/.dev ## AUC of T as boxes and pictures get worse, and the plot of docs/evaluate.md
+	$(BIN)/mixformerv2 eval t --root $(ROOT) --engine onnx --robustness all --out out/robustness \
+		$(ROBUSTNESS_ARGS)
+	$(BIN)/python scripts/draw_robustness.py out/robustness/report.json docs/images/robustness.png
+
+.PHONY: robustness
 
 # The site needs neither the package nor what it depends on: reference pages are read from the source.
 $(VENV)-docs/.made: pyproject.toml

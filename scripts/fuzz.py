@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
+import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -21,6 +23,7 @@ with atheris.instrument_imports(include=["mixformerv2"]):
     from mixformerv2.batch.manifest import read_manifest
     from mixformerv2.cli.boxes import read_boxes
     from mixformerv2.errors import MixFormerError
+    from mixformerv2.runtime import load_engine
     from mixformerv2.settings import build, read_yaml
     from mixformerv2.tracking import TrackerSettings
     from mixformerv2.tracking.state import TrackState
@@ -64,12 +67,43 @@ def _video(path: Path) -> None:
                 break
 
 
+def _bundle(path: Path) -> None:
+    """A bundle whose checksums are right and whose search graph is anything at all."""
+    info = {"weights_sha256": GOOD["weights_sha256"], "precision": "fp32", "parity": 0.0}
+    graphs = {}
+    for name, data in (("template.onnx", GRAPH), ("search.onnx", path.read_bytes())):
+        (path.parent / name).write_bytes(data)
+        graphs[name] = {"sha256": hashlib.sha256(data).hexdigest(), **info}
+    (path.parent / "config.json").write_text(json.dumps(GOOD | {"graphs": graphs}))
+    load_engine(path.parent, "onnx", threads=1)
+
+
+def _field(number: int, value: bytes | int) -> bytes:
+    """A field of a protobuf message; numbers and lengths below 128."""
+    if isinstance(value, int):
+        return bytes([number << 3, value])
+    return bytes([number << 3 | 2, len(value)]) + value
+
+
+def _identity() -> bytes:
+    """The smallest ONNX graph: what comes in goes out (fields as in onnx.proto)."""
+    shape = _field(2, _field(1, _field(2, b"n")))
+    kind = _field(2, _field(1, _field(1, 1) + shape))
+    node = _field(1, b"x") + _field(2, b"y") + _field(4, b"Identity")
+    graph = _field(1, node) + _field(2, b"g")
+    graph += _field(11, _field(1, b"x") + kind) + _field(12, _field(1, b"y") + kind)
+    return _field(1, 8) + _field(7, graph) + _field(8, _field(2, 17))
+
+
+GOOD = json.loads((ASSETS / "config.json").read_text())
+GRAPH = _identity()
 JOURNAL = (
     b'{"journal": 1, "source": "a.mp4", "width": 64, "height": 48, "fps": 25.0}\n'
     b'{"frame": 0, "time": 0.0, "id": 1, "box": [1, 2, 3, 4], "score": 1.0, "state": "tracked"}\n'
     b'{"end": "source", "frames": 1, "broken": 0}\n'
 )
 TARGETS: dict[str, tuple[str, Callable[[Path], None], bytes]] = {
+    "bundle": ("fuzzed.onnx", _bundle, GRAPH),
     "config": ("config.json", _config, (ASSETS / "config.json").read_bytes()),
     "settings": ("a.yaml", _settings, b"search_factor: 4.5\nmirror: true\nlost_below: 1e-1\n"),
     "manifest": ("a.csv", _manifest, b"video,x,y,w,h,start,id\na.mp4,1,2,3,4,5,6\n"),

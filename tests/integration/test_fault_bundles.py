@@ -203,3 +203,28 @@ def test_any_bytes_are_settings_or_a_sentence(tmp_path: Path, content: bytes) ->
     path.rename(tmp_path / "config.json")
     with pytest.raises(WeightsError):
         read_config(tmp_path)
+
+
+@settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    edits=st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=8))),
+    most=st.sampled_from([100, 10_000, 1 << 20]),
+    end=st.none() | st.integers(0, 1 << 20),
+)
+def test_any_weights_are_read_or_a_sentence(
+    hostile: Path, small_bundle: Path, edits: list[tuple[int, bytes]], most: int, end: int | None
+) -> None:
+    """Damage with the checksum that belongs to it; much of it in the header, which comes first."""
+    from mixformerv2.weights.bundle import load_model
+
+    data = bytearray((small_bundle / "model.safetensors").read_bytes())
+    for place, content in edits:
+        place %= min(most, len(data))
+        data[place : place + len(content)] = content
+    path = hostile / "model.safetensors"
+    path.write_bytes(data[:end])
+    values = json.loads((hostile / "config.json").read_text())
+    values["weights_sha256"] = file_sha256(path)
+    (hostile / "config.json").write_text(json.dumps(values))
+    with suppress(WeightsError):
+        load_model(hostile)

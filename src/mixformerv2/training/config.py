@@ -201,6 +201,7 @@ class TrainConfig:
         mae: Masked-autoencoder pre-training.
         precision: Lightning Fabric's name, "32-true" or "bf16-mixed".
         device: "auto", "cpu" or "cuda".
+        strategy: Under torchrun: "ddp", the whole network in each process, or "fsdp", a part of it.
         threads: Threads of PyTorch on a CPU; 0 leaves its choice.
         workers: Processes that make samples.
         seed: Of weights and samples.
@@ -223,6 +224,7 @@ class TrainConfig:
     mae: MaeConfig = field(default_factory=MaeConfig)
     precision: Literal["32-true", "bf16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    strategy: Literal["ddp", "fsdp"] = "ddp"
     threads: int = 0
     workers: int = 1
     seed: int = 1

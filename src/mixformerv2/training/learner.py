@@ -15,6 +15,7 @@ from ..models.mixformerv2 import MixFormerV2
 from ..models.mixvit import MixViT
 from ..models.registry import build
 from .losses import Predictions
+from .shards import whole_state
 
 __all__ = [
     "MEAN",
@@ -136,7 +137,7 @@ def parameter_groups(
 def moving_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
     """Move `average` towards `model`; early steps move faster, so that the start is forgotten."""
     decay = min(decay, (1 + step) / (10 + step))
-    ours, theirs = average.state_dict(), model.state_dict()
+    ours, theirs = average.state_dict(), whole_state(model)
     floats = [k for k, v in ours.items() if v.is_floating_point()]
     torch._foreach_lerp_([ours[k] for k in floats], [theirs[k] for k in floats], 1 - decay)
     for key, value in ours.items():

@@ -27,6 +27,7 @@ from .learner import moving_average, parameter_groups
 from .monitor import Monitor
 from .outcome import remove_layers, save_run_bundle, without_layers
 from .schedule import lr_factor
+from .shards import divide_optimizer_state, whole, whole_optimizer_state, whole_state
 from .stage import Batch, make_stage
 
 __all__ = ["Run", "train"]
@@ -105,10 +106,9 @@ class Run:
         if config.optim.channels_last:
             learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         average = copy.deepcopy(learner)
-        optimizer = self._optimizer(learner)
         if state is not None:
-            self._restore(state, learner, average, optimizer)
-        self._set_up(learner, average, optimizer)
+            self._restore(state, learner, average)
+        self._set_up(learner, average, None if state is None else state["optimizer"])
         self.batch: Batch = {}
         self.monitor = Monitor(
             folder, config, start=self.step, world=self.fabric.world_size, shown=self.is_first
@@ -124,22 +124,23 @@ class Run:
         groups = parameter_groups(learner, optim.weight_decay, optim.layer_decay, optim.backbone)
         return torch.optim.AdamW(groups, lr=optim.lr, fused=optim.fused)
 
-    def _set_up(self, learner: nn.Module, average: nn.Module, optimizer: Any) -> None:
+    def _set_up(self, learner: nn.Module, average: nn.Module, state: dict[str, Any] | None) -> None:
         self.stage.place(self.fabric.device)
         self.average = self.fabric.to_device(average).requires_grad_(False).eval()
         if self.config.optim.compile:
             learner.compile()  # in place: names of parameters stay as they are
             self.stage.compile()
         self.inner = learner  # what `learner` wraps for its device
-        self.learner, self.optimizer = self.fabric.setup(learner, optimizer)
+        self.learner = self.fabric.setup_module(learner)
+        optimizer = self._optimizer(learner)  # of what each process has of the parameters
+        if state is not None:
+            scales = [group["scale"] for group in optimizer.param_groups]
+            optimizer.load_state_dict(divide_optimizer_state(state, optimizer))
+            for group, scale in zip(optimizer.param_groups, scales, strict=True):
+                group["scale"] = scale
+        self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
 
-    def _restore(
-        self,
-        state: dict[str, Any],
-        learner: nn.Module,
-        average: nn.Module,
-        optimizer: torch.optim.Optimizer,
-    ) -> None:
+    def _restore(self, state: dict[str, Any], learner: nn.Module, average: nn.Module) -> None:
         ours = self.stage.describe()
         theirs = {key: state.get(key, value) for key, value in ours.items()}
         if theirs["network"] != ours["network"]:
@@ -155,15 +156,12 @@ class Run:
             )
         learner.load_state_dict(state["learner"])
         average.load_state_dict(state["average"])
-        scales = [group["scale"] for group in optimizer.param_groups]
-        optimizer.load_state_dict(state["optimizer"])
-        for group, scale in zip(optimizer.param_groups, scales, strict=True):
-            group["scale"] = scale
         self.step, self.seconds = state["step"], state["seconds"]
         self.guard.mean, self.guard.seen = state.get("guard", (0.0, 0))
 
     def save(self) -> Path:
-        """Write a checkpoint of this moment."""
+        """Write a checkpoint of this moment; every process must call it."""
+        learner, optimizer = whole_state(self.inner), whole_optimizer_state(self.optimizer)
         if not self.is_first:
             return self.folder / "checkpoint.pt"
         optim = self.config.optim
@@ -177,9 +175,9 @@ class Run:
                 "removed": list(self.stage.removed(self.step)),
                 "finished": self.step >= optim.steps,
                 "optim": asdict(optim),
-                "learner": _plain(self.inner.state_dict()),
+                "learner": _plain(learner),
                 "average": _plain(self.average.state_dict()),
-                "optimizer": self.optimizer.state_dict(),
+                "optimizer": optimizer,
                 "guard": (self.guard.mean, self.guard.seen),
             },
         )
@@ -280,7 +278,7 @@ class Run:
             self.learner, self.optimizer, max_norm=config.clip, error_if_nonfinite=False
         )
         assert norm is not None
-        values = torch.stack([*terms.values(), norm]).tolist()  # one wait for the device
+        values = torch.stack([*terms.values(), whole(norm)]).tolist()  # one wait for the device
         named = dict(zip(terms, values, strict=False))
         self.guard.check(self.step, named["loss"], values[-1], named, batches)
         self.optimizer.step()

@@ -315,6 +315,10 @@ def _open_container(place: str, name: str, network: bool) -> InputContainer:
             metadata_errors="replace",
         )
     except InvalidDataError as error:
+        if network and urlsplit(place).scheme.lower() in _ENDLESS:
+            raise SourceError(
+                f"{name} answers but sends no video; is its camera on, and the path right?"
+            ) from error
         hint = (
             "is it whole? An MP4 that was cut off while it was written or copied has lost its index"
         )

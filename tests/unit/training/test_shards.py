@@ -1,0 +1,102 @@
+"""FSDP on two processes of this machine."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from torch.testing import assert_close
+
+from mixformerv2.errors import ConfigError
+from mixformerv2.training.checkpoint import load_checkpoint
+from mixformerv2.training.config import TrainConfig, load_config, show_config
+from mixformerv2.training.loop import Run
+from mixformerv2.training.monitor import read_log
+
+from ..data.conftest import bank_folder  # noqa: F401
+from .conftest import TINY
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore"),  # Lightning's own advice on import
+    pytest.mark.timeout(1800),  # seven processes that load PyTorch, in turn
+]
+
+STEPS = 6
+
+
+@pytest.fixture(scope="module")
+def two(bank_folder: Path) -> TrainConfig:  # noqa: F811
+    """Steps of two processes with two batches of two each; without batch norms, as in `joint`."""
+    tiny = load_config(None, [*TINY, f"bank={bank_folder}"])
+    return replace(
+        tiny,
+        model={**tiny.model, "stem": "patch"},
+        optim=replace(tiny.optim, batch=2, accumulate=2, steps=STEPS),
+        log_every=1,
+    )
+
+
+def torchrun(config: TrainConfig, out: Path) -> None:
+    """`train` in two processes."""
+    settings = out.with_suffix(".yaml")
+    settings.write_text(show_config(config))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [
+        *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+        *("--master-addr", "127.0.0.1", "--master-port", str(port)),
+        *("-m", "mixformerv2", "train", str(settings), "--out", str(out)),
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, timeout=800,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-5000:]
+
+
+def same(a: Path, b: Path) -> None:
+    """Two runs ended with the same weights, average and optimizer."""
+    first, second = load_checkpoint(a), load_checkpoint(b)
+    assert first is not None
+    assert second is not None
+    assert first["step"] == second["step"] == STEPS
+    # Sums in another order: as two processes against one in `test_joint.py`.
+    near = {"atol": 2e-4, "rtol": 2e-3}
+    for part in ("learner", "average"):
+        assert set(first[part]) == set(second[part])
+        for name, value in first[part].items():
+            assert_close(second[part][name], value, msg=name, **near)
+    for number, values in first["optimizer"]["state"].items():
+        for name, value in values.items():
+            assert_close(second["optimizer"]["state"][number][name], value, **near)
+
+
+@pytest.fixture(scope="module")
+def by_shards(two: TrainConfig, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing happens to."""
+    out = tmp_path_factory.mktemp("shards") / "fsdp"
+    torchrun(replace(two, strategy="fsdp"), out)
+    return out
+
+
+def test_shards_learn_what_whole_networks_learn(
+    two: TrainConfig, tmp_path: Path, by_shards: Path
+) -> None:
+    torchrun(two, tmp_path / "ddp")
+    same(tmp_path / "ddp", by_shards)
+    rows = zip(read_log(tmp_path / "ddp"), read_log(by_shards), strict=True)
+    for one, other in rows:
+        for name in ("loss", "norm"):
+            if name in one:
+                assert other[name] == pytest.approx(one[name], rel=2e-4)
+
+
+def test_one_process_has_nothing_to_divide_among(two: TrainConfig, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="torchrun"):
+        Run(replace(two, strategy="fsdp"), tmp_path / "one")
