@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -188,7 +189,7 @@ class _Graph:
         return all(
             size in (-1, given)
             for one in self._read().inputs
-            for size, given in zip(_dims(one), shapes[one.any_name], strict=True)
+            for size, given in zip_longest(_dims(one), shapes[one.any_name], fillvalue=0)
         )
 
     def _request(self, shapes: dict[str, tuple[int, ...]]) -> Any:
