@@ -31,7 +31,7 @@ def test_operations_of_a_frame(name: str, giga: float, mega: float) -> None:
 
 @pytest.mark.parametrize(
     ("file", "nodes", "products"),
-    [("search.onnx", 743, 50), ("search.int8.onnx", 832, 60)],
+    [("search.onnx", 790, 50), ("search.int8.onnx", 880, 60)],
 )
 def test_nodes_of_the_shipped_graphs(file: str, nodes: int, products: int) -> None:
     kinds = Counter(node.op_type for node in onnx.load(find_bundle("t") / file).graph.node)

@@ -79,7 +79,7 @@ def export_bundle(
     folder = source if out is None else Path(out)
     config = read_config(source)
     model = load_model(source)
-    made = _NAMES
+    made: tuple[str, ...] = _NAMES
     if keep is not None:
         arch = replace(model.config, keep_tokens=keep[0], keep_after=keep[1])
         model = assemble(arch, model.state_dict())

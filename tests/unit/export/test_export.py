@@ -142,7 +142,7 @@ def test_the_command_prints_parity(small_bundle: Path, monkeypatch: pytest.Monke
     from mixformerv2.cli.main import build
 
     measured = [Parity(3, 2, 1.5e-6, 2.5e-7, 0.0, 5e-7)]
-    monkeypatch.setattr("mixformerv2.export.export_bundle", lambda bundle, out: measured)
+    monkeypatch.setattr("mixformerv2.export.export_bundle", lambda bundle, out, keep: measured)
     result = CliRunner().invoke(build("export"), ["export", "t", str(small_bundle)])
     assert result.exit_code == 0, result.output
     for word in ("largest difference from PyTorch", "1.5e-06", "2.5e-07", "search.onnx", "MB"):
