@@ -52,6 +52,8 @@ class SyntheticConfig:
         sampling: How their frames are picked.
         backend: Who makes them: OpenCV, in processes beside the training, or tensors on the
             device that trains.
+        at_once: Batches that the tensors back end draws at once and cuts apart: fewer and larger
+            steps on a GPU.
 
     Raises:
         ConfigError: a value that cannot work.
@@ -74,6 +76,7 @@ class SyntheticConfig:
     sets: tuple[SetConfig, ...] = ()
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     backend: Literal["opencv", "tensors"] = "opencv"
+    at_once: int = 1
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):
@@ -87,6 +90,8 @@ class SyntheticConfig:
                 raise ConfigError(f"{name} is a share in 0..1, got {getattr(self, name)}")
         if self.ramp < 0:
             raise ConfigError(f"ramp is a number of samples from 0 on, got {self.ramp}")
+        if self.at_once < 1:
+            raise ConfigError(f"data.at_once is a number of batches from 1 on, got {self.at_once}")
         if min(self.weights) < 0 or sum(self.weights) <= 0:
             raise ConfigError(
                 f"composites, stills, pairs, clips and labelled are weights, got {self.weights}; "

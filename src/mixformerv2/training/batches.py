@@ -50,9 +50,16 @@ def _on_device(config: TrainConfig, first: int, stride: int) -> Iterator[dict[st
     generator = TensorGenerator(
         config.bank, config.data, config.seed, clips=config.clips, device=_device(config)
     )
-    end = config.optim.steps * config.optim.accumulate * stride
-    for number in range(first, end, stride):
-        yield generator.batch(number, config.optim.batch)
+    size, many = config.optim.batch, config.data.at_once
+    own, rank = divmod(first, stride)  # of this process's batches alone: how many came before
+    drawn = -1
+    while own < config.optim.steps * config.optim.accumulate:
+        if own // many != drawn:
+            drawn = own // many
+            large = generator.batch(drawn * stride + rank, size * many)
+        start = own % many * size
+        yield {name: values[start : start + size] for name, values in large.items()}
+        own += 1
 
 
 def batch_stream(config: TrainConfig, first: int, stride: int = 1) -> Iterator[dict[str, Tensor]]:

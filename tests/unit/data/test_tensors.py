@@ -266,3 +266,10 @@ def test_nothing_beside_torch_numpy_and_opencv_is_imported():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_inverses_are_those_of_linear_algebra():
+    matrix = torch.randn(64, 3, 3, generator=torch.Generator().manual_seed(1)) + 3 * torch.eye(3)
+    good = torch.linalg.det(matrix).abs() > 0.5
+    product = warp.inverted(matrix[good]) @ matrix[good]
+    assert torch.allclose(product, torch.eye(3).expand_as(product), atol=1e-4)

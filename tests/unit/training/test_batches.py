@@ -47,6 +47,20 @@ def test_a_stream_goes_on_where_it_stopped(tiny: TrainConfig, backend: str, tmp_
     assert batch["search"].dtype == torch.uint8
 
 
+def test_batches_drawn_together_go_on_where_they_stopped(tiny: TrainConfig) -> None:
+    """Three batches are cut from one draw; a run may stop in the middle of a draw."""
+    config = replace(tiny, data=replace(tiny.data, backend="tensors", at_once=3))
+    whole = list(islice(batch_stream(config, first=0), 5))
+    rest = list(batch_stream(config, first=4))
+    assert len(rest) == config.optim.steps - 4
+    assert all(torch.equal(rest[0][name], whole[4][name]) for name in whole[4])
+    assert not torch.equal(whole[0]["search"], whole[1]["search"])
+    mine, theirs = (list(islice(batch_stream(config, rank, 2), 4)) for rank in (0, 1))
+    assert not torch.equal(mine[3]["search"], theirs[3]["search"])
+    again = next(iter(batch_stream(config, first=2 * 3 + 1, stride=2)))
+    assert torch.equal(again["search"], theirs[3]["search"])
+
+
 @pytest.mark.parametrize("backend", ["opencv", "tensors"])
 def test_a_stream_ends_with_the_run(tiny: TrainConfig, backend: str) -> None:
     config = replace(tiny, data=replace(tiny.data, backend=backend))

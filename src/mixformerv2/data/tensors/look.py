@@ -137,7 +137,9 @@ def _compressed(images: Tensor, quality: NDArray[np.float64]) -> Tensor:
     index = on(device, rows)
     kept = quality[rows]
     scale = on(device, np.where(kept < 50, 50.0 / kept, 2.0 - kept / 50.0))
-    mix = torch.tensor(_TO_YCC, device=device)
+    mix = torch.tensor(_TO_YCC)
+    unmix = torch.linalg.inv(mix).to(device)  # on the host: there it makes nobody wait
+    mix = mix.to(device)
     ycc = torch.einsum("yc,bchw->byhw", mix, images[index]) - torch.tensor(
         [128.0, 0.0, 0.0], device=device
     ).view(1, 3, 1, 1)
@@ -145,7 +147,7 @@ def _compressed(images: Tensor, quality: NDArray[np.float64]) -> Tensor:
     colour = _quantised(F.avg_pool2d(ycc[:, 1:], 2), _COLOUR, scale)
     colour = F.interpolate(colour, (side, side), mode="bilinear", align_corners=False)
     back = torch.einsum(
-        "cy,byhw->bchw", torch.linalg.inv(mix), torch.cat([light + 128.0, colour], 1)
+        "cy,byhw->bchw", unmix, torch.cat([light + 128.0, colour], 1)
     )
     return images.index_copy(0, index, back.clamp(0, 255))
 

@@ -23,6 +23,13 @@ def apply(matrix: Tensor, points: Tensor) -> Tensor:
     return raised[..., :2] / raised[..., 2:].clamp(min=1e-6)
 
 
+def inverted(matrix: Tensor) -> Tensor:
+    """Inverse of `[B, 3, 3]` by cross products; `linalg.inv` makes the host wait for a GPU."""
+    a, b, c = matrix.unbind(1)
+    columns = [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)]
+    return torch.stack(columns, 2) / (a * columns[0]).sum(1)[:, None, None]
+
+
 def bounds(points: Tensor) -> Tensor:
     """Tight boxes x1, y1, x2, y2 `[B, 4]` of points `[B, P, 2]`."""
     return torch.cat([points.amin(1), points.amax(1)], 1)
@@ -100,7 +107,7 @@ class Warp:
             field = self._bend(coarse).transpose(1, 2).reshape(-1, 2, small, small)
             field = F.interpolate(field, (side, side), mode="bilinear", align_corners=False)
             points = _raster(side, side, device) + field.flatten(2).transpose(1, 2)
-        inverse = torch.linalg.inv(self.matrix)
+        inverse = inverted(self.matrix)
         raised = points @ inverse[:, :, :2].transpose(1, 2) + inverse[:, None, :, 2]
         depth = raised[..., 2:]
         seen = torch.where(depth > 1e-6, raised[..., :2] / depth.clamp(min=1e-6), -1e6)
