@@ -146,9 +146,7 @@ def _compressed(images: Tensor, quality: NDArray[np.float64]) -> Tensor:
     light = _quantised(ycc[:, :1], _LIGHT, scale)
     colour = _quantised(F.avg_pool2d(ycc[:, 1:], 2), _COLOUR, scale)
     colour = F.interpolate(colour, (side, side), mode="bilinear", align_corners=False)
-    back = torch.einsum(
-        "cy,byhw->bchw", unmix, torch.cat([light + 128.0, colour], 1)
-    )
+    back = torch.einsum("cy,byhw->bchw", unmix, torch.cat([light + 128.0, colour], 1))
     return images.index_copy(0, index, back.clamp(0, 255))
 
 
