@@ -64,6 +64,7 @@ def plot(file: Path, rows: list[dict[str, Any]], title: str) -> None:
 
     matplotlib.use("agg")
     from matplotlib import pyplot as plt
+    from matplotlib.ticker import FuncFormatter
 
     figure, axes = plt.subplots(figsize=(7, 4), layout="constrained")
     for bound in dict.fromkeys((row["max_batch"], row["max_wait_ms"]) for row in rows):
@@ -87,6 +88,8 @@ def plot(file: Path, rows: list[dict[str, Any]], title: str) -> None:
         yscale="log",
         title=title,
     )
+    for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+        ticks(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.grid(alpha=0.3, which="both")
     axes.legend()
     figure.savefig(file, dpi=110)

@@ -130,7 +130,10 @@ def pack_bank(
         int | None,
         typer.Option(min=32, help="Of the pictures, in pixels; the largest that fits else."),
     ] = None,
-    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the JPEG.")] = 80,
+    quality: Annotated[int, typer.Option(min=1, max=100, help="Of the pictures.")] = 80,
+    webp: Annotated[
+        bool, typer.Option("--webp", help="Pictures as WebP: smaller at the same look.")
+    ] = False,
 ) -> None:
     """Pack a bank of pictures with masks and boxes into one small file, to train elsewhere.
 
@@ -141,7 +144,7 @@ def pack_bank(
     with _bar("packing", None) as advance:
         packed = write(
             bank, out, clips=clips, megabytes=megabytes, short_side=short_side, quality=quality,
-            progress=lambda total: advance(total),
+            codec="webp" if webp else "jpeg", progress=lambda total: advance(total),
         )  # fmt: skip
     typer.echo(
         f"{out}: {packed.files} files, short side {packed.short_side} px, {packed.megabytes:.1f} MB"

@@ -15,7 +15,7 @@ import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -30,6 +30,7 @@ __all__ = ["PackedBank", "pack_bank"]
 
 log = logging.getLogger(__name__)
 Image = NDArray[np.uint8]
+Codec = Literal["jpeg", "webp"]
 SMALLEST = 64  # pixels; below, segments are slivers
 PROBE = 120  # so many pictures tell how large all will be
 ENTRY = 150  # bytes that a zip spends on a file beside its data
@@ -48,13 +49,16 @@ class PackedBank:
 class _Recipe:
     short_side: int
     quality: int
+    codec: Codec
 
     def scale(self, image: NDArray[Any]) -> float:
         return min(self.short_side / float(min(image.shape[:2])), 1.0)
 
     def picture(self, image: Image) -> bytes:
         small = _resized(image, self.scale(image), cv2.INTER_AREA)
-        return bytes(cv2.imencode(".jpg", small, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1])
+        key = cv2.IMWRITE_WEBP_QUALITY if self.codec == "webp" else cv2.IMWRITE_JPEG_QUALITY
+        suffix = ".webp" if self.codec == "webp" else ".jpg"
+        return bytes(cv2.imencode(suffix, small, [key, self.quality])[1])
 
     def mask(self, labels: NDArray[np.uint16]) -> bytes:
         mask = np.asarray(labels, np.uint8 if labels.max() < 256 else np.uint16)
@@ -79,6 +83,7 @@ def pack_bank(
     megabytes: float = 45.0,
     short_side: int | None = None,
     quality: int = 80,
+    codec: Codec = "jpeg",
     progress: Callable[[int], Any] = lambda total: None,
 ) -> PackedBank:
     """Write a bank into one file of at most so many megabytes (of a million bytes).
@@ -91,7 +96,9 @@ def pack_bank(
         clips: Folder of tracklets to pack along.
         megabytes: The largest size wanted.
         short_side: Of the pictures, in pixels; the largest that fits where not given.
-        quality: Of the JPEG, 1..100.
+        quality: Of the pictures, 1..100.
+        codec: Of the pictures; they keep their names, for readers go by content. WebP takes about
+            two thirds of the room of JPEG at the same look, and longer to read.
         progress: Called with the number of pictures in all, after each.
 
     Raises:
@@ -105,9 +112,9 @@ def pack_bank(
     if clips is not None:
         bank.add_clips(Path(clips))
     limit = int(megabytes * 1e6)
-    side = short_side or _fitting(bank, quality, limit)
+    side = short_side or _fitting(bank, quality, codec, limit)
     while True:
-        files = list(_files(bank, _Recipe(side, quality), clips, progress))
+        files = list(_files(bank, _Recipe(side, quality, codec), clips, progress))
         size = sum(len(data) + 2 * len(name) + ENTRY for name, data in files)
         if size <= limit:
             break
@@ -131,7 +138,7 @@ def _smaller(side: int, megabytes: float, folder: str | Path) -> int:
     return max(side - 8, SMALLEST)
 
 
-def _fitting(bank: Bank, quality: int, limit: int) -> int:
+def _fitting(bank: Bank, quality: int, codec: Codec, limit: int) -> int:
     """The largest short side at which some of the pictures promise that all will fit."""
     step = -(-len(bank.paths) // PROBE)
     some = [bank.decode(index) for index in range(0, len(bank.paths), step)]
@@ -139,7 +146,7 @@ def _fitting(bank: Bank, quality: int, limit: int) -> int:
     low, high = SMALLEST, min(512, max(min(image.shape[:2]) for image in some))
     while high - low > 4:
         middle = (low + high) // 2
-        recipe = _Recipe(middle, quality)
+        recipe = _Recipe(middle, quality, codec)
         # Masks, tables and names are about a tenth of what the pictures take.
         if 1.1 * share * sum(len(recipe.picture(image)) for image in some) <= limit:
             low = middle

@@ -67,6 +67,16 @@ def test_packing_a_packed_bank_keeps_its_tracklets(bank_folder, clips, tmp_path)
     )
 
 
+def test_webp_is_smaller_and_reads_alike(bank_folder, tmp_path):
+    jpeg = pack_bank(bank_folder, tmp_path / "a.zip", short_side=100, quality=70)
+    webp = pack_bank(bank_folder, tmp_path / "b.zip", short_side=100, quality=70, codec="webp")
+    assert webp.megabytes < jpeg.megabytes
+    a, b = (Bank(tmp_path / name) for name in ("a.zip", "b.zip"))
+    assert len(a.paths) == len(b.paths)
+    apart = cv2.absdiff(a.picture(0), b.picture(0))
+    assert 0 < apart.mean() < 6
+
+
 def test_the_short_side_is_the_largest_that_fits(bank_folder, tmp_path):
     whole = pack_bank(bank_folder, tmp_path / "whole.zip")
     limit = 0.8 * whole.megabytes
@@ -97,7 +107,17 @@ def test_the_command_says_what_it_made(bank_folder, tmp_path):
 
     out = tmp_path / "bank.zip"
     done = CliRunner().invoke(
-        app, ["pack-bank", str(bank_folder), str(out), "--short-side", "80", "--quality", "70"]
+        app,
+        [
+            "pack-bank",
+            str(bank_folder),
+            str(out),
+            "--short-side",
+            "80",
+            "--quality",
+            "70",
+            "--webp",
+        ],
     )
     assert done.exit_code == 0, done.output
     assert f"{out}: 17 files, short side 80 px" in done.output

@@ -27,7 +27,8 @@ def inverted(matrix: Tensor) -> Tensor:
     """Inverse of `[B, 3, 3]` by cross products; `linalg.inv` makes the host wait for a GPU."""
     a, b, c = matrix.unbind(1)
     columns = [torch.linalg.cross(b, c), torch.linalg.cross(c, a), torch.linalg.cross(a, b)]
-    return torch.stack(columns, 2) / (a * columns[0]).sum(1)[:, None, None]
+    inverse: Tensor = torch.stack(columns, 2) / (a * columns[0]).sum(1)[:, None, None]
+    return inverse
 
 
 def bounds(points: Tensor) -> Tensor:
