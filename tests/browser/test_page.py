@@ -204,6 +204,7 @@ def test_it_fits_and_can_be_read(page: Page, name: str, theme: str) -> None:
 
 def test_the_camera_of_this_device(page: Page) -> None:
     page.click("text=Use this device's camera")
+    expect(page.locator("#live-facts")).to_contain_text("there and back")  # pictures flow
     expect(page.locator("#live-veil")).to_be_hidden()
     view = page.locator("#live-view").bounding_box()
     assert view is not None
