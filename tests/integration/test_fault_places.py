@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from tests.clips import write_clip
 
-from mixformerv2.batch.address import fetched
 from mixformerv2.errors import OutputError
+from mixformerv2.video.address import fetched
 
 COUNT = 60
 

@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from ..box import XYWH, Box
 from ..errors import BoxError, ConfigError, DataError
-from .address import resolve
+from ..video.address import resolve
 
 __all__ = ["FORMATS", "Target", "read_manifest"]
 

@@ -13,9 +13,9 @@ from typing import Any
 
 from ..errors import ConfigError, DataError, OutputError
 from ..settings import build
+from ..video.address import fetched
 from ..video.formats import FORMATS
 from ..video.readers import public_address
-from .address import fetched
 from .manifest import Target, read_manifest
 
 __all__ = ["PER_VIDEO", "TABLES", "Plan", "Settings", "Video", "make_plan"]

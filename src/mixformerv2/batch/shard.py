@@ -25,9 +25,9 @@ from ..box import Box
 from ..errors import DataError, MixFormerError, OutputError, SourceError
 from ..tracking import MultiTracker, StreamPool, Tracker
 from ..tracking.crowd import Crowd, Start
+from ..video.address import fetched
 from ..video.formats.journal import JournalWriter, RunHeader
 from ..video.source import open_source
-from .address import fetched
 from .plan import Plan, Settings, Video
 from .tables import Tables
 

@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
+from .cache import local_copies
 from .datasets import AnnotatedSequence, Dataset, read_dataset
 from .draft import Draft, Layout, Recipe, visible_share
 from .pairs import Shot
@@ -41,14 +42,15 @@ class SetConfig:
     """One labelled data set to train on.
 
     Attributes:
-        root: Folder, `.zip`, `.lmdb` or export.
+        root: Folder, `.zip`, `.lmdb` or export; or several shards by one pattern
+            (`got10k-*.zip`), here or at an address of fsspec, of which copies are kept.
         name: Its layout, a name of `mixformerv2 data layouts`; found out where not given.
         split: One split, such as "train"; all where not given.
         names: File with the names or numbers of the sequences to use.
         ratio: How often it is drawn from, over the sum of all ratios.
     """
 
-    root: Path
+    root: str | Path
     name: str | None = None
     split: str | None = None
     names: Path | None = None
@@ -135,12 +137,16 @@ class SetSampler:
     config: SamplingConfig = field(default_factory=SamplingConfig)
 
     def __post_init__(self) -> None:
-        self.datasets: list[Dataset] = [
-            read_dataset(one.root, layout=one.name, split=one.split, names=one.names)
-            for one in self.sets
-        ]
-        ratios = np.array([one.ratio for one in self.sets])
-        self._chance = ratios / ratios.sum()
+        self.datasets: list[Dataset] = []
+        chances: list[float] = []
+        for one in self.sets:
+            shards = local_copies(one.root)
+            self.datasets += [
+                read_dataset(shard, layout=one.name, split=one.split, names=one.names)
+                for shard in shards
+            ]
+            chances += [one.ratio / len(shards)] * len(shards)
+        self._chance = np.array(chances) / sum(chances)
         self._loaded: OrderedDict[tuple[int, int], AnnotatedSequence] = OrderedDict()
         self._told: set[str] = set()
         for dataset in self.datasets:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from ..errors import ConfigError, DataError
 from .augment import AugmentConfig, Look, blur, cut_out, shade
 from .bank import VALIDATION_VIDEOS, Bank
+from .cache import local_copy
 from .compose import composite
 from .draft import Draft, Recipe
 from .pairs import clip_pair, still, video_pair
@@ -188,7 +189,7 @@ class SampleGenerator:
         if isinstance(bank, Bank):
             self.bank = bank
         elif self.config.needs_bank(clips is not None):
-            self.bank = Bank(Path(bank), hold_out)
+            self.bank = Bank(local_copy(bank), hold_out)
         if self.bank is not None and clips is not None:
             self.bank.add_clips(Path(clips))
         weights = usable_weights(self.config, self.bank)

@@ -190,7 +190,8 @@ class TrainConfig:
             stage "mae" or a published MAE checkpoint gives its backbone alone.
         init_layers: Which layers of such a backbone are taken where the network has fewer: "first",
             "skip" (at equal distances), or numbers such as "0,4,8,11" (Table 3e).
-        bank: Folder of pictures, masks and boxes.
+        bank: Folder of pictures, masks and boxes, or the file that it was packed into, here or at
+            an address of fsspec (`s3://bucket/bank.zip`), of which a copy is kept.
         clips: Folder of tracklets from unlabelled clips (`mixformerv2.data.pseudo`), or nothing.
         data: How samples are made.
         optim: Optimizer and schedule.
@@ -213,7 +214,7 @@ class TrainConfig:
     stage: StageName = "box"
     init: str | None = None
     init_layers: str = "first"
-    bank: Path = Path("../shared/data/train")
+    bank: str | Path = "../shared/data/train"
     clips: Path | None = None
     data: SyntheticConfig = field(default_factory=SyntheticConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)

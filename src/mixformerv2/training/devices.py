@@ -37,6 +37,11 @@ def make_fabric(config: TrainConfig) -> Fabric:
             "strategy fsdp divides a network among processes, and this is one alone; start it with "
             "`torchrun --nproc-per-node N -m mixformerv2 train ...`, or set strategy=ddp"
         )
+    if config.strategy == "fsdp" and config.optim.channels_last:
+        raise ConfigError(
+            "strategy fsdp divides weights in the order of their dimensions alone; "
+            "set optim.channels_last=false"
+        )
     try:
         fabric = Fabric(
             accelerator=config.device,

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mixformerv2.batch.address import resolve
 from mixformerv2.batch.manifest import Target, read_manifest
 from mixformerv2.errors import ConfigError, DataError, MixFormerError
+from mixformerv2.video.address import resolve
 
 
 def read(path: Path) -> list[Target]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from torch.testing import assert_close
 from mixformerv2.errors import ConfigError
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig, load_config, show_config
+from mixformerv2.training.devices import make_fabric
 from mixformerv2.training.loop import Run
 from mixformerv2.training.monitor import read_log
 
@@ -41,20 +44,25 @@ def two(bank_folder: Path) -> TrainConfig:  # noqa: F811
     )
 
 
-def torchrun(config: TrainConfig, out: Path) -> None:
-    """`train` in two processes."""
+def command(config: TrainConfig, out: Path, *options: str) -> list[str]:
+    """`train` in two processes, with a meeting place of its own."""
     settings = out.with_suffix(".yaml")
     settings.write_text(show_config(config))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [
+    return [
         *(sys.executable, "-W", "ignore", "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-        *("--master-addr", "127.0.0.1", "--master-port", str(port)),
+        *("--rdzv-backend", "c10d", "--rdzv-endpoint", f"127.0.0.1:{port}"),
+        *("--local-addr", "127.0.0.1", *options),
         *("-m", "mixformerv2", "train", str(settings), "--out", str(out)),
     ]
+
+
+def torchrun(config: TrainConfig, out: Path) -> None:
+    """Two processes that nothing happens to."""
     done = subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=800,
+        command(config, out), capture_output=True, text=True, check=False, timeout=800,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-5000:]
@@ -95,6 +103,60 @@ def test_shards_learn_what_whole_networks_learn(
         for name in ("loss", "norm"):
             if name in one:
                 assert other[name] == pytest.approx(one[name], rel=2e-4)
+
+
+def killed(config: TrainConfig, out: Path, *options: str, agent: bool) -> tuple[int, str]:
+    """Two processes, of which one is killed after the first checkpoint, or all and torchrun."""
+    running = subprocess.Popen(
+        command(replace(config, save_minutes=0.0), out, *options),
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        end = time.monotonic() + 300
+        while not (out / "checkpoint.pt").exists():
+            assert running.poll() is None
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+        assert len(workers) == 2
+        if agent:
+            os.kill(running.pid, signal.SIGKILL)
+            os.kill(int(workers[0]), signal.SIGKILL)
+        os.kill(int(workers[1]), signal.SIGKILL)
+        at = load_checkpoint(out, lazy=True)
+        assert at is not None
+        assert 0 < at["step"] < STEPS
+        _, said = running.communicate(timeout=400)
+    finally:
+        running.kill()
+    return running.returncode, said
+
+
+def test_after_a_killed_process_all_start_again_and_end_alike(
+    two: TrainConfig, tmp_path: Path, by_shards: Path
+) -> None:
+    """What torchrun is for on machines that come and go; the run carries on by its checkpoint."""
+    again = ("--max-restarts", "2", "--monitor-interval", "0.2")
+    code, said = killed(two, tmp_path / "out", *again, agent=False)
+    assert code == 0, said[-5000:]
+    assert "SIGKILL" in said or "-9" in said
+    same(tmp_path / "out", by_shards)
+
+
+def test_killed_shards_carry_on(two: TrainConfig, tmp_path: Path, by_shards: Path) -> None:
+    config = replace(two, strategy="fsdp")
+    code, _ = killed(config, tmp_path / "out", agent=True)
+    assert code == -signal.SIGKILL
+    torchrun(config, tmp_path / "out")
+    same(tmp_path / "out", by_shards)
+
+
+def test_shards_want_plain_weights(two: TrainConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    config = replace(two, strategy="fsdp", optim=replace(two.optim, channels_last=True))
+    with pytest.raises(ConfigError, match=r"optim\.channels_last=false"):
+        make_fabric(config)
 
 
 def test_one_process_has_nothing_to_divide_among(two: TrainConfig, tmp_path: Path) -> None:

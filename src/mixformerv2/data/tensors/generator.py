@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..bank import VALIDATION_VIDEOS, Bank
+from ..cache import local_copy
 from ..synthetic import SyntheticConfig, usable_weights
 from .composite import composites
 from .real import real_views
@@ -55,7 +56,7 @@ class TensorGenerator:
         self.config = config or SyntheticConfig()
         self.seed = seed
         begun = time.perf_counter()
-        source = bank if isinstance(bank, Bank) else Bank(Path(bank), hold_out)
+        source = bank if isinstance(bank, Bank) else Bank(local_copy(bank), hold_out)
         if clips is not None:
             source.add_clips(Path(clips))
         weights = usable_weights(self.config, source)

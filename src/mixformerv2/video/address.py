@@ -1,4 +1,4 @@
-"""Videos and manifests wherever they are: paths, `http://`, `s3://` and all that fsspec knows."""
+"""Videos, manifests, training data by path, `http://`, `s3://` and all that fsspec knows."""
 
 from __future__ import annotations
 
@@ -10,13 +10,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import unquote, urlsplit
 
 from ..errors import ConfigError, MixFormerError, OutputError, SourceError
-from ..video.readers import public_address
+from .readers import public_address
 
-__all__ = ["fetched", "is_remote", "resolve"]
+__all__ = ["download", "fetched", "file_system", "is_remote", "patiently", "resolve"]
+
+T = TypeVar("T")
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def fetched(place: str) -> Iterator[str]:
         raise _no_room(tempfile.gettempdir(), error) from error
     os.close(handle)
     try:
-        _patiently(lambda: _download(place, copy), public_address(place))
+        patiently(lambda: download(*file_system(place), copy), public_address(place))
         yield copy
     finally:
         Path(copy).unlink(missing_ok=True)
@@ -77,8 +79,12 @@ def _scheme(place: str) -> str:
     return place.partition(_ADDRESS)[0].lower() if _ADDRESS in place else ""
 
 
-def _patiently(fetch: Callable[[], None], name: str) -> None:
-    """Networks have bad moments: three tries, a second and two apart."""
+def patiently(fetch: Callable[[], T], name: str) -> T:
+    """What `fetch` answers. Networks have bad moments: three tries, a second and two apart.
+
+    Raises:
+        SourceError: it failed three times, or nothing is there.
+    """
     for tried in range(1, _TRIES + 1):
         try:
             return fetch()
@@ -92,11 +98,15 @@ def _patiently(fetch: Callable[[], None], name: str) -> None:
                 raise SourceError(f"{name} cannot be fetched ({_TRIES} tries): {reason}") from error
             logger.info("%s: try %d failed: %s", name, tried, reason)
             time.sleep(tried)
-    return None
+    raise AssertionError("unreachable")
 
 
-def _download(place: str, copy: str) -> None:
-    system, path = _file_system(place)
+def download(system: Any, path: str, copy: str, room: str = "TMPDIR") -> None:
+    """Copy a file of one of fsspec's file systems to this machine.
+
+    Raises:
+        OutputError: the disk is full; it names `room` as the variable that moves the copy.
+    """
     with system.open(path, "rb") as source, open(copy, "wb", buffering=0) as target:
         while piece := source.read(_PIECE):
             rest = memoryview(piece)
@@ -104,17 +114,17 @@ def _download(place: str, copy: str) -> None:
                 while rest:  # a disk that is nearly full takes a part
                     rest = rest[target.write(rest) :]
             except OSError as error:  # a full disk is no fault of the address
-                raise _no_room(copy, error) from error
+                raise _no_room(copy, error, room) from error
 
 
-def _no_room(where: str, error: OSError) -> OutputError:
+def _no_room(where: str, error: OSError, room: str = "TMPDIR") -> OutputError:
     return OutputError(
-        f"{where}: the copy of a video cannot be written: {error.strerror}; "
-        "make room, or set TMPDIR to a folder with more"
+        f"{where}: the copy cannot be written: {error.strerror}; "
+        f"make room, or set {room} to a folder with more"
     )
 
 
-def _file_system(place: str) -> tuple[Any, str]:
+def file_system(place: str) -> tuple[Any, str]:
     """fsspec's file system of an address, and the path in it.
 
     Raises:
