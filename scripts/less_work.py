@@ -3,10 +3,10 @@
     python scripts/less_work.py t --root .work/validation
     python scripts/less_work.py t --root ../shared/data/sequences --forward
 
-The ways are those of a YAML file: tracker settings, and search graphs that drop tokens, which are
-exported for it. All of them track every sequence in one pass over the frames, in turns, so that a
-busy machine slows them alike; times are the processor's, of whole updates on one thread. Choices
-are made on the validation set (`scripts/make_validation.py`).
+The ways are those of a YAML file: tracker settings, and search graphs that drop tokens or end
+early, which are exported for it. All of them track every sequence in one pass over the frames, in
+turns, so that a busy machine slows them alike; times are the processor's, of whole updates on one
+thread. Choices are made on the validation set (`scripts/make_validation.py`).
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ def measure(args: argparse.Namespace, folder: Path) -> list[dict[str, Any]]:
 def tracker(bundle: str, way: Mapping[str, Any], folder: Path, engine: str) -> Tracker:
     """The bundle, exported anew in one of the ways."""
     settings = dict(way)
-    keep = settings.pop("keep", None)
-    export_bundle(bundle, folder, None if keep is None else (keep[0], keep[1]))
+    keep, early = settings.pop("keep", None), settings.pop("exit", None)
+    export_bundle(bundle, folder, keep and (keep[0], keep[1]), early and (early[0], early[1]))
     if engine.endswith("int8"):
         export_int8(folder)
     loaded, config = load_engine(folder, engine, threads=1)

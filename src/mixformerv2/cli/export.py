@@ -42,6 +42,16 @@ def run(
         ),
     ] = None,
     keep_after: Annotated[int, typer.Option(help="That layer, counted from 1.", min=1)] = 2,
+    exit_score: Annotated[
+        float | None,
+        typer.Option(
+            help="End a frame early where the score is at least this after an early layer; "
+            "0 never does.",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None,
+    exit_after: Annotated[int, typer.Option(help="That layer, counted from 1.", min=1)] = 4,
     sequences: Annotated[
         Path | None,
         typer.Option(help="Measure what int8 loses in AUC over this folder of sequences."),
@@ -61,7 +71,10 @@ def run(
     keep = None
     if keep_tokens is not None:
         keep = (keep_tokens, keep_after if keep_tokens else 0)
-    _print(out, export_bundle(bundle, out, keep))
+    early = None
+    if exit_score is not None:
+        early = (exit_after if exit_score else 0, exit_score)
+    _print(out, export_bundle(bundle, out, keep, early))
     if int8:
         _print_int8(out, export_int8(out, sources=calibrate or (), count=crops))
     if sequences is not None:

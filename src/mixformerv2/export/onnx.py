@@ -31,6 +31,7 @@ from ..weights.bundle import (
     read_config,
     write_config,
 )
+from .branch import EARLY, branch
 from .graphs import Preprocess, SearchGraph, TemplateGraph
 from .ordered import TOKENS, Call, OrderedGraphs
 from .parity import Parity, check_parity
@@ -64,7 +65,10 @@ _AXES = {
 
 
 def export_bundle(
-    bundle: str | Path, out: str | Path | None = None, keep: tuple[int, int] | None = None
+    bundle: str | Path,
+    out: str | Path | None = None,
+    keep: tuple[int, int] | None = None,
+    early: tuple[int, float] | None = None,
 ) -> list[Parity]:
     """Write `template.onnx` and `search.onnx`, checked against PyTorch.
 
@@ -76,6 +80,8 @@ def export_bundle(
         out: Folder for the whole bundle; the graphs join the bundle itself where None.
         keep: Search tokens that go on, and after which layer (`ModelConfig.keep_tokens`,
             `keep_after`), in place of what the bundle says; its int8 graphs are left out then.
+        early: Layer after which a frame may end, and from which score on (`exit_after`,
+            `exit_score`), likewise.
 
     Returns what was measured, one entry for each batch and number of templates.
 
@@ -90,8 +96,12 @@ def export_bundle(
     config = read_config(source)
     model = load_model(source)
     made: tuple[str, ...] = _NAMES
-    if keep is not None:
-        arch = replace(model.config, keep_tokens=keep[0], keep_after=keep[1])
+    if keep is not None or early is not None:
+        arch = model.config
+        if keep is not None:
+            arch = replace(arch, keep_tokens=keep[0], keep_after=keep[1])
+        if early is not None:
+            arch = replace(arch, exit_after=early[0], exit_score=early[1])
         model = assemble(arch, model.state_dict())
         config = replace(config, arch=arch.to_dict(), graphs={})
         made += INT8_NAMES
@@ -105,7 +115,7 @@ def export_bundle(
     tokens = 4
     if isinstance(model, MixFormerV2):
         graphs = OrderedGraphs(model, prepare).eval()
-        encode, step, tokens = Call(graphs, graphs.encode), Call(graphs, graphs.step), TOKENS
+        encode, step, tokens = Call(graphs, graphs.encode), graphs.written_step(), TOKENS
     with torch.no_grad():
         memory = encode(templates)
     with written_whole(folder, *_NAMES) as paths:
@@ -184,6 +194,10 @@ def write_graph(
     """
     given, answered = _ENDS[name]
     axes = {**_AXES, "memory": {2: "batch", tokens: "tokens"}}
+    sure = float(config.arch.get("exit_score", 0.0)) if name == "search" else 0.0
+    if sure:
+        answered = [*EARLY, *answered]
+        axes |= {early: {0: "batch"} for early in EARLY}
     with warnings.catch_warnings():
         # The exporter that traces says that it is the older one. It makes the same nodes in a
         # fifth of the time and needs no further package.
@@ -200,6 +214,8 @@ def write_graph(
         )
     model = onnx.load(path)
     _halve(model.graph)
+    if sure:
+        branch(model, sure)
     helper.set_model_props(model, _metadata(name, config))
     try:
         onnx.checker.check_model(model, full_check=True)

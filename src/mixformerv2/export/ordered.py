@@ -243,6 +243,10 @@ class _Table8(nn.Module):
         return dequantised(self.steps, self.scale, axis=None)
 
 
+Answer = tuple[Tensor, Tensor, Tensor]
+"""Boxes, scores, distributions."""
+
+
 class Call(nn.Module):
     """One of the two functions of `OrderedGraphs`, for the exporter."""
 
@@ -307,12 +311,46 @@ class OrderedGraphs(nn.Module):
 
     def step(self, search: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Search crops and memory to boxes, scores and distributions, as `SearchGraph`."""
+        after = self.config.exit_after
+        if not after:
+            return self._answer(self._layers(range(self.config.depth), self._begin(search), memory))
+        x = self._layers(range(after), self._begin(search), memory)
+        early = self._answer(x[:, -self.config.prediction_tokens :])
+        if bool((early[1] >= self.config.exit_score).all()):
+            return early
+        return self._late(early, x, memory)
+
+    def branches(self, search: Tensor, memory: Tensor) -> tuple[Tensor, ...]:
+        """Both answers of a network with an early exit, as `export.branch` wants them."""
+        x = self._layers(range(self.config.exit_after), self._begin(search), memory)
+        early = self._answer(x[:, -self.config.prediction_tokens :])
+        return (*early, *self._late(early, x, memory))
+
+    def written_step(self) -> Call:
+        """What the exporter traces for the search graph."""
+        return Call(self, self.branches if self.config.exit_after else self.step)
+
+    def _late(self, early: Answer, x: Tensor, memory: Tensor) -> Answer:
+        tail = range(self.config.exit_after, self.config.depth)
+        late = self._answer(self._layers(tail, x, memory))
+        sure = early[1] >= self.config.exit_score
+        boxes, scores, probs = (
+            torch.where(sure.view(-1, *[1] * (a.dim() - 1)), a, b)
+            for a, b in zip(early, late, strict=True)
+        )
+        return boxes, scores, probs
+
+    def _begin(self, search: Tensor) -> Tensor:
         asking = self.get_buffer("asking").expand(search.shape[0], -1, -1)
         grid = search.shape[1] // self.config.patch_size
         tokens = self.stem(search) + middle(self.get_buffer("pos_search"), grid)
-        x = torch.cat([tokens, asking], dim=1)
+        return torch.cat([tokens, asking], dim=1)
+
+    def _layers(self, numbers: range, x: Tensor, memory: Tensor) -> Tensor:
+        """All tokens after these layers; the prediction tokens alone after the last of all."""
         p = self.config.prediction_tokens
-        for i, layer in enumerate(self.layers):
+        for i in numbers:
+            layer = self.layers[i]
             assert isinstance(layer, _Layer8)
             k, v = memory[i, 0], memory[i, 1]
             if self.packed:
@@ -320,12 +358,14 @@ class OrderedGraphs(nn.Module):
             else:
                 k, v = layer.r_k(k), layer.r_v(v)
             if layer.last:
-                x = layer.ask(x, k, v, x.shape[1] - p)
-                break
+                return layer.ask(x, k, v, x.shape[1] - p)
             x, shares = layer.search(x, k, v)
             if i + 1 == self.config.keep_after:
                 x = most_asked(x, shares[:, :, -p:], self.config.keep_tokens)
-        out = self.model.read(x)
+        return x
+
+    def _answer(self, tokens: Tensor) -> Answer:
+        out = self.model.read(tokens)
         scores = torch.zeros_like(out.boxes[:, 0]) + 1.0
         return out.boxes, scores if out.score is None else out.score.sigmoid(), out.probs
 

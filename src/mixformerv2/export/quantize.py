@@ -237,6 +237,6 @@ def _write(graphs: OrderedGraphs, paths: list[Path], crops: Crops, config: Bundl
     with torch.no_grad():
         templates, search = (torch.from_numpy(v[:2]) for v in (crops.templates, crops.search))
         memory = graphs.encode(templates)
-    encode, step = (Call(graphs, f).eval() for f in (graphs.encode, graphs.step))
+    encode, step = Call(graphs, graphs.encode).eval(), graphs.written_step().eval()
     write_graph(encode, (templates,), paths[0], "template", config, TOKENS)
     write_graph(step, (search, memory), paths[1], "search", config, TOKENS)

@@ -188,15 +188,29 @@ class Backbone(nn.Module):
         Nobody reads the last layer's search tokens, so they are not computed, which saves a
         quarter of S. Where `keep_tokens` is set, the numbers are those of the tokens kept.
         """
-        x = self.search_tokens(search)
+        return self.ask_on(self.look_until(self.config.depth - 1, search, memory), memory)
+
+    def look_until(self, end: int, search: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tensor:
+        """Search and prediction tokens `[B, n + P, C]` after so many layers."""
+        return self._through(range(end), self.search_tokens(search), memory)
+
+    def ask_on(self, x: Tensor, memory: list[tuple[Tensor, Tensor]], after: int = -1) -> Tensor:
+        """The last layer's prediction tokens, from all tokens after `after` layers (-1: all but
+        the last)."""
+        if after >= 0:
+            x = self._through(range(after, self.config.depth - 1), x, memory)
+        last = self.layers[-1]
+        assert isinstance(last, Layer)
+        return last.ask(x, *memory[-1], first=x.shape[1] - self.config.prediction_tokens)
+
+    def _through(self, numbers: range, x: Tensor, memory: list[tuple[Tensor, Tensor]]) -> Tensor:
         asking, keep = self.config.prediction_tokens, self.config.keep_tokens
-        *layers, last = self.layers
-        for number, (layer, (k, v)) in enumerate(zip(layers, memory[:-1], strict=True), start=1):
+        for number in numbers:
+            layer, (k, v) = self.layers[number], memory[number]
             assert isinstance(layer, Layer)
-            if number == self.config.keep_after:
+            if number + 1 == self.config.keep_after:
                 shares = layer.attn.shares(layer.norm1(x), k, x.shape[1] - asking)
                 x = most_asked(layer.search(x, k, v), shares, keep)
             else:
                 x = layer.search(x, k, v)
-        assert isinstance(last, Layer)
-        return last.ask(x, *memory[-1], first=x.shape[1] - asking)
+        return x

@@ -53,6 +53,9 @@ class ModelConfig:
         keep_tokens: While tracking, only so many search tokens go on after layer `keep_after`:
             those that the prediction tokens attend to most there. 0 keeps all. Training sees all.
         keep_after: Number of that layer, counted from 1; 0 with `keep_tokens` 0.
+        exit_after: While tracking, the heads also read the prediction tokens of this layer, counted
+            from 1, and where the score there is at least `exit_score`, that is the answer. 0 never.
+        exit_score: That score; 0 with `exit_after` 0.
         score_head: Whether there is a score head; the score prediction module in a MixViT.
         drop_path: Stochastic depth of the last layer while training; earlier layers get less.
         layer_gain: Factor on both branches of a layer, `{layer: value}`, for fading layers out
@@ -81,6 +84,8 @@ class ModelConfig:
     head_channels: int = 384
     keep_tokens: int = 0
     keep_after: int = 0
+    exit_after: int = 0
+    exit_score: float = 0.0
 
     def __post_init__(self) -> None:
         whole = (
@@ -123,6 +128,7 @@ class ModelConfig:
         if self.corner_head:
             self._check_corner_head()
         self._check_kept()
+        self._check_exit()
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path must be from 0 to below 1, got {self.drop_path!r}")
         gains = {int(layer): float(gain) for layer, gain in self.layer_gain.items()}
@@ -146,6 +152,21 @@ class ModelConfig:
                 f"keep_after must be a layer from 1 to {self.depth - 1}, for the last one needs "
                 f"tokens to look at, got {self.keep_after}"
             )
+
+    def _check_exit(self) -> None:
+        if self.exit_after == self.exit_score == 0:
+            return
+        if self.corner_head or not self.score_head:
+            raise ConfigError(
+                "an early exit needs prediction tokens and a score head; exit_after must be 0"
+            )
+        if not 1 <= self.exit_after < self.depth:
+            raise ConfigError(
+                f"exit_after must be a layer from 1 to {self.depth - 1}, or 0 with exit_score 0, "
+                f"got {self.exit_after}"
+            )
+        if not 0 < self.exit_score <= 1:
+            raise ConfigError(f"exit_score must be above 0 and at most 1, got {self.exit_score!r}")
 
     def _check_corner_head(self) -> None:
         if self.head_channels % 8 or self.head_channels > 4096:
@@ -197,6 +218,8 @@ class ModelConfig:
             del values["head_channels"]
         if not self.keep_tokens:
             del values["keep_tokens"], values["keep_after"]
+        if not self.exit_after:
+            del values["exit_after"], values["exit_score"]
         values["layer_gain"] = {str(layer): gain for layer, gain in self.layer_gain.items()}
         return values
 

@@ -2,13 +2,28 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from .config import ModelConfig
 from .heads import BoxHead, ScoreHead
 from .network import Features, Network, Output, initialise
 
-__all__ = ["Features", "MixFormerV2", "Output"]
+__all__ = ["Features", "MixFormerV2", "Output", "chosen"]
+
+
+def chosen(sure: Tensor, early: Output, late: Output) -> Output:
+    """The early answer of those that are sure `[B]`, the late one of the others: what a target gets
+    depends on nothing else in its batch."""
+
+    def pick(a: Tensor, b: Tensor) -> Tensor:
+        return torch.where(sure.view(-1, *[1] * (a.dim() - 1)), a, b)
+
+    assert early.score is not None
+    assert late.score is not None
+    return Output(
+        pick(early.probs, late.probs), pick(early.boxes, late.boxes), pick(early.score, late.score)
+    )
 
 
 class MixFormerV2(Network):
@@ -42,11 +57,21 @@ class MixFormerV2(Network):
             online_template: `[B, 3, T, T]`.
             search: `[B, 3, S, S]`.
         """
-        if self.config.keep_tokens:  # the last layer's tokens are others then
+        # The last layer's tokens are others then.
+        if self.config.keep_tokens or self.config.exit_after:
             return self.step(search, self.encode_templates(template, online_template))
         return self.read(self.features((template, online_template), search).prediction[-1])
 
     def step(self, search: Tensor, memory: Tensor) -> Output:
         """Find the target in search crops `[B, 3, S, S]`; the same numbers as `forward`."""
         pairs = [(layer[0], layer[1]) for layer in memory.unbind(0)]
-        return self.read(self.backbone.ask(search, pairs))
+        after = self.config.exit_after
+        if not after:
+            return self.read(self.backbone.ask(search, pairs))
+        x = self.backbone.look_until(after, search, pairs)
+        early = self.read(x[:, -self.config.prediction_tokens :])
+        assert early.score is not None
+        sure = early.score.sigmoid() >= self.config.exit_score
+        if bool(sure.all()):
+            return early
+        return chosen(sure, early, self.read(self.backbone.ask_on(x, pairs, after)))
