@@ -122,7 +122,7 @@ test-api: $(VENV)-web/.made ## the API against its description, by schemathesis
 $(VENV)-cluster/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-cluster
 	$(VENV)-cluster/bin/python -m pip --disable-pip-version-check install --quiet --editable . \
-		'ray[default]>=2.40' 'moto[server]>=5' s3fs 'fsspec[http]' pyarrow hypothesis pytest pytest-timeout
+		'ray[default]>=2.40' 'moto[server]>=5' s3fs 'fsspec[http]' filelock lmdb pyarrow hypothesis pytest pytest-timeout
 	@touch $@
 
 test-cluster: $(VENV)-cluster/.made ## batch on Ray with a killed node, and from S3 and HTTP

@@ -69,7 +69,9 @@ class Probe:
 
     @torch.inference_mode()
     def _look(self, search: NDArray[np.uint8], memory: Any, out: StepOutput) -> None:
-        pairs = [(layer[0], layer[1]) for layer in torch.from_numpy(np.asarray(memory))]
+        # ONNX graphs keep tokens before heads.
+        kept = torch.from_numpy(np.asarray(memory)).transpose(3, 4)
+        pairs = [(layer[0], layer[1]) for layer in kept]
         looked = self.network.backbone.look(self.prepare(torch.from_numpy(search)), pairs)
         last = Box.from_xyxy(*map(float, out.boxes[0]))
         for number, tokens in enumerate(looked[:-1], start=1):

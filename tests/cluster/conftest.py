@@ -10,6 +10,7 @@ import pytest
 
 from mixformerv2.cli.main import main
 from tests.clips import write_clip
+from tests.unit.data.conftest import bank_folder  # noqa: F401
 
 VIDEOS = 6
 FRAMES = 40

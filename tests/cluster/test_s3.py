@@ -14,6 +14,10 @@ import s3fs
 from moto.server import ThreadedMotoServer
 
 from mixformerv2.cli.main import main
+from mixformerv2.data.bank_pack import pack_bank
+from mixformerv2.data.cache import local_copies
+from mixformerv2.data.synthetic import SampleGenerator
+from mixformerv2.errors import DataError
 from tests.cluster.conftest import VIDEOS, results, words
 
 
@@ -51,6 +55,23 @@ def test_what_is_not_in_the_bucket_is_put_into_quarantine(bucket: str, tmp_path:
     assert main([*words(manifest, tmp_path / "out"), "--max-frames", "3"]) == 11
     line = (tmp_path / "out/shards/000001/videos.jsonl").read_text()
     assert "is not there; check the address" in json.loads(line)["reasons"][0]
+
+
+def test_training_data_come_from_a_bucket_once(
+    bucket: str, bank_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MIXFORMERV2_CACHE", str(tmp_path / "cache"))
+    pack_bank(bank_folder, tmp_path / "bank.zip", short_side=100)
+    for shard in ("a", "b"):
+        s3fs.S3FileSystem().put(str(tmp_path / "bank.zip"), f"{bucket}/{shard}-bank.zip")
+    copies = local_copies(f"{bucket}/*-bank.zip")
+    assert [copy.name for copy in copies] == ["a-bank.zip", "b-bank.zip"]
+    here = SampleGenerator(tmp_path / "bank.zip", seed=3).sample(5)
+    there = SampleGenerator(f"{bucket}/a-bank.zip", seed=3).sample(5)
+    assert (here.search == there.search).all()
+    assert len(list((tmp_path / "cache").rglob("*-bank.zip"))) == 2
+    with pytest.raises(DataError, match="is a folder; pack it"):
+        local_copies(bucket)
 
 
 def test_http_is_read_like_a_folder(
