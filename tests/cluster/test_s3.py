@@ -34,6 +34,7 @@ def bucket(material: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         "AWS_DEFAULT_REGION": "us-east-1",
     }.items():
         monkeypatch.setenv(name, value)
+    s3fs.S3FileSystem.clear_instance_cache()  # those of another test know another server
     files = s3fs.S3FileSystem(endpoint_url=f"http://{host}:{port}", skip_instance_cache=True)
     files.makedirs("videos", exist_ok=True)  # moto keeps its buckets for the whole process
     files.put(str(material), "videos/set", recursive=True)
