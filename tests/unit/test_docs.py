@@ -28,9 +28,11 @@ def test_every_page_is_in_the_navigation() -> None:
 
 
 def test_figures_come_from_the_json_of_their_runs() -> None:
-    page = script("make_docs").benchmarks()
+    make_docs = script("make_docs")
+    page, runs = make_docs.benchmarks(), list(make_docs.RUNS.glob("*.json"))
     assert "| **mean of 20** |" in page
-    assert page.count("| S, published way | fp32 |") == 2
+    assert len(runs) >= 2
+    assert page.count("| S, published way | fp32 |") == len(runs)
     assert "OpenVINO" not in page  # nothing is typed: engines go by the names in the files
     assert "openvino-int8" in page
 
