@@ -18,8 +18,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError, DataError
-from ..video.address import download, file_system, is_remote, patiently
+from ..errors import ConfigError, DataError, OutputError
+from ..video.address import download, file_system, is_remote, patiently, resolve
 from ..video.readers import public_address
 
 _ROOM = "MIXFORMERV2_CACHE"
@@ -61,7 +61,7 @@ def local_copies(place: str | Path) -> list[Path]:
     """
     name = str(place)
     if not is_remote(name):
-        path = Path(name.removeprefix("file://"))
+        path = Path(resolve(name, "") if name.startswith("file://") else name)
         if path.exists() or not glob.has_magic(str(path)):
             return [path]
         return [Path(one) for one in _some(sorted(glob.glob(str(path))), name)]
@@ -96,7 +96,13 @@ def _fetched(system: Any, inside: str) -> Path:
     # Names of files are kept, for readers go by their endings; so each has a folder.
     folder = cache_folder() / _digest(address)
     copy = folder / _digest(*version) / inside.rstrip("/").rpartition("/")[2]
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"{folder}: copies of data cannot be kept there: {error.strerror}; "
+            f"set {_ROOM} to a folder that can be written"
+        ) from error
     with FileLock(folder / ".lock"):
         if not copy.exists():
             for old in folder.iterdir():

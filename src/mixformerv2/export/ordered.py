@@ -23,7 +23,7 @@ from torch.nn.utils import fuse_conv_bn_eval
 from ..models.attention import Layer
 from ..models.backbone import ConvStem, middle, most_asked
 from ..models.config import HEAD_WIDTH
-from ..models.mixformerv2 import MixFormerV2
+from ..models.mixformerv2 import MixFormerV2, chosen
 from .graphs import Preprocess
 from .rounding import Linear8, Rounded, Rounding, dequantised, weights_to_int8
 
@@ -311,33 +311,31 @@ class OrderedGraphs(nn.Module):
 
     def step(self, search: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Search crops and memory to boxes, scores and distributions, as `SearchGraph`."""
-        after = self.config.exit_after
-        if not after:
+        if not self.config.exit_after:
             return self._answer(self._layers(range(self.config.depth), self._begin(search), memory))
-        x = self._layers(range(after), self._begin(search), memory)
-        early = self._answer(x[:, -self.config.prediction_tokens :])
+        x, early = self._early(search, memory)
         if bool((early[1] >= self.config.exit_score).all()):
             return early
         return self._late(early, x, memory)
 
     def branches(self, search: Tensor, memory: Tensor) -> tuple[Tensor, ...]:
         """Both answers of a network with an early exit, as `export.branch` wants them."""
-        x = self._layers(range(self.config.exit_after), self._begin(search), memory)
-        early = self._answer(x[:, -self.config.prediction_tokens :])
+        x, early = self._early(search, memory)
         return (*early, *self._late(early, x, memory))
 
     def written_step(self) -> Call:
         """What the exporter traces for the search graph."""
         return Call(self, self.branches if self.config.exit_after else self.step)
 
+    def _early(self, search: Tensor, memory: Tensor) -> tuple[Tensor, Answer]:
+        x = self._layers(range(self.config.exit_after), self._begin(search), memory)
+        return x, self._answer(x[:, -self.config.prediction_tokens :])
+
     def _late(self, early: Answer, x: Tensor, memory: Tensor) -> Answer:
         tail = range(self.config.exit_after, self.config.depth)
         late = self._answer(self._layers(tail, x, memory))
         sure = early[1] >= self.config.exit_score
-        boxes, scores, probs = (
-            torch.where(sure.view(-1, *[1] * (a.dim() - 1)), a, b)
-            for a, b in zip(early, late, strict=True)
-        )
+        boxes, scores, probs = (chosen(sure, a, b) for a, b in zip(early, late, strict=True))
         return boxes, scores, probs
 
     def _begin(self, search: Tensor) -> Tensor:

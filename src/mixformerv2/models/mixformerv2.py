@@ -12,18 +12,10 @@ from .network import Features, Network, Output, initialise
 __all__ = ["Features", "MixFormerV2", "Output", "chosen"]
 
 
-def chosen(sure: Tensor, early: Output, late: Output) -> Output:
-    """The early answer of those that are sure `[B]`, the late one of the others: what a target gets
-    depends on nothing else in its batch."""
-
-    def pick(a: Tensor, b: Tensor) -> Tensor:
-        return torch.where(sure.view(-1, *[1] * (a.dim() - 1)), a, b)
-
-    assert early.score is not None
-    assert late.score is not None
-    return Output(
-        pick(early.probs, late.probs), pick(early.boxes, late.boxes), pick(early.score, late.score)
-    )
+def chosen(sure: Tensor, early: Tensor, late: Tensor) -> Tensor:
+    """Of two answers `[B, ...]` the early one for those that are sure `[B]`, the late one for the
+    others: what a target gets depends on nothing else in its batch."""
+    return torch.where(sure.view(-1, *[1] * (early.dim() - 1)), early, late)
 
 
 class MixFormerV2(Network):
@@ -74,4 +66,10 @@ class MixFormerV2(Network):
         sure = early.score.sigmoid() >= self.config.exit_score
         if bool(sure.all()):
             return early
-        return chosen(sure, early, self.read(self.backbone.ask_on(x, pairs, after)))
+        late = self.read(self.backbone.ask_on(x, pairs, after))
+        assert late.score is not None
+        return Output(
+            chosen(sure, early.probs, late.probs),
+            chosen(sure, early.boxes, late.boxes),
+            chosen(sure, early.score, late.score),
+        )

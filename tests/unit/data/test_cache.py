@@ -72,6 +72,7 @@ def test_a_file_is_fetched_once_and_again_when_it_has_changed(web):
     assert copy.name == "bank.zip"
     assert copy.read_bytes() == b"first"
     gets = sum(one.startswith("GET") for one in asked)
+    assert gets > 0
     assert local_copy(f"{address}/bank.zip") == copy
     assert sum(one.startswith("GET") for one in asked) == gets
     (folder / "bank.zip").write_bytes(b"second, longer")
@@ -124,6 +125,15 @@ def test_a_full_disk_leaves_nothing_half_done(web, cache, monkeypatch):
             local_copy(f"{address}/bank.zip")
     assert not list(cache.rglob("bank.zip"))
     assert local_copy(f"{address}/bank.zip").read_bytes() == b"whole"
+
+
+def test_a_cache_that_cannot_be_written_gets_a_sentence(web, tmp_path, monkeypatch):
+    folder, address, _ = web
+    (folder / "bank.zip").write_bytes(b"whole")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MIXFORMERV2_CACHE", str(tmp_path / "file"))
+    with pytest.raises(OutputError, match="set MIXFORMERV2_CACHE to a folder"):
+        local_copy(f"{address}/bank.zip")
 
 
 def test_samples_are_those_of_the_files_here(bank_folder, tmp_path):
