@@ -97,8 +97,8 @@ def pack_bank(
         megabytes: The largest size wanted.
         short_side: Of the pictures, in pixels; the largest that fits where not given.
         quality: Of the pictures, 1..100.
-        codec: Of the pictures; they keep their names, for readers go by content. WebP takes about
-            two thirds of the room of JPEG at the same look, and longer to read.
+        codec: Of the pictures; they keep their names, for readers go by content. WebP takes a
+            fifth less room than JPEG at the same error (60 pictures of the bank at 256 pixels).
         progress: Called with the number of pictures in all, after each.
 
     Raises:
