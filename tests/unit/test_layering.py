@@ -96,6 +96,17 @@ def test_the_rules_above_can_fail(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert "mixformerv2.cli.main" not in imports_of(file, inside_functions=True)
 
 
+def test_one_decoder_opens_the_files_of_strangers() -> None:
+    """OpenCV brings an FFmpeg of its own, with its own holes: it may open cameras, no files."""
+    users = {
+        file.relative_to(PACKAGE).as_posix()
+        for file in PACKAGE.rglob("*.py")
+        if "cv2.VideoCapture(" in file.read_text(encoding="utf-8")
+    }
+    assert users == {"video/readers.py"}
+    assert "cv2.VideoCapture(number)" in (PACKAGE / "video" / "readers.py").read_text("utf-8")
+
+
 def python(code: str) -> str:
     """What a fresh interpreter prints."""
     run = subprocess.run(

@@ -18,6 +18,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import XYWH, iou
-from ..errors import DataError
+from ..errors import DataError, SourceError
 from .carry import FlowTeacher, PointTeacher, Teacher
 
 __all__ = [
@@ -113,21 +114,25 @@ class _Peer:
 
 
 def read_clip(path: Path, limit: int = 400) -> list[Image]:
-    """The first frames of a clip, short side `SHORT_SIDE`.
+    """The first frames of a clip, up to a broken one, short side `SHORT_SIDE`.
 
     Raises:
         DataError: nothing can be read.
     """
-    capture = cv2.VideoCapture(str(path))
+    from ..video.source import open_source
+
     frames: list[Image] = []
-    while len(frames) < limit:
-        found, frame = capture.read()
-        if not found:
-            break
-        scale = SHORT_SIDE / min(frame.shape[:2])
-        size = (round(frame.shape[1] * scale), round(frame.shape[0] * scale))
-        frames.append(np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8))
-    capture.release()
+    try:
+        with open_source(path) as source:
+            for frame in islice(source, limit):
+                if frame.image is None:  # broken: motion would jump over it
+                    break
+                scale = SHORT_SIDE / min(frame.image.shape[:2])
+                size = (round(frame.image.shape[1] * scale), round(frame.image.shape[0] * scale))
+                small = cv2.resize(frame.image, size, interpolation=cv2.INTER_AREA)
+                frames.append(np.asarray(small, np.uint8))
+    except SourceError as error:
+        raise DataError(f"clip {path} cannot be read ({error}); remove it") from error
     if not frames:
         raise DataError(f"clip {path} has no frame that can be read; remove it")
     return frames

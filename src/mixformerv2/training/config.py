@@ -200,7 +200,8 @@ class TrainConfig:
         prune: What is taken away.
         eval: Tracking of whole sequences, now and then.
         mae: Masked-autoencoder pre-training.
-        precision: Lightning Fabric's name, "32-true" or "bf16-mixed".
+        precision: "32-true", "bf16-mixed" (Lightning Fabric's names), or "auto": the second where
+            the device multiplies bf16 at its full rate, else the first.
         device: "auto", "cpu" or "cuda".
         strategy: Under torchrun: "ddp", the whole network in each process, or "fsdp", a part of it.
         threads: Threads of PyTorch on a CPU; 0 leaves its choice.
@@ -223,7 +224,7 @@ class TrainConfig:
     prune: PruneConfig = field(default_factory=PruneConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     mae: MaeConfig = field(default_factory=MaeConfig)
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"
     threads: int = 0

@@ -20,7 +20,7 @@ from ..errors import OutputError, WeightsError
 from .batches import batch_stream
 from .checkpoint import load_checkpoint, save_checkpoint
 from .config import TrainConfig
-from .devices import make_fabric
+from .devices import make_fabric, settle_precision
 from .guard import LossGuard
 from .judge import Judge
 from .learner import moving_average, parameter_groups
@@ -82,7 +82,7 @@ class Run:
     """A run in progress: what is trained, where it stands, and where it writes."""
 
     def __init__(self, config: TrainConfig, folder: Path, init: str | Path | None = None) -> None:
-        self.config = config
+        self.config = config = settle_precision(config)
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
