@@ -250,33 +250,31 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int, in_batches: bo
 
     what = "The network alone, for each crop" if in_batches else f"Whole updates on {size} frames"
     table = Table(
-        title=f"{what}, median of {rounds} turns",
+        title=f"{what}, median of {rounds} turn{'s' * (rounds != 1)}",
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE_HEAD,
     )
     table.padding = (0, 1, 0, 0)
-    for column in ("model", "engine", "precision"):
-        table.add_column(column, no_wrap=True)
-    for column in ("batch", "ms", "5 to 95 %", "a second", "outside", "times first"):
+    table.add_column("model", overflow="fold")
+    table.add_column("engine", no_wrap=True)
+    for column in ("batch", "ms", "5 to 95 %", "a second", "outside", "ratio"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in figures:
+        engine, precision = row["engine"], row["precision"]
         table.add_row(
             Path(row["model"]).name,
-            row["engine"],
-            row["precision"],
+            engine if engine.endswith(precision) else f"{engine} {precision}",
             str(row["batch"]),
             f"{row['milliseconds']:.1f}",
             f"{row['p5']:.1f} to {row['p95']:.1f}",
             f"{row['updates_per_second']:.0f}",
-            f"{row['outside_network_ms']:.2f} ms",
+            f"{row['outside_network_ms']:.2f}",
             f"{row['times_faster_than_first']:.2f} x",
         )
     console = Console(highlight=False)
     console.print(table)
-    console.print(
-        "outside: what of an update is not the network. times first: against the first row"
-    )
+    console.print("outside: milliseconds that are not the network. ratio: against the first row")
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ def test_times_each_engine_in_turns(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "80")  # as in a pipe: no figure is cut
     words = ["bench", str(small_bundle), "--rounds", "1", "--size", "320x240", "--threads", "1"]
     file = tmp_path / "speed.json"
     assert main([*words, "--engine", "onnx", "--engine", "torch", "--json", str(file)]) == 0
@@ -27,6 +27,7 @@ def test_times_each_engine_in_turns(
     for run in figures["runs"]:
         assert 0 < run["outside_network_ms"] < run["milliseconds"]
         assert f"{run['milliseconds']:.1f}" in said
+        assert f"{run['p5']:.1f} to {run['p95']:.1f}" in said
     assert figures["runs"][0]["times_faster_than_first"] == 1.0
 
 
