@@ -89,10 +89,14 @@ def main() -> None:
         if options.bank is None:
             write_bank(Path(folder) / "bank")
         bank = Bank(options.bank or Path(folder) / "bank")
-        for name in names:
-            wanted = replace(off, **{name: STRENGTHS.get(name, 1.0)})
+        for name in (*names, "grey"):
             before = SampleGenerator(bank, plain, seed=5)
-            after = SampleGenerator(bank, replace(plain, augment=wanted), seed=5)
+            if name == "grey":  # a share of samples, not a strength
+                wanted = replace(plain, grey=1.0)
+            else:
+                changes = {name: STRENGTHS.get(name, 1.0)}
+                wanted = replace(plain, augment=replace(off, **changes))
+            after = SampleGenerator(bank, wanted, seed=5)
             changed = [
                 seed
                 for seed in range(40)

@@ -126,6 +126,7 @@ def _write(run: Path, out: Path, settings: BundleSettings) -> None:
         "samples": state["samples"],
         "minutes": round(state["seconds"] / 60, 1),
         "optim": state["optim"],
+        "seed": state.get("seed"),
         "before": settings.before,
     }
     save_bundle(
@@ -199,7 +200,7 @@ def _write_card(out: Path, settings: BundleSettings, measured: Measured, reporte
         _card(config.name, asdict(config), settings, measured, reported)
     )
     calibrate.draw(measured.calibration, out / "calibration.png")
-    failures.draw(measured.sequences or measured.validation, out / "failures.png")
+    failures.draw(measured.sequences or measured.validation, reported, out / "failures.png")
     print(f"validation AUC {measured.validation.mean.auc:.4f}", end="")
     if measured.sequences is not None:
         print(f", sequences AUC {measured.sequences.mean.auc:.4f}", end="")

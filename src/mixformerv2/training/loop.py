@@ -175,6 +175,7 @@ class Run:
                 "removed": list(self.stage.removed(self.step)),
                 "finished": self.step >= optim.steps,
                 "optim": asdict(optim),
+                "seed": self.config.seed,
                 "learner": _plain(learner),
                 "average": _plain(self.average.state_dict()),
                 "optimizer": optimizer,
