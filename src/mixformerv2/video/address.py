@@ -48,7 +48,8 @@ def resolve(place: str, base: str) -> str:
     if _scheme(base) not in {"", "file"}:
         return posixpath.join(base.rpartition("/")[0], place)
     folder = Path(resolve(base, "") if _ADDRESS in base else base).resolve().parent
-    return os.path.normpath(folder / Path(place).expanduser())
+    # As a shell does, `~name` stays what it is where nobody has that name.
+    return os.path.normpath(folder / os.path.expanduser(place))
 
 
 @contextmanager

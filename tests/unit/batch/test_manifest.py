@@ -142,6 +142,7 @@ def test_without_pyarrow_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("clips/a.mp4", "s3://bucket/list.csv", "s3://bucket/clips/a.mp4"),
         ("s3://other/a.mp4", "/data/list.csv", "s3://other/a.mp4"),
         ("rtsp://camera/1", "s3://bucket/list.csv", "rtsp://camera/1"),
+        ("~nobody-of-that-name/a.mp4", "/data/list.csv", "/data/~nobody-of-that-name/a.mp4"),
     ],
 )
 def test_relative_videos_are_beside_the_manifest(place: str, base: str, whole: str) -> None:
