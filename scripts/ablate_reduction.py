@@ -277,7 +277,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             (ablation.seed(arm, seed), arm)
             for seed in options.seeds
             for arm in ARMS
-            if arm.name in options.arms
+            if arm.name in options.arms and arm.judged
         )
     )
     if options.list:

@@ -24,7 +24,7 @@ class Arm:
         name: Of its folder and of its lines in the file of results.
         settings: What it changes.
         teacher: The arm whose sides it is compared with, whether it was taught or not; None where
-            nothing is trained.
+            nothing is trained, or what comes out has no box.
         shared: One run for all seeds: a teacher.
         steps: Times the steps of a student.
         policy: Where nothing is trained: how the tracker takes its online template.
@@ -36,6 +36,11 @@ class Arm:
     shared: bool = False
     steps: float = 1.0
     policy: str | None = None
+
+    @property
+    def judged(self) -> bool:
+        """Whether it has figures of its own; else it is run where another one needs it."""
+        return self.teacher is not None or self.policy is not None
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -107,6 +112,11 @@ ARMS = (
     _pruned("fade_6", "fade", *BOTH, "prune.fade=0.06"),
     _pruned("fade_10", "fade", *BOTH, "prune.fade=0.1"),
     _pruned("fade_30", "fade", *BOTH, "prune.fade=0.3"),
+    Arm("mae", ("stage=mae", "optim.batch=64", "optim.lr=1e-3"), shared=True, steps=2.0),
+    _pruned("mae_first", "first", *BOTH, "init=@mae"),
+    Arm("scratch", NO_DENSE, "teacher"),
+    Arm("scratch_sparse", (*SPARSE, "distill.start=random", *NO_DENSE), "teacher"),
+    Arm("scratch_dense", (), "teacher"),
 )
 """In the order in which they run: the teachers when they are first needed, then by worth."""
 

@@ -54,7 +54,6 @@ class Table:
 
 
 _LARGE = "no larger teacher was trained"
-_MAE = "no backbone was pre-trained on masked pictures for it"
 _SPM = "no score prediction module was trained"
 
 TABLES = (
@@ -64,6 +63,9 @@ TABLES = (
         Row("no teacher, dense head", "base_dense"),
         Row("dense teacher, dense head", "sparse_dense", "base", "base_dense", "none"),
         Row("dense head alone against nothing", "base_dense", None, "base"),
+        Row("random weights, no teacher", "scratch"),
+        Row("random weights, dense teacher", "scratch_sparse", "base", "scratch", "none"),
+        Row("random weights, dense head", "scratch_dense", None, "scratch"),
         Row("a larger teacher", None, "large", why=_LARGE),
     )),
     Table("3d", "Logits and features, four layers from the teacher's first four", (
@@ -79,7 +81,7 @@ TABLES = (
         Row("the teacher's first four", "first", "8b/Tea-fir4"),
         Row("Tea-skip", "skip", "Tea-skip4", "first", "8b/Tea-fir4"),
         Row("PMDP", "fade", "PMDP", "skip", "Tea-skip4"),
-        Row("first four of MAE", None, "MAE-fir4", why=_MAE),
+        Row("first four of MAE", "mae_first", "MAE-fir4", "first", "8b/Tea-fir4"),
     )),
     Table("3a", "Ways to regress the box, six layers, no teacher", (
         Row("T1, direct", "t1", "T1"),
@@ -282,7 +284,7 @@ def teachers_text(figures: Figures, steps: int) -> str:
     """The teachers' figures, and the budget."""
     lines = ["| teacher | steps | IoU of pairs | AUC |", "|---|---:|---:|---:|"]
     for arm in ARMS:
-        if arm.shared:
+        if arm.shared and arm.judged:
             values = [figures.mean(arm.name, name) for name in ("iou", "auc")]
             cells = ["to do" if v is None else f"{v:.3f}" for v in values]
             kind = "MixViT, pyramidal corner head" if arm.name == "teacher" else "T4, six layers"

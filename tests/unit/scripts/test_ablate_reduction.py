@@ -40,6 +40,10 @@ DIFFERENCES = [
     ("fade", "fade_6", {"prune.fade"}),
     ("fade", "fade_10", {"prune.fade"}),
     ("fade", "fade_30", {"prune.fade"}),
+    ("first", "mae_first", {"init"}),
+    ("base", "scratch", {"init"}),
+    ("scratch", "scratch_sparse", {"stage", "distill.teacher", "distill.start"}),
+    ("scratch", "scratch_dense", DENSE),
 ]
 
 
