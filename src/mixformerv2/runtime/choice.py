@@ -16,6 +16,7 @@ __all__ = [
     "MAX_INT8_PARITY",
     "Choice",
     "choose",
+    "int8_engine",
     "int8_instructions",
     "onnx_gpu",
     "why_not_int8",
@@ -92,9 +93,7 @@ def _choose_cpu(config: BundleConfig) -> Choice:
             way = "lower" if info.auc_loss > 0 else "higher"
             checked += f", its AUC {abs(info.auc_loss):.4f} {way}"
         why = f"int8 is fastest on a processor with {flag}, and was checked: {checked}"
-        if openvino:
-            return Choice("openvino-int8", why, onnx)
-        return Choice("onnx-int8", f"OpenVINO is not installed; {why}", onnx)
+        return Choice(int8_engine(), why if openvino else f"{onnx.reason}; {why}", onnx)
     if not openvino:
         return Choice("onnx", f"{onnx.reason}; no int8: {against}")
     from .openvino import faster_precision
@@ -104,6 +103,11 @@ def _choose_cpu(config: BundleConfig) -> Choice:
     except EngineError as error:  # there, but broken
         return Choice("onnx", f"OpenVINO cannot be used: {error}")
     return Choice(f"openvino-{precision}", f"{why}; no int8: {against}", onnx)
+
+
+def int8_engine() -> str:
+    """Which engine `auto` takes for int8 graphs: OpenVINO's where it is installed."""
+    return "openvino-int8" if find_spec("openvino") is not None else "onnx-int8"
 
 
 def why_not_int8(config: BundleConfig) -> str | None:
