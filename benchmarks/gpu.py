@@ -7,7 +7,8 @@ One figure is a whole `Tracker.step_all`: the frame goes to the device or is cro
 network, boxes and states. Batch 1 is one target in one frame; larger batches are so many targets of
 one frame, and a frame a second counts each of them. The share of the peak is that of one product
 of two 4096 x 4096 matrices, measured here in the same precision. S and B have random weights: speed
-does not depend on values.
+does not depend on values. What cannot start here is named and left out. TensorRT builds an engine
+for each batch size before its first frame, which can take minutes: `--engines` leaves it out.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 BATCHES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
-ENGINES = ("torch", "torch-bf16", "torch-bf16-compiled", "torch-bf16-compiled-crops", "onnx-cuda")
+ENGINES = (
+    "torch",
+    "torch-bf16",
+    "torch-bf16-compiled",
+    "torch-bf16-compiled-crops",
+    "onnx-cuda",
+    "onnx-tensorrt",
+)
 GOALS = {"b": 1000.0, "s": 2000.0}
 """Frames a second at batch 1 that the project wants of one GPU."""
 

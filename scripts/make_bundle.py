@@ -31,6 +31,7 @@ from mixformerv2.evaluation.trackers import TrackerSpec
 from mixformerv2.export import export_bundle, export_int8
 from mixformerv2.export.quantize import record_auc
 from mixformerv2.models import build as build_network
+from mixformerv2.runtime.choice import int8_engine
 from mixformerv2.runtime.select import load_engine
 from mixformerv2.settings import build, read_yaml
 from mixformerv2.tracking import Tracker, TrackerSettings
@@ -90,9 +91,10 @@ def main() -> int:
         measured = _measure(args.out, args.validation, args.sequences, calibration)
         reported = args.sequences if args.sequences.is_dir() else args.validation
         full = measured.sequences or measured.validation
-        loss = full.mean.auc - evaluate(TrackerSpec(str(args.out), "onnx-int8"), reported).mean.auc
+        engine = int8_engine()
+        loss = full.mean.auc - evaluate(TrackerSpec(str(args.out), engine), reported).mean.auc
         record_auc(args.out, loss)
-        print(f"int8 loses {loss:.4f} of AUC on {reported.name}")
+        print(f"{engine} loses {loss:.4f} of AUC on {reported.name}")
         _write_card(args.out, settings, measured, reported)
     except MixFormerError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -7,13 +7,13 @@ import math
 import pytest
 from benchmarks.run import goals, machine, rows, table
 
-from mixformerv2.evaluation.speed import Pace
+from mixformerv2.evaluation.speed import Pace, Update
 
 
 class Published:
     """Nobody asks a contestant anything after the race."""
 
-    def update(self, frame: int) -> tuple[float, float]:
+    def update(self, frame: int) -> Update:
         raise AssertionError
 
 

@@ -9,11 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from ..evaluation.speed import BatchRunner, BundleRunner, Clip, Clock, Pace
+    from collections.abc import Sequence
+
+    from ..evaluation.speed import BatchRunner, BundleRunner, Clip, Clock, Pace, Part
 
 __all__ = ["run"]
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+_PARTS: dict[str, Part] = {
+    "update": "whole",
+    "preprocessing": "crop",
+    "network": "network",
+    "rest": "rest",
+}
+"""What the figures call the parts of an update."""
 
 
 class Name(NamedTuple):
@@ -33,7 +43,8 @@ def run(
         list[str] | None,
         typer.Option(
             help="onnx, openvino, openvino-fp32, openvino-bf16, onnx-int8, openvino-int8 or torch; "
-            "several times for several. All that are installed where it is not given.",
+            "several times for several. All that are installed and that the bundle has files for "
+            "where it is not given.",
         ),
     ] = None,
     against: Annotated[
@@ -96,12 +107,16 @@ def run(
     clip = Clip.moving(*_size(size))
     engines = _engines(engine, against)
     chosen = models or ["t"]
-    runners = _runners(chosen, engines, _batches(batch), threads, clip, clock)
+    names = [(model, one) for model in chosen for one in engines or _installed(model)]
+    runners = _runners(names, _batches(batch), threads, clip, clock)
     paces = race(runners, frames=len(clip.frames), rounds=rounds)
     rows = [_figures(name, runners[name], pace, paces) for name, pace in paces.items()]
     _print(rows, size, rounds, in_batches=batch is not None)
-    decode = decoding(ASSETS / "demo.mp4", clock)
-    typer.echo(f"decoding a frame of the demo clip: {decode:.2f} ms, in a thread of its own")
+    decoded = _spread(decoding(ASSETS / "demo.mp4", clock))
+    typer.echo(
+        f"decoding a frame of the demo clip: {decoded['median']:.2f} ms "
+        f"({decoded['p5']:.2f} to {decoded['p95']:.2f}), in its own thread"
+    )
     if against is not None:
         _print_against(paces)
     if json_file is not None:
@@ -111,17 +126,18 @@ def run(
             "rounds": rounds,
             "batch": batch,
         }
-        settings |= {"clock": "processor" if cpu_time else "wall", "decoding_ms": round(decode, 3)}
+        settings |= {"clock": "processor" if cpu_time else "wall", "decoding_ms": decoded}
         _write(json_file, {"machine": machine(), **settings, "runs": rows})
     if figure is not None:
         _draw(figure, rows)
 
 
 def _engines(engine: list[str] | None, against: str | None) -> list[str]:
+    """Those that were asked for; none where all are to run."""
     from ..errors import ConfigError
 
     if against is None:
-        return engine or _installed()
+        return engine or []
     engines = [*(engine or ["auto"]), against]
     if len(engines) != 2 or engines[0] == engines[1]:
         raise ConfigError(
@@ -153,15 +169,24 @@ def _size(text: str) -> tuple[int, int]:
     return int(width), int(height)
 
 
-def _installed() -> list[str]:
+def _installed(model: str) -> list[str]:
+    """Engines of the processor that are installed and that a bundle has files for."""
     from importlib.util import find_spec
 
-    return ["onnx", *(["openvino-fp32", "openvino"] if find_spec("openvino") else [])]
+    from ..weights.bundle import INT8_NAMES, find_bundle, read_config
+
+    graphs = read_config(find_bundle(model)).graphs
+    found = []
+    if "search.onnx" in graphs:
+        found += ["onnx", "openvino-fp32", "openvino"]
+    if INT8_NAMES[1] in graphs:
+        found += ["onnx-int8", "openvino-int8"]
+    there = {"onnx": True} | {name: find_spec(name) is not None for name in ("openvino", "torch")}
+    return [one for one in [*found, "torch"] if there[one.partition("-")[0]]]
 
 
 def _runners(
-    models: list[str],
-    engines: list[str],
+    names: list[tuple[str, str]],
     batches: list[int] | None,
     threads: int | None,
     clip: Clip,
@@ -171,14 +196,21 @@ def _runners(
     from ..evaluation.speed import BatchRunner, BundleRunner
 
     out: dict[Name, BatchRunner | BundleRunner] = {}
-    for model in models:
-        for engine in engines:
-            for size in batches or ():
-                runner = BatchRunner(model, clip, engine, size, threads, clock)
-                out[Name(model, engine, size)] = runner
-            if batches is None:
-                out[Name(model, engine, 1)] = BundleRunner(model, clip, engine, threads, clock)
+    for model, engine in names:
+        for size in batches or ():
+            runner = BatchRunner(model, clip, engine, size, threads, clock)
+            out[Name(model, engine, size)] = runner
+        if batches is None:
+            out[Name(model, engine, 1)] = BundleRunner(model, clip, engine, threads, clock)
     return out
+
+
+def _spread(milliseconds: Sequence[float]) -> dict[str, float]:
+    """Median, 5th and 95th percentile."""
+    import numpy as np
+
+    low, middle, high = (float(v) for v in np.percentile(milliseconds, [5, 50, 95]))
+    return {"median": round(middle, 3), "p5": round(low, 3), "p95": round(high, 3)}
 
 
 def _figures(
@@ -197,6 +229,7 @@ def _figures(
         "network_ms": round(pace.milliseconds - pace.outside_milliseconds, 3),
         "outside_network_ms": round(pace.outside_milliseconds, 3),
         "times_faster_than_first": round(pace.times_faster(next(iter(paces.values()))), 2),
+        "parts_ms": {name: _spread(pace.every_part(part)) for name, part in _PARTS.items()},
     }
 
 
@@ -258,23 +291,25 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int, in_batches: bo
     table.padding = (0, 1, 0, 0)
     table.add_column("model", overflow="fold")
     table.add_column("engine", no_wrap=True)
-    for column in ("batch", "ms", "5 to 95 %", "a second", "outside", "ratio"):
+    own = ("batch",) if in_batches else ("crop", "rest")
+    for column in ("ms", "5 to 95 %", "a second", *own, "ratio"):
         table.add_column(column, justify="right", no_wrap=True)
     for row in figures:
         engine, precision = row["engine"], row["precision"]
+        around = [row["parts_ms"][part]["median"] for part in ("preprocessing", "rest")]
         table.add_row(
             Path(row["model"]).name,
             engine if engine.endswith(precision) else f"{engine} {precision}",
-            str(row["batch"]),
             f"{row['milliseconds']:.1f}",
             f"{row['p5']:.1f} to {row['p95']:.1f}",
             f"{row['updates_per_second']:.0f}",
-            f"{row['outside_network_ms']:.2f}",
+            *([str(row["batch"])] if in_batches else (f"{v:.2f}" for v in around)),
             f"{row['times_faster_than_first']:.2f} x",
         )
     console = Console(highlight=False)
     console.print(table)
-    console.print("outside: milliseconds that are not the network. ratio: against the first row")
+    parts = "" if in_batches else "crop, rest: ms before and after the network. "
+    console.print(f"{parts}ratio: against the first row")
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:

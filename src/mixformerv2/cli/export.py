@@ -127,22 +127,22 @@ def _print_int8(out: Path, report: Int8Report) -> None:
 
 
 def _measure(out: Path, sequences: Path) -> None:
-    """AUC of both precisions, printed and kept in the bundle."""
+    """AUC of both precisions, int8 in the engine that `auto` takes, printed and kept."""
     from rich.console import Console
 
     from ..evaluation.run import evaluate
     from ..evaluation.trackers import TrackerSpec
     from ..export.quantize import record_auc
-    from ..runtime.choice import MAX_AUC_LOSS
+    from ..runtime.choice import MAX_AUC_LOSS, int8_engine
 
+    engine = int8_engine()
     full, small = (
-        evaluate(TrackerSpec(str(out), engine=engine), sequences).mean
-        for engine in ("onnx", "onnx-int8")
+        evaluate(TrackerSpec(str(out), engine=name), sequences).mean for name in ("onnx", engine)
     )
     record_auc(out, full.auc - small.auc)
     enough = "auto takes it" if full.auc - small.auc <= MAX_AUC_LOSS else "auto will not take it"
     Console(highlight=False).print(
-        f"AUC over {full.sequences} sequences: fp32 {full.auc:.4f}, int8 {small.auc:.4f}, "
+        f"AUC over {full.sequences} sequences: onnx {full.auc:.4f}, {engine} {small.auc:.4f}, "
         f"{small.auc - full.auc:+.4f}: {enough}",
         soft_wrap=True,
     )

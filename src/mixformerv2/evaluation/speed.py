@@ -8,14 +8,16 @@ pays for caches and threads that the one before left behind.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +26,15 @@ from ..box import XYWH, Box
 
 if TYPE_CHECKING:
     from ..runtime.base import Engine, EngineInfo, Memory, StepOutput
+    from ..tracking.crop import Crop
+    from ..tracking.frame import Channels
     from ..weights.bundle import BundleConfig
 
-__all__ = ["BundleRunner", "Clip", "EngineRunner", "Pace", "Runner", "race"]
+__all__ = ["BundleRunner", "Clip", "EngineRunner", "Pace", "Part", "Runner", "Update", "race"]
 
 Picture = NDArray[np.uint8]
 Clock = Callable[[], float]
+Part = Literal["whole", "crop", "network", "rest"]
 K = TypeVar("K")
 
 
@@ -65,14 +70,30 @@ class Clip:
         return cls(tuple(frames), tuple(boxes))
 
 
+class Update(NamedTuple):
+    """How long one update took, and its parts, which are NaN where nobody asked.
+
+    Attributes:
+        whole: All of it.
+        network: The engine's part.
+        crop: Cutting the search crop out of the frame, which comes before.
+    """
+
+    whole: float
+    network: float = math.nan
+    crop: float = math.nan
+
+    @property
+    def rest(self) -> float:
+        """The box in the frame, the state and the template policy."""
+        return self.whole - self.network - self.crop
+
+
 class Runner(Protocol):
     """One contestant."""
 
-    def update(self, frame: int) -> tuple[float, float]:
-        """Track into a frame of the clip, from the true box of the frame before.
-
-        Returns seconds of the whole update, and of its network alone (NaN where unknown).
-        """
+    def update(self, frame: int) -> Update:
+        """Track into a frame of the clip, from the true box of the frame before; seconds."""
         ...
 
 
@@ -83,12 +104,12 @@ class Pace:
     Attributes:
         updates: Milliseconds of an update, the median of each round.
         outside: Milliseconds of it outside the network.
-        every: Milliseconds of each counted update, in order.
+        every: Each counted update in milliseconds, in order.
     """
 
     updates: tuple[float, ...]
     outside: tuple[float, ...]
-    every: tuple[float, ...] = ()
+    every: tuple[Update, ...] = ()
 
     @property
     def milliseconds(self) -> float:
@@ -102,7 +123,11 @@ class Pace:
 
     def percentile(self, percent: float) -> float:
         """Milliseconds below which so many of the single updates stay."""
-        return float(np.percentile(self.every or self.updates, percent))
+        return float(np.percentile(self.every_part("whole"), percent))
+
+    def every_part(self, part: Part) -> list[float]:
+        """Milliseconds of a part of each counted update, in order."""
+        return [getattr(one, part) for one in self.every]
 
     @property
     def per_second(self) -> float:
@@ -133,13 +158,14 @@ def race(
     """
     updates: dict[K, list[float]] = {name: [] for name in runners}
     outside: dict[K, list[float]] = {name: [] for name in runners}
-    every: dict[K, list[float]] = {name: [] for name in runners}
+    every: dict[K, list[Update]] = {name: [] for name in runners}
     for _ in range(rounds):
         for name, runner in runners.items():
             turn = [runner.update(1 + i % (frames - 1)) for i in range(block + 1)][1:]
-            updates[name].append(1000 * median(whole for whole, _ in turn))
-            outside[name].append(1000 * median(whole - network for whole, network in turn))
-            every[name] += [1000 * whole for whole, _ in turn]
+            turn = [Update(*(1000 * seconds for seconds in one)) for one in turn]
+            updates[name].append(median(one.whole for one in turn))
+            outside[name].append(median(one.whole - one.network for one in turn))
+            every[name] += turn
             if progress is not None:
                 progress()
     return {
@@ -176,13 +202,13 @@ class EngineRunner:
         """The engine, and the precision it took."""
         return self._engine.info
 
-    def update(self, frame: int) -> tuple[float, float]:
-        """Seconds of the whole update, and of its network."""
+    def update(self, frame: int) -> Update:
+        """Seconds of the whole update, of its network and of its crop."""
         state = replace(self._state, box=Box(*self._clip.boxes[frame - 1]))
-        self._engine.seconds = 0.0
+        self._engine.seconds = self._engine.cutting = 0.0
         start = self._clock()
         _, self._state = self._tracker.step(self._clip.frames[frame], state)
-        return self._clock() - start, self._engine.seconds
+        return Update(self._clock() - start, self._engine.seconds, self._engine.cutting)
 
 
 class BundleRunner(EngineRunner):
@@ -244,21 +270,30 @@ class BatchRunner:
         self._search = np.stack([search] * batch)
         self._memory = self._engine.encode_templates(np.stack([np.stack([template] * 2)] * batch))
 
-    def update(self, frame: int) -> tuple[float, float]:
-        """Seconds for each crop of the batch, twice: all of it is network."""
+    def update(self, frame: int) -> Update:
+        """Seconds for each crop of the batch: all of it is network."""
         start = self._clock()
         self._engine.step(self._search, self._memory)
         seconds = (self._clock() - start) / self._batch
-        return seconds, seconds
+        return Update(seconds, seconds, 0.0)
 
 
 class _Timed:
-    """An engine that adds up the time spent in it."""
+    """An engine that adds up the time spent in it, and in cutting search crops for it."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
+        from ..tracking.crop import take_all
+
         self._engine, self._clock = engine, clock
+        self._cut = getattr(engine, "take", take_all)
         self.info = engine.info
-        self.seconds = 0.0
+        self.seconds = self.cutting = 0.0
+
+    def take(self, frame: Picture, crops: Sequence[Crop], channels: Channels = "bgr") -> Any:
+        start = self._clock()
+        taken = self._cut(frame, crops, channels)
+        self.cutting += self._clock() - start
+        return taken
 
     def encode_templates(self, templates: Picture) -> Memory:
         start = self._clock()
@@ -276,14 +311,13 @@ class _Timed:
         return out
 
 
-def decoding(path: str | Path, clock: Clock = time.perf_counter) -> float:
-    """Milliseconds to read one frame of a video, the mean over all of them."""
+def decoding(path: str | Path, clock: Clock = time.perf_counter) -> list[float]:
+    """Milliseconds to read each frame of a video."""
     from ..video.source import open_source
 
-    start = clock()
     with open_source(path) as source:
-        count = sum(1 for _ in source)
-    return 1000 * (clock() - start) / max(1, count)
+        times = [clock(), *(clock() for _ in source)]
+    return [1000 * (after - before) for before, after in pairwise(times)]
 
 
 def machine() -> dict[str, Any]:

@@ -1,21 +1,23 @@
-"""Real crops to calibrate int8 with: what a tracker would cut out of a few videos."""
+"""Real crops, what a tracker would cut out of a few videos, and what networks answer to them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import SourceError
+from ..runtime.base import Engine
 from ..tracking.crop import Crop
 from ..tracking.settings import TrackerSettings
 from ..video.source import open_source
 
-__all__ = ["DEMO", "Crops", "read_crops"]
+__all__ = ["DEMO", "Answers", "Crops", "Run", "answers", "distance", "of_engine", "read_crops"]
 
 DEMO = Path(__file__).resolve().parent.parent / "assets" / "demo.mp4"
 """What is taken where no video is given."""
@@ -75,6 +77,34 @@ def read_crops(
             search.append(wide.take(frames[first + 1], "bgr"))
     order = rng.permutation(len(search))[:count]
     return Crops(np.stack(templates)[order], np.stack(search)[order])
+
+
+Answers = tuple[NDArray[np.floating[Any]], NDArray[np.floating[Any]]]
+"""Boxes `[N, 4]` in parts of the search crop, and scores `[N]`."""
+
+Run = Callable[[Crops], tuple[Any, Any]]
+"""A network that answers to crops."""
+
+
+def of_engine(engine: Engine) -> Run:
+    """An engine as such a network."""
+
+    def run(crops: Crops) -> tuple[Any, Any]:
+        out = engine.step(crops.search, engine.encode_templates(crops.templates))
+        return out.boxes, out.scores
+
+    return run
+
+
+def answers(run: Run, crops: Crops) -> Answers:
+    """What a network answers, a few crops at a time."""
+    parts = [run(part) for part in crops.parts(8)]
+    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+
+def distance(got: Answers, expected: Answers) -> Answers:
+    """Of the worst side of each box `[N]`, and of the scores `[N]`."""
+    return np.abs(got[0] - expected[0]).max(1), np.abs(got[1] - expected[1])
 
 
 def _frames(source: str | Path, wanted: int) -> list[NDArray[np.uint8]]:

@@ -33,6 +33,7 @@ from ..weights.bundle import (
 )
 from .branch import EARLY, branch
 from .graphs import Preprocess, SearchGraph, TemplateGraph
+from .half import bf16_parity
 from .ordered import TOKENS, Call, OrderedGraphs
 from .parity import Parity, check_parity
 
@@ -123,8 +124,11 @@ def export_bundle(
         write_graph(step, (crops, memory), paths[1], "search", config, tokens)
         parity = check_parity(paths[0], paths[1], (template, search), tokens)
     worst = max(one.worst for one in parity)
+    half = bf16_parity(folder, config.tracker, arch)
     infos = {
-        name: GraphInfo(file_sha256(folder / name), config.weights_sha256, "fp32", worst)
+        name: GraphInfo(
+            file_sha256(folder / name), config.weights_sha256, "fp32", worst, bf16_parity=half
+        )
         for name in _NAMES
     }
     copy_rest(source, folder, *made)

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..errors import EngineError
@@ -31,7 +30,7 @@ from ..weights.bundle import (
     read_config,
     write_config,
 )
-from .calibration import Crops, read_crops
+from .calibration import Answers, Crops, Run, answers, distance, of_engine, read_crops
 from .graphs import Preprocess, SearchGraph, TemplateGraph
 from .onnx import copy_rest, write_graph, written_whole
 from .ordered import TOKENS, Call, OrderedGraphs
@@ -47,10 +46,6 @@ back into float: half a pixel of a crop of 128."""
 
 _EXACT = 1e-4
 """Largest difference that the same network in another order may have before it is rounded."""
-
-Floats = NDArray[np.floating[Any]]
-Answers = tuple[Floats, Floats]
-Run = Callable[[Crops], tuple[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +105,16 @@ def export_int8(
     graphs = OrderedGraphs(model, prepare).eval()
     true = _torch(TemplateGraph(model, prepare).eval(), SearchGraph(model, prepare).eval())
     with torch.inference_mode():
-        expected = _answers(true, crops)
+        expected = answers(true, crops)
         alone, kept = _choose(graphs, crops, expected, limit)
         graphs.packed = not any(group.startswith("attention") for group in kept)
-        rounded = _answers(_torch(graphs.encode, graphs.step), crops)
+        rounded = answers(_torch(graphs.encode, graphs.step), crops)
     with written_whole(folder, *INT8_NAMES) as paths:
         _write(graphs, paths, crops, config)
         template, search = paths
-        written = _answers(_engine(OnnxEngine(template, search)), crops)
+        written = answers(of_engine(OnnxEngine(template, search)), crops)
         _check(written, rounded, expected, limit)
-    boxes, scores = _distance(written, expected)
+    boxes, scores = distance(written, expected)
     infos = {
         name: GraphInfo(
             file_sha256(folder / name), config.weights_sha256, "int8", float(np.median(boxes))
@@ -160,7 +155,7 @@ def _choose(
     run = _torch(graphs.encode, graphs.step)
     groups = list(dict.fromkeys(rounding.group for rounding in graphs.roundings()))
     _switch(graphs, "watch", groups)
-    unrounded = float(_distance(_answers(run, crops), expected)[0].max())
+    unrounded = float(distance(answers(run, crops), expected)[0].max())
     if not unrounded <= _EXACT:  # also refuses NaN
         raise EngineError(
             f"this network, put in order for int8, answers {unrounded:.2g} beside itself; "
@@ -171,7 +166,7 @@ def _choose(
 
     def median(chosen: Iterable[str]) -> float:
         _switch(graphs, "on", chosen)
-        return float(np.median(_distance(_answers(run, crops), expected)[0]))
+        return float(np.median(distance(answers(run, crops), expected)[0]))
 
     alone = {group: median([group]) for group in groups}
     kept: list[str] = []
@@ -199,33 +194,14 @@ def _torch(
     return run
 
 
-def _engine(engine: OnnxEngine) -> Run:
-    def run(crops: Crops) -> tuple[Any, Any]:
-        out = engine.step(crops.search, engine.encode_templates(crops.templates))
-        return out.boxes, out.scores
-
-    return run
-
-
-def _answers(run: Run, crops: Crops) -> Answers:
-    """Boxes `[N, 4]` and scores `[N]`, a few crops at a time."""
-    parts = [run(part) for part in crops.parts(8)]
-    return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-
-
-def _distance(got: Answers, expected: Answers) -> Answers:
-    """Of the worst side of each box, and of the scores."""
-    return np.abs(got[0] - expected[0]).max(1), np.abs(got[1] - expected[1])
-
-
 def _check(written: Answers, rounded: Answers, expected: Answers, limit: float) -> None:
     """Refuse graphs that are further from the network than rounding explains.
 
     They cannot equal the rounded network in PyTorch digit for digit: where a sum differs in its
     last digit, a number falls on the other side of a step.
     """
-    far = float(np.median(_distance(written, expected)[0]))
-    apart = float(np.median(_distance(written, rounded)[0]))
+    far = float(np.median(distance(written, expected)[0]))
+    apart = float(np.median(distance(written, rounded)[0]))
     if not (far <= 2 * limit and apart <= 2 * limit):  # also refuses NaN
         raise EngineError(
             f"the int8 graphs differ from PyTorch by {far:.2g} of the search crop, from their own "

@@ -13,16 +13,17 @@ from ..weights.bundle import INT8_NAMES, BundleConfig
 
 __all__ = [
     "MAX_AUC_LOSS",
-    "MAX_INT8_PARITY",
+    "MAX_PARITY",
     "Choice",
     "choose",
+    "int8_engine",
     "int8_instructions",
     "onnx_gpu",
     "why_not_int8",
 ]
 
-MAX_INT8_PARITY = 0.01
-"""Median distance of int8 boxes from fp32, in parts of the search crop, that `auto` accepts."""
+MAX_PARITY = 0.01
+"""Median distance of int8 and bf16 boxes from fp32, in parts of the crop, that `auto` accepts."""
 
 MAX_AUC_LOSS = 0.005
 """Loss of AUC by int8 that `auto` accepts, where it was measured."""
@@ -77,8 +78,8 @@ def _choose_cpu(config: BundleConfig) -> Choice:
     """The fastest form on the processor.
 
     In this order: int8 where its graphs are there, were checked and the processor has
-    instructions for it; else OpenVINO in the faster of fp32 and its own precision; else ONNX
-    Runtime in fp32. OpenVINO comes before ONNX Runtime in both precisions.
+    instructions for it; else OpenVINO, in its own precision where that is faster than fp32 and was
+    checked; else ONNX Runtime in fp32. OpenVINO comes before ONNX Runtime in both precisions.
     """
     if not config.graphs and find_spec("torch") is not None:
         return Choice("torch", "the bundle has no graphs")
@@ -92,9 +93,7 @@ def _choose_cpu(config: BundleConfig) -> Choice:
             way = "lower" if info.auc_loss > 0 else "higher"
             checked += f", its AUC {abs(info.auc_loss):.4f} {way}"
         why = f"int8 is fastest on a processor with {flag}, and was checked: {checked}"
-        if openvino:
-            return Choice("openvino-int8", why, onnx)
-        return Choice("onnx-int8", f"OpenVINO is not installed; {why}", onnx)
+        return Choice(int8_engine(), why if openvino else f"{onnx.reason}; {why}", onnx)
     if not openvino:
         return Choice("onnx", f"{onnx.reason}; no int8: {against}")
     from .openvino import faster_precision
@@ -103,7 +102,14 @@ def _choose_cpu(config: BundleConfig) -> Choice:
         precision, why = faster_precision()
     except EngineError as error:  # there, but broken
         return Choice("onnx", f"OpenVINO cannot be used: {error}")
+    if precision == "bf16" and (not_half := _why_not_bf16(config)) is not None:
+        precision, why = "fp32", f"OpenVINO is installed; no bf16: {not_half}"
     return Choice(f"openvino-{precision}", f"{why}; no int8: {against}", onnx)
+
+
+def int8_engine() -> str:
+    """Which engine `auto` takes for int8 graphs: OpenVINO's where it is installed."""
+    return "openvino-int8" if find_spec("openvino") is not None else "onnx-int8"
 
 
 def why_not_int8(config: BundleConfig) -> str | None:
@@ -112,12 +118,22 @@ def why_not_int8(config: BundleConfig) -> str | None:
     search = infos[1]
     if search is None or None in infos:
         return "the bundle has no int8 graphs"
-    if not search.parity <= MAX_INT8_PARITY:
+    if not search.parity <= MAX_PARITY:
         return f"its boxes are {search.parity:.1%} of the crop beside those of fp32"
     if search.auc_loss is not None and not search.auc_loss <= MAX_AUC_LOSS:
         return f"it loses {search.auc_loss:.4f} of AUC, more than {MAX_AUC_LOSS:g}"
     if int8_instructions() is None:
         return "the processor has no instructions for it, or this system does not tell"
+    return None
+
+
+def _why_not_bf16(config: BundleConfig) -> str | None:
+    """Why `auto` leaves bf16 alone where it is faster; None where it may take it."""
+    search = config.graphs.get("search.onnx")
+    if search is None or search.bf16_parity is None:
+        return "it was not measured at export; export the bundle again on such a processor"
+    if not search.bf16_parity <= MAX_PARITY:
+        return f"its boxes are {search.bf16_parity:.1%} of the crop beside those of fp32"
     return None
 
 

@@ -19,7 +19,7 @@ from ._compiled import compiled_before, keep_compiled
 from ._signals import unchanged_signal_stack
 from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, joined
 
-__all__ = ["OpenVinoEngine", "faster_precision"]
+__all__ = ["OpenVinoEngine", "faster_precision", "own_precision"]
 
 CACHE = "MIXFORMERV2_CACHE"
 """Environment variable with a folder for compiled graphs, which halves the start."""
@@ -253,6 +253,16 @@ def _key(shapes: dict[str, tuple[int, ...]]) -> tuple[Any, ...]:
     return tuple(sorted(shapes.items()))
 
 
+def own_precision() -> str:
+    """The precision that OpenVINO takes by itself on this processor: "fp32", "bf16" or "fp16".
+
+    Raises:
+        EngineError: OpenVINO is not installed.
+    """
+    own = _core().get_property("CPU", "INFERENCE_PRECISION_HINT").to_string()
+    return _NAMES.get(own, "fp32")
+
+
 @lru_cache(maxsize=1)
 @unchanged_signal_stack()
 def faster_precision() -> tuple[str, str]:
@@ -261,8 +271,7 @@ def faster_precision() -> tuple[str, str]:
     OpenVINO takes bf16 on every CPU that has such instructions. With matrix units (AMX) that is
     twice as fast as fp32, without them half as fast, so one product of S's size is timed in both.
     """
-    core = _core()
-    own = _NAMES.get(core.get_property("CPU", "INFERENCE_PRECISION_HINT").to_string(), "fp32")
+    core, own = _core(), own_precision()
     if own not in _HINTS or own == "fp32":
         return "fp32", "OpenVINO is installed and takes fp32 here"
     ratio = _product_time(core, "fp32") / _product_time(core, own)

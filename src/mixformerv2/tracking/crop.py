@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..box import Box
 from .frame import Channels
 
-__all__ = ["Crop"]
+__all__ = ["Crop", "take_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +100,13 @@ class Crop:
         if channels == "rgb":
             crop = cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)
         return np.asarray(crop, np.uint8)
+
+
+def take_all(
+    frame: NDArray[np.uint8], crops: Sequence[Crop], channels: Channels = "bgr"
+) -> NDArray[np.uint8]:
+    """Several squares out of a frame `[H, W, 3]`, all of one size: `[N, size, size, 3]`, BGR."""
+    return np.stack([crop.take(frame, channels) for crop in crops])
 
 
 def _plain(view: NDArray[np.uint8]) -> NDArray[np.uint8]:

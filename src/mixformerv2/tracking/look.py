@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from ..box import Box
 from ..errors import ConfigError, EngineError
 from ..runtime.base import Engine, Memory, StepOutput
-from .crop import Crop
+from .crop import Crop, take_all
 from .frame import Channels
 from .policy import Templates
 
@@ -79,7 +79,7 @@ class Look:
         """Crops `[N, S, S, 3]`; an engine on a GPU may want to cut them out itself."""
         take = None if self._mirror else getattr(self._engine, "take", None)
         if take is None:
-            return np.stack([crop.take(frame, self._channels) for crop in crops])
+            return take_all(frame, crops, self._channels)
         taken: Picture = take(frame, crops, self._channels)
         return taken
 

@@ -83,6 +83,8 @@ class GraphInfo:
             outputs, for int8 the median distance of a box's worst side, in parts of the crop.
         auc_loss: What int8 loses against fp32 over sequences with known boxes; None where nobody
             has measured it.
+        bf16_parity: For fp32 graphs, how far OpenVINO in bf16 is from them, measured as for int8;
+            None where the processor of the export has no bf16.
     """
 
     sha256: str
@@ -90,6 +92,7 @@ class GraphInfo:
     precision: str
     parity: float
     auc_loss: float | None = None
+    bf16_parity: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from mixformerv2.cli import bench
 from mixformerv2.cli.main import main
+from mixformerv2.models import load
+from mixformerv2.weights import save_bundle
 
 
 def test_times_each_engine_in_turns(
@@ -28,7 +31,24 @@ def test_times_each_engine_in_turns(
         assert 0 < run["outside_network_ms"] < run["milliseconds"]
         assert f"{run['milliseconds']:.1f}" in said
         assert f"{run['p5']:.1f} to {run['p95']:.1f}" in said
+        parts = run["parts_ms"]
+        assert list(parts) == ["update", "preprocessing", "network", "rest"]
+        assert all(0 < one["p5"] <= one["median"] <= one["p95"] for one in parts.values())
+        assert f" {parts['preprocessing']['median']:.2f}  {parts['rest']['median']:.2f} " in said
     assert figures["runs"][0]["times_faster_than_first"] == 1.0
+    assert max(map(len, said.splitlines())) <= 80
+
+
+def test_all_that_is_installed_and_that_the_bundle_has(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = ["onnx", "openvino-fp32", "openvino"]
+    assert bench._installed(str(small_bundle)) == [*full, "torch"]
+    assert bench._installed("t") == [*full, "onnx-int8", "openvino-int8", "torch"]
+    save_bundle(load(small_bundle), tmp_path / "bare")
+    assert bench._installed(str(tmp_path / "bare")) == ["torch"]
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert bench._installed("t") == ["onnx", "onnx-int8"]
 
 
 @pytest.mark.parametrize("size", ["720p", "10x10", "x", "99999x720"])
@@ -51,18 +71,25 @@ def test_two_engines_in_turns_with_a_plot(
     assert plot.read_bytes().startswith(b"\x89PNG")
     figures = json.loads(file.read_text())
     assert figures["machine"]["packages"]["onnxruntime"]
-    assert figures["decoding_ms"] > 0
+    decoding = figures["decoding_ms"]
+    assert 0 < decoding["p5"] <= decoding["median"] <= decoding["p95"]
+    assert f"demo clip: {decoding['median']:.2f} ms ({decoding['p5']:.2f} to " in said
     for run in figures["runs"]:
         assert run["p5"] <= run["milliseconds"] <= run["p95"]
 
 
-def test_batches_time_the_network_alone(small_bundle: Path, tmp_path: Path) -> None:
+def test_batches_time_the_network_alone(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["bench", str(small_bundle), "--rounds", "1", "--cpu-time", "--engine", "onnx"]
     file = tmp_path / "speed.json"
     assert main([*words, "--batch", "4,1", "--json", str(file)]) == 0
     runs = json.loads(file.read_text())["runs"]
     assert [run["batch"] for run in runs] == [1, 4]
     assert all(run["outside_network_ms"] == 0 and run["threads"] == 1 for run in runs)
+    said = capsys.readouterr().out
+    for run in runs:
+        assert f"{run['updates_per_second']:.0f}  {run['batch']:>5}  " in said
 
 
 @pytest.mark.parametrize(

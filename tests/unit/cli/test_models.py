@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from mixformerv2.cli.main import main
+from mixformerv2.runtime.select import ENGINES, load_engine, name_of
 from mixformerv2.weights.bundle import find_bundle, list_bundles
 
 
@@ -44,3 +46,30 @@ def test_json_is_for_scripts_and_needs_no_torch() -> None:
     base = next(row for row in found["architectures"] if row["name"] == "mixformerv2_b")
     assert round(base["multiply_adds_as_in_paper"] / 1e9, 1) == 22.4
     assert base["multiply_adds_of_box_head"] == 4 * (768 * 768 + 768 * 96)
+
+
+def test_explain_says_what_auto_takes_and_why(
+    small_bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")  # one line for each
+    info = load_engine(small_bundle, "auto", 1)[0].info
+    words = ["models", "--explain", "--bundle", str(small_bundle)]
+    assert main(words) == 0
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == f"small: auto takes {name_of(info)}"
+    assert second.strip() == info.reason
+    assert main([*words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    assert (row["engine"], row["reason"]) == (name_of(info), info.reason)
+    assert row["graphs"].keys() == {"template.onnx", "search.onnx"}
+
+
+def test_explain_speaks_of_the_shipped_where_no_bundle_is_given(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["models", "--explain", "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert [row["name"] for row in rows] == list_bundles()
+    assert all(row["engine"] in ENGINES and row["reason"] for row in rows)
+    assert main(["models", "--explain", "--bundle", "no-such"]) != 0
+    assert "no bundle is called" in capsys.readouterr().err

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from mixformerv2.evaluation.speed import BundleRunner, Clip, Pace, race
+from mixformerv2.evaluation.speed import BundleRunner, Clip, EngineRunner, Pace, Update, race
+from mixformerv2.runtime.select import load_engine
+from mixformerv2.tracking.crop import Crop
 
 
 class Scripted:
@@ -17,10 +22,10 @@ class Scripted:
     def __init__(self, name: str, seconds: list[float], diary: list[tuple[str, int]]) -> None:
         self.name, self.times, self.diary = name, cycle(seconds), diary
 
-    def update(self, frame: int) -> tuple[float, float]:
+    def update(self, frame: int) -> Update:
         self.diary.append((self.name, frame))
         seconds = next(self.times)
-        return seconds, seconds / 2
+        return Update(seconds, seconds / 2, seconds / 5)
 
 
 def test_contestants_take_turns_and_the_first_update_is_not_counted() -> None:
@@ -32,6 +37,11 @@ def test_contestants_take_turns_and_the_first_update_is_not_counted() -> None:
     assert {frame for _, frame in diary} == {1, 2}
     assert paces["a"].updates == pytest.approx((300.0, 300.0))
     assert paces["a"].outside_milliseconds == pytest.approx(150.0)
+    parts = {"whole": 1.0, "network": 0.5, "crop": 0.2, "rest": 0.3}
+    for part, share in parts.items():
+        expected = [share * whole for whole in (200.0, 400.0, 200.0, 400.0)]
+        assert paces["a"].every_part(part) == pytest.approx(expected)  # type: ignore[arg-type]
+    assert paces["a"].percentile(50) == pytest.approx(300.0)
     assert paces["b"].per_second == pytest.approx(10.0)
     assert paces["b"].times_faster(paces["a"]) == pytest.approx(3.0)
 
@@ -56,9 +66,33 @@ def test_clip_shows_the_target_where_it_says(size: tuple[int, int]) -> None:
     assert len(set(clip.boxes)) == len(clip.boxes)
 
 
-def test_bundle_runner_times_the_network_within_the_update(small_bundle: Path) -> None:
-    runner = BundleRunner(small_bundle, Clip.moving(320, 240), "onnx", threads=1)
+@pytest.mark.parametrize("engine", ["onnx", "torch-crops"])
+def test_bundle_runner_times_the_parts_within_the_update(small_bundle: Path, engine: str) -> None:
+    runner = BundleRunner(small_bundle, Clip.moving(320, 240), engine, threads=1)
     for frame in (1, 2):
-        whole, network = runner.update(frame)
-        assert 0 < network < whole
-    assert runner.info.name == "onnx"
+        update = runner.update(frame)
+        assert min(update.network, update.crop, update.rest) > 0
+        assert sum((update.network, update.crop, update.rest)) == pytest.approx(update.whole)
+    assert runner.info.name == engine
+
+
+def test_each_part_is_timed_by_itself(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that only the parts move."""
+    now = [0.0]
+
+    def takes(seconds: float, call: Callable[..., Any]) -> Callable[..., Any]:
+        def timed(*given: Any) -> Any:
+            now[0] += seconds
+            return call(*given)
+
+        return timed
+
+    engine, config = load_engine(small_bundle, "onnx", 1)
+    monkeypatch.setattr(engine, "step", takes(4.0, engine.step))
+    monkeypatch.setattr(Crop, "take", takes(2.0, Crop.take))
+    monkeypatch.setattr(Crop, "unit_to_frame", takes(1.0, Crop.unit_to_frame))
+    config = replace(config, has_score=False)  # no template to cut after the network
+    runner = EngineRunner(engine, config, Clip.moving(320, 240), lambda: now[0])
+    runner.update(1)  # the templates are encoded
+    update = runner.update(2)
+    assert (update.whole, update.network, update.crop, update.rest) == (7.0, 4.0, 2.0, 1.0)

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from numpy.typing import NDArray
 from onnx import TensorProto
 from typer.testing import CliRunner
 
@@ -18,6 +20,9 @@ from mixformerv2.export import parity as parity_module
 from mixformerv2.export.graphs import Preprocess, SearchGraph, TemplateGraph
 from mixformerv2.export.parity import Parity, check_parity
 from mixformerv2.models import load
+from mixformerv2.runtime import openvino
+from mixformerv2.runtime.base import Memory, StepOutput
+from mixformerv2.runtime.openvino import OpenVinoEngine
 from mixformerv2.weights.bundle import file_sha256, read_config
 
 GRAPHS = ("template.onnx", "search.onnx")
@@ -37,6 +42,37 @@ def test_the_config_tells_of_the_graphs(small_bundle: Path) -> None:
         assert info.weights_sha256 == config.weights_sha256
         assert info.precision == "fp32"
         assert 0 <= info.parity <= 1e-4
+
+
+class Half(OpenVinoEngine):
+    """An engine whose bf16 is a fiftieth of the crop beside its fp32, on any processor."""
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given[:4], "fp32", *given[5:])
+        self.off = 0.02 if given[4] == "bf16" else 0.0
+
+    def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
+        out = super().step(search, memory)
+        return replace(out, boxes=out.boxes + np.float32(self.off))
+
+
+@pytest.mark.parametrize(("own", "expected"), [("bf16", 0.02), ("fp32", None)])
+def test_bf16_is_measured_where_the_processor_has_it(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch, own: str, expected: float | None
+) -> None:
+    monkeypatch.setattr(openvino, "own_precision", lambda: own)
+    monkeypatch.setattr(openvino, "OpenVinoEngine", Half)
+    export_bundle(bundle)
+    for info in read_config(bundle).graphs.values():
+        assert info.bf16_parity == (expected and pytest.approx(expected, abs=1e-6))  # float32
+    monkeypatch.setattr(openvino, "own_precision", lambda: "bf16")
+    monkeypatch.setattr(Half, "step", refuse)
+    export_bundle(bundle)  # an engine that refuses leaves it unmeasured, and the export alone
+    assert {info.bf16_parity for info in read_config(bundle).graphs.values()} == {None}
+
+
+def refuse(*_: object) -> None:
+    raise EngineError("no such instruction")
 
 
 def test_axes_and_types(small_bundle: Path) -> None:

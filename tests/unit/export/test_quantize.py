@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import onnx
 import pytest
@@ -15,6 +17,10 @@ from typer.testing import CliRunner
 
 from mixformerv2.cli import export as export_command
 from mixformerv2.errors import EngineError, SourceError
+from mixformerv2.evaluation.benchmarks import write_truth
+from mixformerv2.evaluation.report import Report
+from mixformerv2.evaluation.run import evaluate
+from mixformerv2.evaluation.trackers import TrackerSpec
 from mixformerv2.export import Int8Report, export_int8
 from mixformerv2.export import quantize as quantize_module
 from mixformerv2.export.calibration import Crops, read_crops
@@ -39,8 +45,6 @@ def made(
 ) -> tuple[Path, Int8Report, Path]:
     """A bundle with int8 graphs, its report, and the video it was calibrated with."""
     video = tmp_path_factory.mktemp("video")
-    import cv2
-
     frame = moving_square()
     for i in range(6):
         cv2.imwrite(str(video / f"{i}.png"), frame(i))
@@ -234,15 +238,57 @@ def test_calibration_crops_are_the_same_each_time() -> None:
 
 
 def test_a_picture_is_no_video(tmp_path: Path) -> None:
-    import cv2
-
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(SourceError, match="fewer than two frames"):
         read_crops(TrackerSettings(32, 64), [tmp_path], 4)
 
 
+@pytest.fixture
+def sequences(tmp_path: Path) -> Path:
+    """A folder with one sequence of six frames."""
+    folder, frame = tmp_path / "sequences" / "square", moving_square()
+    (folder / "img").mkdir(parents=True)
+    for i in range(6):
+        cv2.imwrite(str(folder / "img" / f"{i + 1:06d}.png"), frame(i))
+    write_truth(folder / "groundtruth.txt", np.array([(20 + 2 * i, 40, 24, 24) for i in range(6)]))
+    return folder.parent
+
+
+@pytest.mark.parametrize("engine", ["openvino-int8", "onnx-int8"])
+def test_the_auc_that_is_kept_is_that_of_the_engine_that_auto_takes(
+    tmp_path: Path,
+    made: tuple[Path, Int8Report, Path],
+    sequences: Path,
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if engine == "onnx-int8":
+        monkeypatch.setattr("mixformerv2.runtime.choice.find_spec", lambda name: None)
+    found: dict[str, float] = {}
+
+    def watched(spec: TrackerSpec, root: Path) -> Report:
+        report = evaluate(spec, root)
+        found[spec.engine] = report.mean.auc
+        return report
+
+    monkeypatch.setattr("mixformerv2.evaluation.run.evaluate", watched)
+    folder = Path(shutil.copytree(made[0], tmp_path / "copy"))
+    before = read_config(folder).graphs
+    export_command._measure(folder, sequences)
+    assert list(found) == ["onnx", engine]
+    assert f"{engine} {found[engine]:.4f}" in capsys.readouterr().out
+    loss = found["onnx"] - found[engine]
+    after = read_config(folder).graphs
+    assert {name: info.auc_loss for name, info in after.items()} == {
+        name: loss if name in INT8_NAMES else None for name in before
+    }
+    for name, info in before.items():  # and nothing else changed
+        assert replace(after[name], auc_loss=info.auc_loss) == info
+
+
 def test_the_command(
-    small_bundle: Path, tmp_path: Path, made: tuple[Path, Int8Report, Path]
+    small_bundle: Path, tmp_path: Path, made: tuple[Path, Int8Report, Path], sequences: Path
 ) -> None:
     import typer
 
@@ -250,8 +296,10 @@ def test_the_command(
     app.command()(export_command.run)
     folder = Path(shutil.copytree(small_bundle, tmp_path / "copy"))
     call = [str(folder), str(folder), "--int8", "--calibrate", str(made[2]), "--crops", "8"]
+    call += ["--sequences", str(sequences)]
     done = CliRunner().invoke(app, call, catch_exceptions=False)
     assert done.exit_code == 0
+    assert "AUC over 1 sequences: onnx 0." in done.output
     assert "attention 0 alone" in done.output
     assert "search.int8.onnx" in done.output
     refused = CliRunner().invoke(app, [str(folder), str(folder), "--calibrate", "x"])

@@ -86,6 +86,30 @@ def test_a_bundle_without_int8(small_bundle: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("parity", "engine", "why"),
+    [
+        (0.004, "openvino-bf16", "twice as fast; no int8"),
+        (None, "openvino-fp32", "no bf16: it was not measured at export"),
+        (0.02, "openvino-fp32", "no bf16: its boxes are 2.0% of the crop beside"),
+        (float("nan"), "openvino-fp32", "no bf16: its boxes are nan"),
+    ],
+)
+def test_bf16_where_it_is_faster_and_was_checked(
+    small_bundle: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    parity: float | None,
+    engine: str,
+    why: str,
+) -> None:
+    monkeypatch.setattr(openvino_engine, "faster_precision", lambda: ("bf16", "twice as fast"))
+    config = read_config(small_bundle)
+    graphs = {name: replace(info, bf16_parity=parity) for name, info in config.graphs.items()}
+    choice = choose(replace(config, graphs=graphs))
+    assert choice.engine == engine
+    assert why in choice.reason
+
+
+@pytest.mark.parametrize(
     ("text", "expected"),
     [
         ("processor: 0\nflags\t\t: fpu avx512_vnni avx_vnni\n", "avx512_vnni"),

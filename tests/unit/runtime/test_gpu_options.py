@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +68,25 @@ def test_options_follow_the_plain_engine(
         np.testing.assert_allclose(result.box, expected.box, atol=pixels)
         one.load_state(plain.save_state())
     assert compiler == ([("default", False)] if engine == "torch-compiled" else [])
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, when Inductor is loaded
+@pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")
+def test_the_step_that_inductor_compiles_is_the_plain_one(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real code generator, for the processor: most of the time is the C++ compiler's."""
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    torch.compiler.reset()  # what the tests above compiled without it
+    one = Tracker(small_bundle, "torch-compiled", 1)
+    plain = Tracker(small_bundle, "torch", 1)
+    frames = [moving_square()(number) for number in range(4)]
+    plain.init(frames[0], BOXES[0])
+    for frame in frames[1:]:
+        one.load_state(plain.save_state())
+        np.testing.assert_allclose(one.update(frame).box, plain.update(frame).box, atol=1e-3)
+    assert list(tmp_path.rglob("*.so"))  # it was compiled, and not run as it stands
 
 
 def test_crops_on_the_device_batch_like_any(small_bundle: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mixformerv2.errors import BoxError, ConfigError, FrameError
+from mixformerv2.export import export_int8
 from mixformerv2.tracking import MultiTracker, Tracker
 from tests.doubles import ScriptedEngine, config, moving_square
 
@@ -124,3 +125,36 @@ def test_targets_that_come_go_and_change_at_any_time_are_as_if_alone(small_bundl
                 del alone[one]
         changed = [not state.templates.online_is_first for state in alone.values()]
         assert any(changed)
+
+
+@pytest.fixture(scope="module")
+def int8_bundle(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """With int8 graphs, calibrated on the demo clip."""
+    folder = tmp_path_factory.mktemp("int8") / "small"
+    export_int8(small_bundle, folder, count=8)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["onnx", "onnx-int8", "openvino-fp32", "openvino-int8"])
+def test_thirty_two_targets_are_as_if_alone(int8_bundle: Path, name: str) -> None:
+    """Whole passes of every engine, in fp32 and int8; a target less leaves passes of each size."""
+    scene, draw = moving_square((160, 240)), np.random.default_rng(4)
+    tracker = Tracker(int8_bundle, name, 1)
+    together, alone, moved = MultiTracker.around(tracker), {}, 0.0
+    for one in range(32):
+        x, y, w, h = draw.uniform((0, 0, 16, 16), (180, 110, 50, 50))
+        together.add(scene(0), (x, y, w, h), id=one)
+        alone[one] = tracker.start(scene(0), (x, y, w, h))[1]
+    for number in range(1, 4):
+        frame = scene(number)
+        results = together.update(frame)
+        assert results.keys() == alone.keys()
+        for one, result in results.items():
+            before = alone[one].box
+            expected, alone[one] = tracker.step(frame, alone[one])
+            np.testing.assert_allclose(result.box, expected.box, atol=1e-3)
+            moved = max(moved, float(np.abs(np.subtract(before, expected.box)).max()))
+        if number == 2:
+            together.remove(9)
+            del alone[9]
+    assert moved > 1  # boxes that stay would agree by themselves
