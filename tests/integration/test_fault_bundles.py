@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from safetensors.torch import load_file, save_file
 
 from mixformerv2.errors import ConfigError, EngineError, MixFormerError, WeightsError
 from mixformerv2.runtime.onnx import OnnxEngine
 from mixformerv2.runtime.openvino import OpenVinoEngine
 from mixformerv2.settings import build, read_yaml
 from mixformerv2.tracking import Tracker, TrackerSettings
-from mixformerv2.weights.bundle import BundleConfig, file_sha256, read_config
+from mixformerv2.weights.bundle import BundleConfig, file_sha256, load_model, read_config
 
 FRAME = np.zeros((100, 100, 3), np.uint8)
 ENGINES = ("onnx", "openvino")
@@ -108,8 +110,6 @@ def test_a_graph_that_asks_for_more_memory_than_there_is(hostile: Path) -> None:
     ],
 )
 def test_sizes_that_no_machine_has(hostile: Path, key: str, value: float) -> None:
-    from mixformerv2.weights.bundle import load_model
-
     part, name = key.split(".")
     values = json.loads((hostile / "config.json").read_text())
     values[part][name] = value
@@ -205,6 +205,43 @@ def test_any_bytes_are_settings_or_a_sentence(tmp_path: Path, content: bytes) ->
         read_config(tmp_path)
 
 
+@pytest.mark.parametrize("kind", ["int64", "bool", "int8", "complex64"])
+@pytest.mark.parametrize("name", ["box_head.mlps.0.fc1.bias", "backbone.stem.convs.1.running_mean"])
+def test_weights_that_are_no_real_numbers(hostile: Path, kind: str, name: str) -> None:
+    change_kinds(hostile, kind, name)
+    with pytest.raises(WeightsError, match=rf"{name} holds torch\.{kind} where torch\.float32"):
+        load_model(hostile)
+
+
+@pytest.mark.parametrize("kind", ["float64", "bfloat16"])
+def test_weights_in_other_precisions_are_read_as_float32(
+    hostile: Path, small_bundle: Path, kind: str
+) -> None:
+    change_kinds(hostile, kind)
+    near = {"atol": 0.0, "rtol": 0.0 if kind == "float64" else 2**-8}  # bf16 has 8 bits
+    found, wanted = load_model(hostile).state_dict(), load_model(small_bundle).state_dict()
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        torch.testing.assert_close(found[name], tensor, **near)  # and of the same kind
+
+
+def change_kinds(folder: Path, kind: str, *names: str) -> None:
+    """Turn all real numbers, or tensors of these names, into another kind, with the checksum."""
+    path = folder / "model.safetensors"
+    tensors = load_file(path)
+    for name in names or [name for name in tensors if tensors[name].is_floating_point()]:
+        tensors[name] = tensors[name].to(getattr(torch, kind))
+    save_file(tensors, path)
+    describe_weights(folder)
+
+
+def describe_weights(folder: Path) -> None:
+    """Put the checksum of the weights as they are now into the config."""
+    values = json.loads((folder / "config.json").read_text())
+    values["weights_sha256"] = file_sha256(folder / "model.safetensors")
+    (folder / "config.json").write_text(json.dumps(values))
+
+
 @settings(max_examples=50, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     edits=st.lists(st.tuples(st.integers(0, 1 << 20), st.binary(min_size=1, max_size=8))),
@@ -215,16 +252,11 @@ def test_any_weights_are_read_or_a_sentence(
     hostile: Path, small_bundle: Path, edits: list[tuple[int, bytes]], most: int, end: int | None
 ) -> None:
     """Damage with the checksum that belongs to it; much of it in the header, which comes first."""
-    from mixformerv2.weights.bundle import load_model
-
     data = bytearray((small_bundle / "model.safetensors").read_bytes())
     for place, content in edits:
         place %= min(most, len(data))
         data[place : place + len(content)] = content
-    path = hostile / "model.safetensors"
-    path.write_bytes(data[:end])
-    values = json.loads((hostile / "config.json").read_text())
-    values["weights_sha256"] = file_sha256(path)
-    (hostile / "config.json").write_text(json.dumps(values))
+    (hostile / "model.safetensors").write_bytes(data[:end])
+    describe_weights(hostile)
     with suppress(WeightsError):
         load_model(hostile)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ from tests.clips import write_clip
 
 from mixformerv2.errors import OutputError
 from mixformerv2.video.address import fetched
+from mixformerv2.video.formats import export
+from mixformerv2.video.formats.journal import Journal
 
 COUNT = 60
 
@@ -71,6 +74,46 @@ def test_a_disk_that_fills_up_in_a_batch_is_gone_on_with_later(
     done = run(*words, bundle=small_bundle)
     assert done.returncode == 0, done.stderr
     assert f"{COUNT} frames" in done.stdout
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_csv(
+    tmp_path: Path, clip: Path, small_bundle: Path
+) -> None:
+    """Journals of 8 KB have room, the table of four videos has not."""
+    for number in range(4):
+        shutil.copy(clip, tmp_path / f"{number}.mp4")
+    rows = [f"{number}.mp4,20,10,16,16" for number in range(4)]
+    (tmp_path / "list.csv").write_text("\n".join(["video,x,y,w,h", *rows]))
+    words = ("batch", tmp_path / "list.csv", "--out", tmp_path / "out", "--inference", "onnx")
+    done = run(*words, bundle=small_bundle, limit=12)
+    assert done.returncode == 5, done.stderr
+    (sentence,) = done.stderr.splitlines()
+    assert "results cannot be written: File too large" in sentence
+    (table,) = (tmp_path / "out").glob("work/*/results.csv")
+    assert table.stat().st_size == 12 << 10  # it broke here, and no journal did
+    assert not list((tmp_path / "out").glob("shards/*"))
+    done = run(*words, bundle=small_bundle)
+    assert done.returncode == 0, done.stderr
+    (table,) = (tmp_path / "out").glob("shards/*/results.csv")
+    assert len(table.read_text().splitlines()) == 1 + 4 * COUNT
+
+
+def test_a_disk_that_fills_up_while_a_csv_is_made_of_a_journal(
+    tmp_path: Path, clip: Path, small_bundle: Path
+) -> None:
+    words = ("track", clip, "--box", "20,10,16,16", "--engine", "onnx", "--boxes")
+    done = run(*words, tmp_path / "out.jsonl", bundle=small_bundle)
+    assert done.returncode == 0, done.stderr
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2 << 10, before[1]))
+        with pytest.raises(OutputError, match="File too large"):
+            export(Journal(tmp_path / "out.jsonl"), tmp_path / "out.csv", "csv")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.jsonl"]
+    export(Journal(tmp_path / "out.jsonl"), tmp_path / "out.csv", "csv")
+    assert len((tmp_path / "out.csv").read_text().splitlines()) == 1 + COUNT
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="/proc refuses files even to root")

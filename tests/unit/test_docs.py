@@ -27,6 +27,19 @@ def test_every_page_is_in_the_navigation() -> None:
     assert named - {"benchmarks.md", "model-card.md"} == pages
 
 
+def test_the_page_of_faults_counts_them_and_names_tests_that_are_there() -> None:
+    page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
+    tried, _, _ = page.partition("## What these tests found")
+    rows = [row for row in tried.splitlines() if row.startswith("| ")]
+    rows = [row for row in rows if not row.startswith("| fault |")]
+    assert f"These are {len(rows)} faults;" in tried
+    there = {path.name for path in (*ROOT.glob("tests/**/test_*.py"), *ROOT.glob("scripts/*.py"))}
+    for row in rows:
+        named = re.findall(r"`(\w+\.py|make [\w-]+)`", row.split("|")[-2])
+        assert named, row
+        assert {name for name in named if not name.startswith("make ")} <= there
+
+
 def test_figures_come_from_the_json_of_their_runs() -> None:
     make_docs = script("make_docs")
     page, runs = make_docs.benchmarks(), list(make_docs.RUNS.glob("*.json"))

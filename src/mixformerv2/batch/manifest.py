@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 
 from ..box import XYWH, Box
 from ..errors import BoxError, ConfigError, DataError
-from ..video.address import resolve
+from ..video.address import folder_of, within
 
 __all__ = ["FORMATS", "Target", "read_manifest"]
 
@@ -76,8 +76,9 @@ def read_manifest(place: str, path: str) -> Iterator[Target]:
     if end not in FORMATS:
         raise ConfigError(f"manifest {place} must end in one of {', '.join(FORMATS)}")
     rows = _parquet(path, place) if end == ".parquet" else _text(path, place, end)
+    folder = folder_of(place)  # once, and not for each of a million rows
     for number, row in enumerate(rows, 1):
-        yield _target(row, place, number)
+        yield _target(row, place, folder, number)
 
 
 def _text(path: str, place: str, end: str) -> Iterator[Mapping[str, Any]]:
@@ -136,11 +137,11 @@ def _check_columns(names: Iterable[str], place: str) -> None:
         )
 
 
-def _target(row: Mapping[str, Any], place: str, number: int) -> Target:
+def _target(row: Mapping[str, Any], place: str, folder: str, number: int) -> Target:
     video = row.get("video")
     if not isinstance(video, str) or not video.strip():
         raise DataError(f"manifest {place}, row {number} names no video: {_short(row)}")
-    whole = resolve(video.strip(), place)
+    whole = within(folder, video.strip())
     try:
         return Target(
             given=video.strip(),

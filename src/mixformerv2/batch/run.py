@@ -13,7 +13,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import EngineError, OutputError
+from ..errors import ConfigError, EngineError, OutputError
+from ..runtime.base import EngineInfo
 from ..runtime.select import name_of
 from ..weights.bundle import file_sha256, find_bundle, list_bundles
 from .cluster import Cluster, Died, open_cluster
@@ -47,6 +48,7 @@ def run_batch(
     engine: str = "local",
     workers: int | None = None,
     address: str | None = None,
+    gpus_per_worker: float = 0.0,
     watch: Callable[[Progress], None] = lambda progress: None,
 ) -> Totals:
     """Track all videos of a manifest, and go on with what is missing when called again.
@@ -56,12 +58,16 @@ def run_batch(
         folder: Output folder; with `engine="ray"` one that all machines of the cluster see.
         settings: What decides the results.
         engine: "local" for processes of this machine, or "ray".
-        workers: Shards in work at once; all cores where None.
+        workers: Shards in work at once; where None all cores, or with a model on a GPU as many as
+            share the GPUs.
         address: Of the Ray cluster.
+        gpus_per_worker: Share of a GPU that each worker has, 0 to 1. Ray shows no GPU to workers
+            that ask for none; local ones have one each where the model runs on GPUs.
         watch: Called now and then to show progress.
 
     Raises:
-        ConfigError: Settings that cannot work, or a folder with results of something else.
+        ConfigError: Settings that cannot work, a model on a GPU that Ray would not show to workers,
+            or a folder with results of something else.
         DataError: The manifest cannot be read.
         WeightsError, EngineError: The model or the cluster cannot be had.
         OutputError: Results cannot be written, or another batch is at work in the folder.
@@ -77,18 +83,33 @@ def run_batch(
     bundle = find_bundle(settings.model)
     # A model that cannot be had is said before an hour of work; and "auto" is decided once.
     settings = replace(settings, model=_everywhere(settings.model))
-    settings = replace(settings, inference=name_of(load_tracker(settings).info))
+    info = load_tracker(settings).info
+    settings = replace(settings, inference=name_of(info))
+    gpus = _gpus(engine, info, gpus_per_worker)
     with _alone(Path(folder)) as place:
         plan = make_plan(manifest, place, settings, file_sha256(bundle / "config.json"))
         missing = [n for n in range(plan.shards) if not _job(plan, n).published.is_dir()]
         shutil.rmtree(place / "work", ignore_errors=True)  # what killed workers left behind
         if missing:
-            cluster = open_cluster(engine, run_shard, workers, address)
+            cluster = open_cluster(engine, run_shard, workers, address, gpus)
             try:
                 _Driver(plan, cluster, watch).run(missing)
             finally:
                 cluster.close()
         return write_summary(plan)
+
+
+def _gpus(engine: str, info: EngineInfo, share: float) -> float:
+    """Share of a GPU for each worker of this engine."""
+    if engine == "ray":
+        if info.device != "cpu" and not share:
+            raise ConfigError(
+                f"{info.name} runs on a GPU here, and Ray shows none to workers that ask for none; "
+                "add --gpus-per-worker 1, or 0.25 for four to a GPU, or take --inference onnx"
+            )
+        return share
+    # A model for each core of this machine would not fit into its GPU.
+    return 0.0 if info.device == "cpu" else share or 1.0
 
 
 def _everywhere(model: str) -> str:

@@ -62,8 +62,19 @@ def run(
         typer.Option(help="Of the Ray cluster: auto, HOST:PORT or ray://HOST:PORT."),
     ] = None,
     workers: Annotated[
-        int | None, typer.Option("--workers", "-j", min=1, help="Shards at once; all cores.")
+        int | None,
+        typer.Option("--workers", "-j", min=1, help="Shards at once; all cores, or one a GPU."),
     ] = None,
+    gpus: Annotated[
+        float,
+        typer.Option(
+            "--gpus-per-worker",
+            min=0,
+            max=1,
+            help="Share of a GPU for each worker: 1, or 0.25 for four to a GPU.",
+            metavar="SHARE",
+        ),
+    ] = 0.0,
     inference: Annotated[
         str, typer.Option(help="Engine of the network: auto, onnx, openvino or torch.")
     ] = "auto",
@@ -111,6 +122,7 @@ def run(
                 engine=engine,
                 workers=workers,
                 address=address,
+                gpus_per_worker=gpus,
                 watch=watch,
             )
         except KeyboardInterrupt:

@@ -26,7 +26,7 @@ def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> Network:
         weights: Every entry of the network's `state_dict`.
 
     Raises:
-        RuntimeError: a tensor that is missing, unknown or of another shape.
+        RuntimeError: a tensor that is missing, unknown, of another shape or another kind of number.
 
     Example:
         >>> small = build(ModelConfig(width=64, depth=1, template_size=32, search_size=64))
@@ -35,6 +35,7 @@ def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> Network:
     """
     with torch.device("meta"):
         model = build(config)
+    _check_kinds(model.state_dict(), weights)
     model.load_state_dict(dict(weights), assign=True)
     device = next(model.parameters()).device
     # The fixed embeddings are no part of a state dict, so they have no values yet.
@@ -44,3 +45,11 @@ def assemble(config: ModelConfig, weights: Mapping[str, Tensor]) -> Network:
     ):
         setattr(model.backbone, name, sincos_2d(config.width, grid)[None].to(device))
     return model.eval()
+
+
+def _check_kinds(own: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> None:
+    """Tensors that are taken as they are would bring integers, or complex numbers, with them."""
+    for name, tensor in weights.items():
+        wanted = own[name].dtype if name in own else tensor.dtype
+        if tensor.dtype != wanted and not (tensor.is_floating_point() and wanted.is_floating_point):
+            raise RuntimeError(f"{name} holds {tensor.dtype} where {wanted} is wanted")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from dataclasses import dataclass
 from functools import lru_cache
@@ -19,6 +20,7 @@ __all__ = [
     "int8_engine",
     "int8_instructions",
     "onnx_gpu",
+    "visible_gpus",
     "why_not_int8",
 ]
 
@@ -68,10 +70,22 @@ def onnx_gpu(dev: str = "/dev") -> str | None:
     if spec is None or spec.origin is None:
         return None
     libraries = list((Path(spec.origin).parent / "capi").glob("*onnxruntime_providers_cuda*"))
-    devices = sorted(Path(dev).glob("nvidia[0-9]*"))
+    devices = _devices(dev)
     if not libraries or not devices:
         return None
     return f"{devices[0]} is there, and ONNX Runtime was built for CUDA"
+
+
+def visible_gpus(dev: str = "/dev") -> list[str]:
+    """GPUs that this process may use, as `CUDA_VISIBLE_DEVICES` names them; without the driver."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if chosen is None:
+        return [str(number) for number in range(len(_devices(dev)))]
+    return [name.strip() for name in chosen.split(",") if name.strip() not in ("", "-1")]
+
+
+def _devices(dev: str) -> list[Path]:
+    return sorted(Path(dev).glob("nvidia[0-9]*"))
 
 
 def _choose_cpu(config: BundleConfig) -> Choice:

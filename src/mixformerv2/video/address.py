@@ -16,7 +16,16 @@ from urllib.parse import unquote, urlsplit
 from ..errors import ConfigError, MixFormerError, OutputError, SourceError
 from .readers import public_address
 
-__all__ = ["download", "fetched", "file_system", "is_remote", "patiently", "resolve"]
+__all__ = [
+    "download",
+    "fetched",
+    "file_system",
+    "folder_of",
+    "is_remote",
+    "patiently",
+    "resolve",
+    "within",
+]
 
 T = TypeVar("T")
 
@@ -41,15 +50,28 @@ def resolve(place: str, base: str) -> str:
         >>> resolve("a/clip.mp4", "s3://bucket/list.csv")
         's3://bucket/a/clip.mp4'
     """
-    if _scheme(place) == "file":
-        return unquote(urlsplit(place).path)
-    if _scheme(place):
-        return place
+    return within(folder_of(base), place)
+
+
+def folder_of(base: str) -> str:
+    """The folder of a manifest, or its address: where its relative places are."""
     if _scheme(base) not in {"", "file"}:
-        return posixpath.join(base.rpartition("/")[0], place)
-    folder = Path(resolve(base, "") if _ADDRESS in base else base).resolve().parent
+        return base.rpartition("/")[0]
+    return str(Path(_path(base) if _ADDRESS in base else base).resolve().parent)
+
+
+def within(folder: str, place: str) -> str:
+    """A place made whole: itself, or the one of this name in a folder or below an address."""
+    if scheme := _scheme(place):
+        return _path(place) if scheme == "file" else place
+    if _scheme(folder):
+        return posixpath.join(folder, place)
     # As a shell does, `~name` stays what it is where nobody has that name.
-    return os.path.normpath(folder / os.path.expanduser(place))
+    return os.path.normpath(os.path.join(folder, os.path.expanduser(place)))
+
+
+def _path(place: str) -> str:
+    return unquote(urlsplit(place).path)
 
 
 @contextmanager

@@ -170,6 +170,8 @@ def _load(picture: Path | str | NDArray[Any]) -> NDArray[np.uint8] | None:
         data = np.fromfile(picture, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
     except (OSError, cv2.error) as error:
+        if getattr(error, "code", None) == cv2.Error.StsNoMem:
+            raise MemoryError(f"{picture}: {error}") from error  # no fault of the picture
         logger.debug("%s: %s", picture, error)
         return None
     return None if image is None else np.asarray(image, np.uint8)
@@ -267,12 +269,16 @@ class ContainerReader:
         while going:
             try:
                 packet = next(packets, None)
+            except MemoryError:  # some of PyAV's errors are this as well, and no fault of the file
+                raise
             except FFmpegError as error:
                 self.cut_short = error.strerror or str(error)
                 packet = None
             going = packet is not None
             try:
                 decoded = packet.decode() if packet is not None else self._stream.decode(None)
+            except MemoryError:
+                raise
             except FFmpegError:
                 if packet is not None and packet.size:
                     heapq.heappush(failed, NO_STAMP if packet.pts is None else packet.pts)

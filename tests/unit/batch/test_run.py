@@ -7,14 +7,16 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from mixformerv2.batch import Settings, Totals, run_batch
 from mixformerv2.batch import run as driver
-from mixformerv2.batch.cluster import Died, open_cluster
+from mixformerv2.batch.cluster import Died
 from mixformerv2.batch.shard import Job, run_shard
 from mixformerv2.errors import ConfigError, DataError, EngineError, OutputError
+from mixformerv2.runtime.base import EngineInfo
 from tests.unit.batch.conftest import BOX, Manifest
 
 Fate = Callable[[Job], Died | None]
@@ -343,18 +345,44 @@ def test_what_was_finished_by_another_worker_stays(
 
 
 @pytest.mark.parametrize(
-    ("kind", "address", "sentence"),
-    [("onnx", None, "--inference"), ("local", "auto", "--engine ray")],
+    ("engine", "device", "share", "given"),
+    [
+        ("local", "cpu", 0.0, 0.0),
+        ("local", "cpu", 0.5, 0.0),
+        ("local", "cuda", 0.0, 1.0),
+        ("local", "tensorrt", 0.25, 0.25),
+        ("ray", "cpu", 0.5, 0.5),
+        ("ray", "cuda", 1.0, 1.0),
+        ("ray", "cuda", 0.0, None),
+    ],
 )
-def test_clusters_that_are_none(kind: str, address: str | None, sentence: str) -> None:
-    with pytest.raises(ConfigError, match=sentence):
-        open_cluster(kind, run_shard, None, address)
+def test_the_share_of_a_gpu_that_workers_are_given(
+    tmp_path: Path,
+    manifest: Manifest,
+    settings: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    engine: str,
+    device: str,
+    share: float,
+    given: float | None,
+) -> None:
+    asked: list[object] = []
 
+    def opened(*words: object) -> Inline:
+        asked.append(words[-1])
+        return Inline()
 
-def test_without_ray_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(EngineError, match="pip install"):
-        open_cluster("ray", run_shard, None, None)
+    there = SimpleNamespace(info=EngineInfo("onnx", "fp32", 1, device))
+    monkeypatch.setattr(driver, "open_cluster", opened)
+    monkeypatch.setattr(driver, "load_tracker", lambda settings: there)
+    monkeypatch.setattr(driver, "name_of", lambda info: "onnx")  # workers have no GPU here
+    words = (manifest(f"a.mp4,{BOX},,,"), tmp_path / "out", settings)
+    if given is None:
+        with pytest.raises(ConfigError, match="add --gpus-per-worker 1"):
+            run_batch(*words, engine=engine, gpus_per_worker=share)
+        return
+    assert run_batch(*words, engine=engine, gpus_per_worker=share).done == 1
+    assert asked == [given]
 
 
 @pytest.mark.parametrize(

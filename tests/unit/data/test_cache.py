@@ -155,3 +155,22 @@ def test_samples_are_those_of_the_files_here(bank_folder, tmp_path):
     sampler = SetSampler([SetConfig(f"memory://{name}/set-*.zip", ratio=2.0)])
     assert len(sampler.datasets) == 2
     np.testing.assert_allclose(sampler._chance, [0.5, 0.5])
+
+
+def test_a_packed_lmdb_is_read_by_its_address(tmp_path, cache):
+    """One file, as `data pack` writes it; a folder with `data.mdb`, as others do, is refused."""
+    boxes = layouts.boxes_of(4)
+    layouts.write_frames(tmp_path / "own" / "a" / "img", boxes, "{:06d}.jpg")
+    layouts.put(tmp_path / "own" / "a" / "groundtruth.txt", layouts.rows(boxes))
+    name = uuid.uuid4().hex
+    pack_store(open_store(tmp_path / "own"), tmp_path / "set.lmdb")
+    files = fsspec.filesystem("memory")
+    files.put_file(str(tmp_path / "set.lmdb"), f"/{name}/set.lmdb")
+    files.put_file(str(tmp_path / "set.lmdb"), f"/{name}/theirs.lmdb/data.mdb")
+    (there,) = SetSampler([SetConfig(f"memory://{name}/set.lmdb")]).datasets
+    (here,) = SetSampler([SetConfig(str(tmp_path / "own"))]).datasets
+    assert there.store.place.is_relative_to(cache)
+    assert there.names == here.names == ["a"]
+    np.testing.assert_array_equal(there[0].frames[3], here[0].frames[3])
+    with pytest.raises(DataError, match=r"theirs\.lmdb is a folder; pack it into one file"):
+        SetSampler([SetConfig(f"memory://{name}/theirs.lmdb")])

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from mixformerv2.errors import EngineError
 from mixformerv2.runtime import choice, load_engine
-from mixformerv2.runtime.choice import choose, onnx_gpu
+from mixformerv2.runtime.choice import choose, onnx_gpu, visible_gpus
 from mixformerv2.runtime.onnx import providers_for
 from mixformerv2.runtime.select import ENGINES, name_of
 from mixformerv2.runtime.torch_crop import take_crops
@@ -175,3 +175,13 @@ def test_auto_takes_a_gpu_that_onnx_runtime_was_built_for(
     taken = choose(read_config(small_bundle))
     assert (taken.engine, taken.reason) == ("onnx-cuda", "it is there")
     assert taken.fallback is not None
+
+
+def test_gpus_as_cuda_names_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("nvidia2", "nvidia5", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    assert visible_gpus(str(tmp_path)) == ["0", "1"]  # CUDA counts those that it finds
+    for chosen, seen in {"": [], "-1": [], "1": ["1"], "GPU-5f, 0": ["GPU-5f", "0"]}.items():
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", chosen)
+        assert visible_gpus(str(tmp_path)) == seen

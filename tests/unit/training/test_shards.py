@@ -105,6 +105,24 @@ def test_shards_learn_what_whole_networks_learn(
                 assert other[name] == pytest.approx(one[name], rel=2e-4)
 
 
+def test_shards_of_a_teacher_learn_what_the_whole_teacher_learns(
+    two: TrainConfig, tmp_path: Path
+) -> None:
+    """The family that is too large for one device: corner head and score module, divided."""
+    arch = {"stem": "patch", "box_head": "corner_pyramid", "head_channels": 16, "drop_path": 0.1}
+    teacher = replace(two, model={**two.model, **arch})
+    for strategy in ("ddp", "fsdp"):
+        torchrun(replace(teacher, strategy=strategy), tmp_path / strategy)
+    same(tmp_path / "ddp", tmp_path / "fsdp")
+    state = load_checkpoint(tmp_path / "fsdp")
+    assert state is not None
+    assert {name.split(".")[1] for name in state["learner"]} == {
+        "backbone",
+        "box_head",
+        "score_head",
+    }
+
+
 def killed(config: TrainConfig, out: Path, *options: str, agent: bool) -> tuple[int, str]:
     """Two processes, of which one is killed after the first checkpoint, or all and torchrun."""
     running = subprocess.Popen(
