@@ -145,6 +145,7 @@ def row(name: str, score: Score, base: Score) -> dict[str, Any]:
         "lost": float(np.mean(overlaps <= LOST)),
         "overlap_on_target": float(overlaps[overlaps > LOST].mean()),
         "time": score.seconds / base.seconds,
+        "auc_by_run": [round(float(v), 4) for v in score.auc],  # videos by name, each both ways
     }
 
 

@@ -1,0 +1,96 @@
+"""Does a bundle say when its target is away? Precision, recall and F-score of "it is there".
+
+    python scripts/make_absences.py      # once
+    python scripts/presence.py t --root .work/absences/exits
+
+For sequences in which it is known of each frame whether the target is in view, but not where: the
+real exits that were marked by hand. A frame counts as answered where the state is not "lost".
+Short-term tracking and `--long-term` stand side by side; clips in which something that looks the
+same stays in view (`twin_*`) have a row of their own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mixformerv2.errors import MixFormerError
+from mixformerv2.evaluation.benchmarks import Sequence, read_sequences
+from mixformerv2.runtime.base import Engine
+from mixformerv2.runtime.select import load_engine
+from mixformerv2.tracking.tracker import Tracker
+from mixformerv2.weights.bundle import BundleConfig
+
+PROJECT = Path(__file__).resolve().parents[1]
+
+
+@dataclass
+class Presence:
+    """Counts of frames.
+
+    Attributes:
+        both: Target in view, and answered.
+        answered: Answered.
+        there: In view.
+    """
+
+    both: int = 0
+    answered: int = 0
+    there: int = 0
+
+    def add(self, answered: Iterable[bool], there: Iterable[bool]) -> None:
+        """Count the frames of a sequence."""
+        for one, other in zip(answered, there, strict=True):
+            self.both += one and other
+            self.answered += one
+            self.there += other
+
+    @property
+    def row(self) -> str:
+        """Precision, recall and F-score."""
+        precision = self.both / max(1, self.answered)
+        recall = self.both / max(1, self.there)
+        f_score = 2 * precision * recall / max(1e-9, precision + recall)
+        return f"{f_score:.3f} | {precision:.3f} | {recall:.3f}"
+
+
+def answered(engine: Engine, config: BundleConfig, video: Sequence, long_term: bool) -> list[bool]:
+    """Of each frame but the first, whether the target was said to be there."""
+    tracker = Tracker.with_engine(engine, config, settings={"long_term": long_term})
+    frames = video.frames()
+    tracker.init(next(frames), tuple(video.truth[0]))
+    return [tracker.update(frame).state != "lost" for frame in frames]
+
+
+def main() -> int:
+    """Track the clips both ways and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("bundle")
+    parser.add_argument("--root", type=Path, default=PROJECT / ".work" / "absences" / "exits")
+    options = parser.parse_args()
+    try:
+        engine, config = load_engine(options.bundle, "onnx")
+        videos = read_sequences(options.root)
+    except MixFormerError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    print("| clips | | F | precision | recall |\n|---|---|---|---|---|")
+    for twins in (False, True):
+        chosen = [one for one in videos if one.name.startswith("twin_") == twins]
+        for long_term in (False, True):
+            found = Presence()
+            for video in chosen:
+                assert video.absent is not None
+                found.add(answered(engine, config, video, long_term), ~np.array(video.absent[1:]))
+            kind = f"{len(chosen)} with a look-alike" if twins else f"{len(chosen)} real exits"
+            print(f"| {kind} | {'`--long-term`' if long_term else 'without'} | {found.row} |")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
