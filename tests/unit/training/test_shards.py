@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -127,7 +128,7 @@ def killed(config: TrainConfig, out: Path, *options: str, agent: bool) -> tuple[
     """Two processes, of which one is killed after the first checkpoint, or all and torchrun."""
     running = subprocess.Popen(
         command(replace(config, save_minutes=0.0), out, *options),
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     try:
@@ -145,9 +146,10 @@ def killed(config: TrainConfig, out: Path, *options: str, agent: bool) -> tuple[
         at = load_checkpoint(out, lazy=True)
         assert at is not None
         assert 0 < at["step"] < STEPS
-        _, said = running.communicate(timeout=400)
+        _, said = running.communicate(timeout=200)
     finally:
-        running.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(running.pid, signal.SIGKILL)
     return running.returncode, said
 
 
@@ -156,10 +158,16 @@ def test_after_a_killed_process_all_start_again_and_end_alike(
 ) -> None:
     """What torchrun is for on machines that come and go; the run carries on by its checkpoint."""
     again = ("--max-restarts", "2", "--monitor-interval", "0.2")
-    code, said = killed(two, tmp_path / "out", *again, agent=False)
+    out = tmp_path / "out"
+    try:
+        code, said = killed(two, out, *again, agent=False)
+    except subprocess.TimeoutExpired:
+        # On a starved machine torchrun was seen once to wait for ever for what it had restarted.
+        out = tmp_path / "second"
+        code, said = killed(two, out, *again, agent=False)
     assert code == 0, said[-5000:]
     assert "SIGKILL" in said or "-9" in said
-    same(tmp_path / "out", by_shards)
+    same(out, by_shards)
 
 
 def test_killed_shards_carry_on(two: TrainConfig, tmp_path: Path, by_shards: Path) -> None:
