@@ -3,6 +3,7 @@
     python scripts/make_validation.py && python scripts/make_absences.py      # once
     python scripts/calibrate.py t --out build/calibration
     python scripts/calibrate.py t --as-is             # judge the thresholds that the bundle has
+    python scripts/calibrate.py t --entropy           # what if states went by entropy instead
 
 The bundle tracks the validation set, its covered and cut forms, and the real exits that were marked
 by hand (`tests/data/exits.csv`). `evaluation/calibration.py` says how thresholds follow from the
@@ -14,16 +15,27 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
+from mixformerv2.box import XYWH
 from mixformerv2.errors import DataError, MixFormerError
 from mixformerv2.evaluation.benchmarks import read_sequences
 from mixformerv2.evaluation.calibration import Calibration, Trace, calibrate, trace
+from mixformerv2.evaluation.metrics import roc_auc
+from mixformerv2.evaluation.trackers import Factory
+from mixformerv2.explain.distributions import entropy as entropy_of
+from mixformerv2.explain.frame import Recorder
+from mixformerv2.runtime.base import Engine
 from mixformerv2.runtime.select import load_engine
+from mixformerv2.tracking.result import TrackResult
 from mixformerv2.tracking.tracker import Tracker
+from mixformerv2.weights.bundle import BundleConfig
 
 PROJECT = Path(__file__).resolve().parents[1]
 ABSENCES = PROJECT / ".work" / "absences"
@@ -40,13 +52,18 @@ def main() -> int:
     parser.add_argument("--absences", type=Path, default=ABSENCES)
     parser.add_argument("--out", type=Path, help="folder for calibration.json and calibration.png")
     parser.add_argument("--as-is", action="store_true", help="judge the bundle's own thresholds")
+    parser.add_argument("--entropy", action="store_true", help="take entropy for the score")
     args = parser.parse_args()
     try:
-        found = of_bundle(args.bundle, args.validation, args.absences, as_is=args.as_is)
+        found = of_bundle(
+            args.bundle, args.validation, args.absences, as_is=args.as_is, entropy=args.entropy
+        )
     except MixFormerError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     print("\n".join(tables(found)))
+    off = roc_auc(found.kinds["good"], found.kinds["off"])
+    print(f"good against off frames, area under the ROC curve: {off:.3f}")
     if args.out is not None:
         args.out.mkdir(parents=True, exist_ok=True)
         (args.out / "calibration.json").write_text(json.dumps(found.as_dict(), indent=1) + "\n")
@@ -54,10 +71,30 @@ def main() -> int:
     return 0
 
 
+class ByEntropy:
+    """A tracker whose score is what the entropy of the widest side leaves to 1."""
+
+    def __init__(self, engine: Engine, config: BundleConfig) -> None:
+        self._recorder = Recorder(engine)
+        self._tracker = Tracker.with_engine(self._recorder, config)
+
+    def init(self, frame: NDArray[np.uint8], box: XYWH) -> None:
+        self._tracker.init(frame, box)
+
+    def update(self, frame: NDArray[np.uint8]) -> TrackResult:
+        result = self._tracker.update(frame)
+        return replace(result, score=1 - float(entropy_of(self._recorder.out.probs[0]).max()))
+
+
 def of_bundle(
-    bundle: str | Path, validation: Path, absences: Path, *, as_is: bool = False
+    bundle: str | Path,
+    validation: Path,
+    absences: Path,
+    *,
+    as_is: bool = False,
+    entropy: bool = False,
 ) -> Calibration:
-    """Track everything with a bundle and calibrate it.
+    """Track everything with a bundle and calibrate its score, or one minus the entropy.
 
     Raises:
         DataError: the clips with absences were not made yet.
@@ -69,7 +106,7 @@ def of_bundle(
                 f"{root} is not there; run scripts/make_validation.py and scripts/make_absences.py"
             )
     engine, config = load_engine(bundle, "onnx")
-    make: Callable[[], Tracker] = lambda: Tracker.with_engine(engine, config)  # noqa: E731
+    make: Factory = partial(ByEntropy if entropy else Tracker.with_engine, engine, config)
     traces: list[Trace] = []
     for root in roots:
         traces += [trace(make, one.first(MAX_FRAMES)) for one in read_sequences(root)]
