@@ -172,10 +172,15 @@ fuzz: $(VENV)-fuzz/.made ## damaged files for all that reads files, led by cover
 
 .PHONY: test-cluster sbom audit lint-deploy fuzz
 
+# The variant in ONNX Runtime too where its headers are: ONNXRUNTIME=FOLDER, or Debian 13's package.
+ONNXRUNTIME ?= $(wildcard /usr/include/onnxruntime)
 test-cpp: $(VENV)/.dev ## build the C++ example and compare its boxes with Python's; needs libopencv-dev
 	@mkdir -p build
-	examples/cpp/build.sh $(BIN)/python build/track
-	MIXFORMERV2_CPP=$(abspath build/track) $(BIN)/python -m pytest tests/cpp $(PYTEST_ARGS)
+	ONNXRUNTIME= examples/cpp/build.sh $(BIN)/python build/track
+	$(if $(ONNXRUNTIME),ONNXRUNTIME=$(ONNXRUNTIME) examples/cpp/build.sh $(BIN)/python build/track_onnxruntime)
+	MIXFORMERV2_CPP=$(abspath build/track) \
+	MIXFORMERV2_CPP_ONNXRUNTIME=$(if $(ONNXRUNTIME),$(abspath build/track_onnxruntime)) \
+		$(BIN)/python -m pytest tests/cpp $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## ruff: rules and format
 	$(BIN)/ruff check $(CODE)

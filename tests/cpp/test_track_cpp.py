@@ -8,6 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pytest
 
 from mixformerv2 import Tracker
 from mixformerv2.video import open_source
@@ -16,11 +17,24 @@ from mixformerv2.weights.bundle import find_bundle
 FRAMES = 40
 BOX = (175.08, 136.59, 92.93, 86.37)
 PROGRAM = os.environ["MIXFORMERV2_CPP"]
+IN_ONNX_RUNTIME = os.environ.get("MIXFORMERV2_CPP_ONNXRUNTIME")
 
 
-def test_boxes_are_those_of_python(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("program", "engine"),
+    [
+        pytest.param(PROGRAM, "openvino-fp32", id="openvino"),
+        pytest.param(
+            IN_ONNX_RUNTIME,
+            "onnx",
+            id="onnxruntime",
+            marks=pytest.mark.skipif(not IN_ONNX_RUNTIME, reason="no headers of ONNX Runtime"),
+        ),
+    ],
+)
+def test_boxes_are_those_of_python(program: str, engine: str, tmp_path: Path) -> None:
     bundle = find_bundle("t")
-    tracker = Tracker(bundle, engine="openvino-fp32")
+    tracker = Tracker(bundle, engine=engine)
     expected, names = [BOX], []
     with open_source(bundle.parent / "demo.mp4") as source:
         for frame in source:
@@ -33,7 +47,7 @@ def test_boxes_are_those_of_python(tmp_path: Path) -> None:
                 tracker.init(frame.image, BOX)
             else:
                 expected.append(tracker.update(frame.image).box)
-    call = [PROGRAM, str(bundle), ",".join(map(str, BOX)), *names]
+    call = [program, str(bundle), ",".join(map(str, BOX)), *names]
     done = subprocess.run(call, check=True, capture_output=True, text=True)
     got = np.array([[float(v) for v in line.split(",")] for line in done.stdout.splitlines()])
     assert got.shape == (FRAMES, 5)
