@@ -33,6 +33,10 @@ def run(
         ),
     ] = None,
     crops: Annotated[int, typer.Option(help="Crops to calibrate int8 with.", min=8)] = 96,
+    quantizer: Annotated[
+        str,
+        typer.Option(help="own, or nncf: NNCF's int8, which needs the extra of that name."),
+    ] = "own",
     keep_tokens: Annotated[
         int | None,
         typer.Option(
@@ -66,8 +70,10 @@ def run(
     from ..errors import ConfigError
     from ..export import export_bundle, export_int8
 
-    if not int8 and (calibrate or sequences):
-        raise ConfigError("--calibrate and --sequences belong to --int8; add it or leave them out")
+    if not int8 and (calibrate or sequences or quantizer != "own"):
+        raise ConfigError(
+            "--calibrate, --sequences and --quantizer belong to --int8; add it or leave them out"
+        )
     keep = None
     if keep_tokens is not None:
         keep = (keep_tokens, keep_after if keep_tokens else 0)
@@ -76,7 +82,9 @@ def run(
         early = (exit_after if exit_score else 0, exit_score)
     _print(out, export_bundle(bundle, out, keep, early))
     if int8:
-        _print_int8(out, export_int8(out, sources=calibrate or (), count=crops))
+        _print_int8(
+            out, export_int8(out, sources=calibrate or (), count=crops, quantizer=quantizer)
+        )
     if sequences is not None:
         _measure(out, sequences)
 

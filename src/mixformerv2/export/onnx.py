@@ -182,6 +182,7 @@ def write_graph(
     name: Literal["template", "search"],
     config: BundleConfig,
     tokens: int = 4,
+    half: bool = True,
 ) -> None:
     """Write one graph as ONNX, checked to be valid.
 
@@ -192,6 +193,7 @@ def write_graph(
         name: Which of the two it is.
         config: Of the bundle, for the metadata.
         tokens: Axis of the memory along which its tokens lie.
+        half: Keep weights as float16 where that loses nothing.
 
     Raises:
         EngineError: the file is not valid ONNX.
@@ -217,7 +219,8 @@ def write_graph(
             dynamo=False,
         )
     model = onnx.load(path)
-    _halve(model.graph)
+    if half:
+        _halve(model.graph)
     if sure:
         branch(model, sure)
     helper.set_model_props(model, _metadata(name, config))

@@ -2,7 +2,8 @@
 
 The ranges of the activations come from crops of real videos. What loses too much is kept in float:
 each group of roundings (stem, products and attention of each layer, heads) is measured by itself,
-and the worst ones go, one after the other, until the boxes are near enough.
+and the worst ones go, one after the other, until the boxes are near enough. NNCF can do the
+rounding instead (`by_nncf.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..errors import EngineError
+from ..errors import ConfigError, EngineError
 from ..models.mixformerv2 import MixFormerV2
+from ..runtime.choice import int8_instructions
 from ..runtime.onnx import OnnxEngine
 from ..weights.bundle import (
     INT8_NAMES,
@@ -30,13 +32,14 @@ from ..weights.bundle import (
     read_config,
     write_config,
 )
+from .by_nncf import write_with_nncf
 from .calibration import Answers, Crops, Run, answers, distance, of_engine, read_crops
 from .graphs import Preprocess, SearchGraph, TemplateGraph
 from .onnx import copy_rest, write_graph, written_whole
 from .ordered import TOKENS, Call, OrderedGraphs
 from .rounding import Mode
 
-__all__ = ["LIMIT", "Int8Report", "export_int8", "record_auc"]
+__all__ = ["LIMIT", "QUANTIZERS", "Int8Report", "export_int8", "record_auc"]
 
 _logger = logging.getLogger(__name__)
 
@@ -48,6 +51,10 @@ _EXACT = 1e-4
 """Largest difference that the same network in another order may have before it is rounded."""
 
 
+QUANTIZERS = ("own", "nncf")
+"""Who may round."""
+
+
 @dataclass(frozen=True, slots=True)
 class Int8Report:
     """What rounding does to the boxes of the calibration crops.
@@ -55,7 +62,7 @@ class Int8Report:
     Distances are of the worst side of a box, in pixels of the search crop.
 
     Attributes:
-        groups: Median distance with one group rounded alone.
+        groups: Median distance with one group rounded alone; empty with NNCF.
         kept: Groups that stay in float.
         median: With all others rounded, in ONNX Runtime.
         high: Its 95th percentile.
@@ -75,6 +82,7 @@ def export_int8(
     sources: Sequence[str | Path] = (),
     count: int = 96,
     limit: float = LIMIT,
+    quantizer: str = "own",
 ) -> Int8Report:
     """Write `template.int8.onnx` and `search.int8.onnx`.
 
@@ -84,13 +92,17 @@ def export_int8(
         sources: Videos to calibrate with, whatever `open_source` takes; the demo clip where empty.
         count: Crops to calibrate with.
         limit: Median distance of the boxes, in parts of the search crop, that is allowed.
+        quantizer: "own", or "nncf" for NNCF's roundings, which engines run alike.
 
     Raises:
         WeightsError: no such bundle, or weights that do not fit its config.
         SourceError: a video that cannot be read.
-        EngineError: a network of another family, or graphs that do not answer as it does.
+        EngineError: a network of another family, graphs that do not answer as it does, or no NNCF.
+        ConfigError: another quantizer.
         OutputError: the folder cannot be written.
     """
+    if quantizer not in QUANTIZERS:
+        raise ConfigError(f"quantizer must be one of {', '.join(QUANTIZERS)}, got {quantizer!r}")
     source = find_bundle(bundle)
     folder = source if out is None else Path(out)
     config = read_config(source)
@@ -106,11 +118,18 @@ def export_int8(
     true = _torch(TemplateGraph(model, prepare).eval(), SearchGraph(model, prepare).eval())
     with torch.inference_mode():
         expected = answers(true, crops)
-        alone, kept = _choose(graphs, crops, expected, limit)
-        graphs.packed = not any(group.startswith("attention") for group in kept)
-        rounded = answers(_torch(graphs.encode, graphs.step), crops)
+    alone: dict[str, float] = {}
+    kept: list[str] = []
     with written_whole(folder, *INT8_NAMES) as paths:
-        _write(graphs, paths, crops, config)
+        if quantizer == "nncf":
+            write_with_nncf(graphs, paths, crops, config)
+            rounded = expected
+        else:
+            with torch.inference_mode():
+                alone, kept = _choose(graphs, crops, expected, limit)
+                graphs.packed = not any(group.startswith("attention") for group in kept)
+                rounded = answers(_torch(graphs.encode, graphs.step), crops)
+            _write(graphs, paths, crops, config)
         template, search = paths
         written = answers(of_engine(OnnxEngine(template, search)), crops)
         _check(written, rounded, expected, limit)
@@ -205,8 +224,18 @@ def _check(written: Answers, rounded: Answers, expected: Answers, limit: float) 
     if not (far <= 2 * limit and apart <= 2 * limit):  # also refuses NaN
         raise EngineError(
             f"the int8 graphs differ from PyTorch by {far:.2g} of the search crop, from their own "
-            f"rounding by {apart:.2g}; {2 * limit:g} is allowed; nothing was written"
+            f"rounding by {apart:.2g}; {2 * limit:g} is allowed; nothing was written{_overflow()}"
         )
+
+
+def _overflow() -> str:
+    """What may be the cause on this processor, and the way out."""
+    if int8_instructions() is not None:
+        return ""
+    return (
+        "; this processor has no instructions for int8, so that sums in engines overflow: "
+        "export on one that has, or with NNCF (--quantizer nncf), whose weights have seven bits"
+    )
 
 
 def _write(graphs: OrderedGraphs, paths: list[Path], crops: Crops, config: BundleConfig) -> None:

@@ -237,6 +237,19 @@ def test_calibration_crops_are_the_same_each_time() -> None:
     assert [len(part.search) for part in first.parts(2)] == [2, 2, 1]
 
 
+@pytest.mark.parametrize("flag", [None, "avx512_vnni"])
+def test_graphs_far_from_the_network_are_refused(
+    flag: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(quantize_module, "int8_instructions", lambda: flag)
+    near = np.zeros((3, 4)), np.zeros(3)
+    far = np.full((3, 4), 0.03), np.zeros(3)
+    quantize_module._check(near, near, near, 0.01)
+    with pytest.raises(EngineError, match="nothing was written") as refused:
+        quantize_module._check(far, near, near, 0.01)
+    assert ("--quantizer nncf" in str(refused.value)) == (flag is None)
+
+
 def test_a_picture_is_no_video(tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "a.png"), np.zeros((40, 40, 3), np.uint8))
     with pytest.raises(SourceError, match="fewer than two frames"):
