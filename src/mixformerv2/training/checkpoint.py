@@ -2,15 +2,66 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from ..errors import OutputError, WeightsError
 
-__all__ = ["load_checkpoint", "save_checkpoint"]
+__all__ = ["load_checkpoint", "make_folder", "one_writer", "save_checkpoint"]
+
+_logger = logging.getLogger(__name__)
+
+_PATIENCE = 5.0
+"""Seconds that a run waits for the one before it in its folder to end."""
+
+
+def make_folder(folder: Path) -> None:
+    """Make a run's folder where it is not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the run's folder {folder}: {error}") from error
+
+
+@contextmanager
+def one_writer(folder: Path) -> Iterator[None]:
+    """Keep a run's folder to this process, and those that torchrun started with it.
+
+    Two runs that were started there by mistake would overwrite each other's checkpoints. The lock
+    is the system's, so that it ends with the process, however that ends.
+
+    Raises:
+        OutputError: another process trains there, or the folder cannot be made.
+    """
+    make_folder(folder)
+    if os.environ.get("RANK", "0") != "0":
+        yield
+        return
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=_PATIENCE)
+    except Timeout as error:
+        raise OutputError(
+            f"another process trains in {folder}; wait until it ends, stop it, or give another "
+            "folder (--out)"
+        ) from error
+    except (OSError, NotImplementedError) as error:
+        _logger.warning("%s cannot be locked (%s): start one run at a time in it", folder, error)
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:

@@ -16,9 +16,9 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import OutputError, WeightsError
+from ..errors import WeightsError
 from .batches import batch_stream
-from .checkpoint import load_checkpoint, save_checkpoint
+from .checkpoint import load_checkpoint, make_folder, one_writer, save_checkpoint
 from .config import TrainConfig
 from .devices import make_fabric, settle_precision
 from .guard import LossGuard
@@ -60,19 +60,21 @@ def train(
     Raises:
         TrainingError: the loss is no longer finite, or it exploded.
         WeightsError: a checkpoint, bundle or teacher that does not fit.
-        OutputError: the disk is full; the last good checkpoint stays.
+        OutputError: the disk is full, and the last good checkpoint stays; or another process
+            trains in the folder.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; the checkpoint is written by then.
     """
-    run = Run(config, folder, init)
-    try:
-        with _stopped_between_steps(run):
-            run.go(minutes)
-        path = run.save()
-        if not run.interrupted:
-            run.end()
-        run.fabric.barrier()  # nobody goes on before the files are there
-    finally:
-        run.monitor.close()
+    with one_writer(folder):
+        run = Run(config, folder, init)
+        try:
+            with _stopped_between_steps(run):
+                run.go(minutes)
+            path = run.save()
+            if not run.interrupted:
+                run.end()
+            run.fabric.barrier()  # nobody goes on before the files are there
+        finally:
+            run.monitor.close()
     if run.interrupted:
         raise KeyboardInterrupt
     return path
@@ -84,10 +86,7 @@ class Run:
     def __init__(self, config: TrainConfig, folder: Path, init: str | Path | None = None) -> None:
         self.config = config = settle_precision(config)
         self.folder = folder
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"cannot make the run's folder {folder}: {error}") from error
+        make_folder(folder)
         if config.threads:
             torch.set_num_threads(config.threads)
         self.fabric = make_fabric(config)

@@ -12,13 +12,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from torch.testing import assert_close
 
 from mixformerv2.errors import OutputError, TrainingError, WeightsError
 from mixformerv2.models.mixformerv2 import MixFormerV2
+from mixformerv2.training import checkpoint as checkpoint_module
 from mixformerv2.training import loop as loop_module
 from mixformerv2.training import stages
-from mixformerv2.training.checkpoint import load_checkpoint, save_checkpoint
+from mixformerv2.training.checkpoint import load_checkpoint, one_writer, save_checkpoint
 from mixformerv2.training.config import TrainConfig, show_config
 from mixformerv2.training.loop import Run, train
 from mixformerv2.training.monitor import read_log
@@ -197,3 +199,42 @@ def test_a_checkpoint_of_something_else_is_refused(tiny: TrainConfig, tmp_path: 
     other = replace(tiny, model={**tiny.model, "depth": 3})
     with pytest.raises(WeightsError, match="another network"):
         Run(other, tmp_path / "one")
+
+
+def test_two_runs_do_not_share_a_folder(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint_module, "_PATIENCE", 0.0)
+    holder = (
+        "import sys; from filelock import FileLock\n"
+        "with FileLock(sys.argv[1]): print('held', flush=True); sys.stdin.read()"
+    )
+    call = [sys.executable, "-c", holder, str(tmp_path / ".lock")]
+    with subprocess.Popen(call, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        with pytest.raises(OutputError, match="another process trains in"):
+            train(tiny, tmp_path)
+        assert not (tmp_path / "checkpoint.pt").exists()
+        monkeypatch.setenv("RANK", "1")  # the processes beside the first one write nothing
+        with one_writer(tmp_path):
+            pass
+        monkeypatch.delenv("RANK")
+        other.kill()  # the lock goes with its process
+    train(tiny, tmp_path)
+    assert (tmp_path / "checkpoint.pt").exists()
+
+
+def test_where_nothing_can_be_locked_training_goes_on(
+    tiny: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise NotImplementedError("no locks on this file system")
+
+    monkeypatch.setattr(FileLock, "acquire", refuse)
+    with one_writer(tmp_path):
+        pass
+    assert "no locks on this file system" in caplog.text
