@@ -25,6 +25,7 @@ from .guard import LossGuard
 from .judge import Judge
 from .learner import moving_average, parameter_groups
 from .monitor import Monitor
+from .origin import read_origin
 from .outcome import remove_layers, save_run_bundle, without_layers
 from .schedule import lr_factor
 from .shards import divide_optimizer_state, whole, whole_optimizer_state, whole_state
@@ -101,6 +102,9 @@ class Run:
         state = load_checkpoint(folder)
         if state is None:
             self.stage.start(learner, init or config.init)
+            self.origin = read_origin(init or config.init)
+        else:
+            self.origin = state.get("origin", {})
         self.stage.freeze(learner)
         if config.optim.channels_last:
             learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -175,6 +179,7 @@ class Run:
                 "finished": self.step >= optim.steps,
                 "optim": asdict(optim),
                 "seed": self.config.seed,
+                "origin": self.origin,
                 "learner": _plain(learner),
                 "average": _plain(self.average.state_dict()),
                 "optimizer": optimizer,
@@ -235,6 +240,7 @@ class Run:
             folder,
             step=self.step,
             seconds=self.seconds,
+            origin=self.origin,
         )
         return folder
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -23,6 +23,7 @@ from ..weights.bundle import (
     save_bundle,
 )
 from .checkpoint import load_checkpoint
+from .origin import with_thresholds
 
 if TYPE_CHECKING:
     from .config import TrainConfig
@@ -144,6 +145,7 @@ def save_run_bundle(
     training: bool = True,
     step: int = 0,
     seconds: float = 0.0,
+    origin: Mapping[str, Any] | None = None,
 ) -> BundleConfig:
     """Write a bundle of weights in training, for tracking with PyTorch and for going on.
 
@@ -155,6 +157,7 @@ def save_run_bundle(
         training: Keep the parts that only help in training too.
         step: Steps taken, for its provenance.
         seconds: Time taken, for its provenance.
+        origin: What the first weights brought along, as `read_origin` answers it.
 
     Raises:
         WeightsError: weights that are not finite.
@@ -172,10 +175,20 @@ def save_run_bundle(
         min_size=4.0,
         update_interval=0,
     )
+    provenance: dict[str, Any] = {
+        "stage": config.stage,
+        "steps": step,
+        "minutes": round(seconds / 60, 1),
+    }
+    licence = None
+    if origin:
+        provenance["init"] = {key: origin[key] for key in ("name", "weights_sha256")}
+        licence = {"weights": origin["licence"], "file": None}
     return save_bundle(
         model.eval(),
         folder,
-        tracker=tracker,
-        provenance={"stage": config.stage, "steps": step, "minutes": round(seconds / 60, 1)},
+        tracker=with_thresholds(tracker, origin or {}),
+        licence=licence,
+        provenance=provenance,
         training=dict(state) if training else None,
     )

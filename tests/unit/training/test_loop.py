@@ -17,6 +17,7 @@ from torch.testing import assert_close
 
 from mixformerv2.errors import OutputError, TrainingError, WeightsError
 from mixformerv2.models.mixformerv2 import MixFormerV2
+from mixformerv2.tracking import TrackerSettings
 from mixformerv2.training import checkpoint as checkpoint_module
 from mixformerv2.training import loop as loop_module
 from mixformerv2.training import stages
@@ -25,6 +26,7 @@ from mixformerv2.training.config import TrainConfig, show_config
 from mixformerv2.training.loop import Run, train
 from mixformerv2.training.monitor import read_log
 from mixformerv2.weights import save_bundle
+from mixformerv2.weights.bundle import read_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 
@@ -238,3 +240,26 @@ def test_where_nothing_can_be_locked_training_goes_on(
     with one_writer(tmp_path):
         pass
     assert "no locks on this file system" in caplog.text
+
+
+def test_weights_bring_their_terms_and_thresholds_along(tiny: TrainConfig, tmp_path: Path) -> None:
+    arch = tiny.network
+    settings = TrackerSettings(arch.template_size, arch.search_size, uncertain_below=0.45)
+    save_bundle(
+        MixFormerV2(arch).eval(),
+        tmp_path / "bundle",
+        tracker=settings,
+        licence={"weights": "research only", "file": None},
+    )
+    one, two = tmp_path / "one", tmp_path / "two"
+    train(with_steps(tiny, 4), one, init=tmp_path / "bundle")
+    train(with_steps(tiny, 6), one)  # carried on without --init
+    train(with_steps(tiny, 4), two, init=one)
+    for run in (one, two):
+        config = read_config(run / "bundle")
+        assert config.licence["weights"] == "research only"
+        assert config.tracker.uncertain_below == 0.45
+        assert config.tracker.search_factor == tiny.data.search_factor
+        assert config.provenance["init"]["name"] == "bundle"
+    train(with_steps(tiny, 4), tmp_path / "fresh")
+    assert "init" not in read_config(tmp_path / "fresh" / "bundle").provenance
