@@ -90,6 +90,9 @@ class OptimConfig:
         weight_decay: For weights of two and more dimensions.
         clip: Largest norm of the gradient.
         ema: Decay of the moving average that is evaluated and saved.
+        blend: Share of the trained weights in `bundle/`, the rest being those that the run began
+            with: what it learnt for less of what it forgot (Wortsman et al., "Robust fine-tuning
+            of zero-shot models", 2022). 1 for the trained ones alone.
         accumulate: Batches of a step: the gradient is that of the joint batch.
         layer_decay: Learning rate of a layer over that of the layer after it.
         backbone: Learning rate of the backbone over that of the heads (published: 0.1).
@@ -108,6 +111,7 @@ class OptimConfig:
     weight_decay: float = 1e-4
     clip: float = 1.0
     ema: float = 0.999
+    blend: float = 1.0
     accumulate: int = 1
     layer_decay: float = 1.0
     backbone: float = 1.0
@@ -120,7 +124,7 @@ class OptimConfig:
         for name in ("batch", "steps", "accumulate"):
             if getattr(self, name) < 1:
                 raise ConfigError(f"optim.{name} must be at least 1, got {getattr(self, name)}")
-        for name in ("layer_decay", "backbone"):
+        for name in ("layer_decay", "backbone", "blend"):
             if not 0 < getattr(self, name) <= 1:
                 raise ConfigError(
                     f"optim.{name} must be above 0 and at most 1, got {getattr(self, name)}"

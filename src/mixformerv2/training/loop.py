@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from ..errors import ConfigError, WeightsError
 from .batches import batch_stream
 from .checkpoint import load_checkpoint, make_folder, one_writer, save_checkpoint
 from .config import TrainConfig
@@ -105,6 +105,7 @@ class Run:
             self.origin = read_origin(init or config.init)
         else:
             self.origin = state.get("origin", {})
+        self.begun = self._first_weights(learner, state, init or config.init)
         self.stage.freeze(learner)
         if config.optim.channels_last:
             learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -162,6 +163,32 @@ class Run:
         self.step, self.seconds = state["step"], state["seconds"]
         self.guard.mean, self.guard.seen = state.get("guard", (0.0, 0))
 
+    def _first_weights(
+        self, learner: nn.Module, state: dict[str, Any] | None, source: str | Path | None
+    ) -> dict[str, Tensor]:
+        """A copy of what the run began with, where its bundle is to be blended with it."""
+        if self.config.optim.blend == 1:
+            return {}
+        if state is None and source is not None:
+            return {name: value.clone() for name, value in _plain(learner.state_dict()).items()}
+        begun: dict[str, Tensor] = (state or {}).get("begun", {})
+        if not begun:
+            raise ConfigError(
+                f"optim.blend {self.config.optim.blend:g} needs the weights that the run began "
+                "with: give them (--init) and a fresh folder, or leave optim.blend at 1"
+            )
+        return begun
+
+    def _blended(self) -> dict[str, Tensor]:
+        """The moving average, with a share of the first weights where it is to have one."""
+        average, share = _plain(self.average.state_dict()), self.config.optim.blend
+        return {
+            name: torch.lerp(self.begun[name], value, share)
+            if name in self.begun and value.is_floating_point()
+            else value
+            for name, value in average.items()
+        }
+
     def save(self) -> Path:
         """Write a checkpoint of this moment; every process must call it."""
         learner, optimizer = whole_state(self.inner), whole_optimizer_state(self.optimizer)
@@ -180,6 +207,7 @@ class Run:
                 "optim": asdict(optim),
                 "seed": self.config.seed,
                 "origin": self.origin,
+                "begun": self.begun,
                 "learner": _plain(learner),
                 "average": _plain(self.average.state_dict()),
                 "optimizer": optimizer,
@@ -236,7 +264,7 @@ class Run:
         save_run_bundle(
             self.config,
             without_layers(network, removed) if removed else network,
-            remove_layers(_plain(self.average.state_dict()), removed),
+            remove_layers(self._blended(), removed),
             folder,
             step=self.step,
             seconds=self.seconds,

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 from torch.testing import assert_close
 
-from mixformerv2.errors import OutputError, TrainingError, WeightsError
+from mixformerv2.errors import ConfigError, OutputError, TrainingError, WeightsError
 from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.tracking import TrackerSettings
 from mixformerv2.training import checkpoint as checkpoint_module
@@ -26,7 +26,7 @@ from mixformerv2.training.config import TrainConfig, show_config
 from mixformerv2.training.loop import Run, train
 from mixformerv2.training.monitor import read_log
 from mixformerv2.weights import save_bundle
-from mixformerv2.weights.bundle import read_config
+from mixformerv2.weights.bundle import load_model, read_config
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 
@@ -263,3 +263,22 @@ def test_weights_bring_their_terms_and_thresholds_along(tiny: TrainConfig, tmp_p
         assert config.provenance["init"]["name"] == "bundle"
     train(with_steps(tiny, 4), tmp_path / "fresh")
     assert "init" not in read_config(tmp_path / "fresh" / "bundle").provenance
+
+
+def test_a_bundle_can_be_a_blend_with_the_first_weights(tiny: TrainConfig, tmp_path: Path) -> None:
+    half = replace(tiny, optim=replace(tiny.optim, blend=0.5))
+    with pytest.raises(ConfigError, match=r"optim.blend 0.5 needs the weights"):
+        Run(half, tmp_path / "fresh")
+    first = MixFormerV2(tiny.network).eval()
+    save_bundle(first, tmp_path / "bundle", precision="float32")
+    run = tmp_path / "run"
+    train(with_steps(half, 6), run, init=tmp_path / "bundle")
+    train(half, run)  # carried on without --init
+    state = load_checkpoint(run)
+    assert state is not None
+    begun = first.state_dict()
+    for name, value in load_model(run / "bundle").state_dict().items():
+        if value.is_floating_point():
+            half_way = (begun[name] + state["average"][f"net.{name}"]) / 2
+            assert_close(value, half_way, atol=1e-3, rtol=1e-3, msg=name)
+    assert any((state["average"][f"net.{n}"] != v).any() for n, v in begun.items())
