@@ -5,8 +5,9 @@
 The odd domain is made from videos with truth, so that both sides can be measured: DAVIS videos as
 an imaging sonar might show them, grey, coarse and full of speckle. `configs/own.yaml` is trained
 on the 22 of them that training may use, as a user would on videos of his own: on these alone, and
-with samples of the picture bank beside them. Measured before and after are the eight held-out
-videos in the odd look, and the validation set as it is. A second call does what is missing.
+with samples of the picture bank beside them, each as it is (half a blend with the first weights)
+and unblended. Measured before and after are the eight held-out videos in the odd look, and the
+validation set as it is. A second call does what is missing.
 """
 
 from __future__ import annotations
@@ -30,16 +31,15 @@ PROJECT = Path(__file__).resolve().parents[1]
 DATA = PROJECT.parent / "shared" / "data"
 ALONE = "own videos alone"
 MIXED = "own videos and the bank"
-ARMS = {
-    ALONE: [],
-    MIXED: [
-        f"bank={DATA / 'train'}",
-        "data.composites=0.25",
-        "data.stills=0.15",
-        "data.pairs=0.3",
-        "data.labelled=0.3",
-    ],
-}
+BANK = [
+    f"bank={DATA / 'train'}",
+    "data.composites=0.25",
+    "data.stills=0.15",
+    "data.pairs=0.3",
+    "data.labelled=0.3",
+]
+UNBLENDED = ", unblended"
+ARMS: dict[str, list[str]] = {ALONE: [], MIXED: BANK}
 
 
 def sonar(picture: Image, rng: np.random.Generator) -> Image:
@@ -73,9 +73,11 @@ def measure(bundle: str, roots: dict[str, Path]) -> dict[str, float]:
     }
 
 
-def train(bundle: str, data: Path, extra: list[str], out: Path, steps: int) -> str:
+def train(
+    bundle: str, data: Path, extra: list[str], out: Path, steps: int, suffix: str = ""
+) -> str:
     """Fine-tune as the how-to says; answers the exported bundle."""
-    exported = out.with_name(out.name + "_bundle")
+    exported = out.with_name(out.name + suffix.replace(", ", "_") + "_bundle")
     if not exported.exists():
         command = [sys.executable, "-m", "mixformerv2"]
         settings = [
@@ -108,8 +110,12 @@ def main() -> None:
     figures = {"before": measure(args.bundle, roots)}
     for name in args.arms:
         folder = args.out / name.replace(" ", "_")
-        made = train(args.bundle, own, [*ARMS[name], *args.settings], folder, args.steps)
+        settings = [*ARMS[name], *args.settings]
+        made = train(args.bundle, own, settings, folder, args.steps)
         figures[name] = measure(made, roots)
+        # A run that is done writes its bundle anew, and trains nothing.
+        made = train(args.bundle, own, [*settings, "optim.blend=1"], folder, args.steps, UNBLENDED)
+        figures[name + UNBLENDED] = measure(made, roots)
     (args.out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
     print("| | AUC in the odd look | AUC on the validation set |\n|---|---|---|")
     for name, row in figures.items():

@@ -16,7 +16,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, WeightsError
+from ..errors import WeightsError
 from .batches import batch_stream
 from .checkpoint import load_checkpoint, make_folder, one_writer, save_checkpoint
 from .config import TrainConfig
@@ -172,10 +172,11 @@ class Run:
         if state is None and source is not None:
             return {name: value.clone() for name, value in _plain(learner.state_dict()).items()}
         begun: dict[str, Tensor] = (state or {}).get("begun", {})
-        if not begun:
-            raise ConfigError(
-                f"optim.blend {self.config.optim.blend:g} needs the weights that the run began "
-                "with: give them (--init) and a fresh folder, or leave optim.blend at 1"
+        if not begun and self.is_first:
+            _logger.warning(
+                "optim.blend %g has nothing to blend with: this run began without --init, or with "
+                "optim.blend=1; its bundle gets the trained weights",
+                self.config.optim.blend,
             )
         return begun
 

@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 from torch.testing import assert_close
 
-from mixformerv2.errors import ConfigError, OutputError, TrainingError, WeightsError
+from mixformerv2.errors import OutputError, TrainingError, WeightsError
 from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.tracking import TrackerSettings
 from mixformerv2.training import checkpoint as checkpoint_module
@@ -265,10 +265,12 @@ def test_weights_bring_their_terms_and_thresholds_along(tiny: TrainConfig, tmp_p
     assert "init" not in read_config(tmp_path / "fresh" / "bundle").provenance
 
 
-def test_a_bundle_can_be_a_blend_with_the_first_weights(tiny: TrainConfig, tmp_path: Path) -> None:
+def test_a_bundle_can_be_a_blend_with_the_first_weights(
+    tiny: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     half = replace(tiny, optim=replace(tiny.optim, blend=0.5))
-    with pytest.raises(ConfigError, match=r"optim.blend 0.5 needs the weights"):
-        Run(half, tmp_path / "fresh")
+    Run(half, tmp_path / "fresh").monitor.close()
+    assert "optim.blend 0.5 has nothing to blend with" in caplog.text
     first = MixFormerV2(tiny.network).eval()
     save_bundle(first, tmp_path / "bundle", precision="float32")
     run = tmp_path / "run"
@@ -282,3 +284,6 @@ def test_a_bundle_can_be_a_blend_with_the_first_weights(tiny: TrainConfig, tmp_p
             half_way = (begun[name] + state["average"][f"net.{name}"]) / 2
             assert_close(value, half_way, atol=1e-3, rtol=1e-3, msg=name)
     assert any((state["average"][f"net.{n}"] != v).any() for n, v in begun.items())
+    train(replace(half, optim=replace(half.optim, blend=1.0)), run)  # done: the bundle alone anew
+    for name, value in load_model(run / "bundle").state_dict().items():
+        assert_close(value, state["average"][f"net.{name}"], atol=1e-3, rtol=1e-3, msg=name)
