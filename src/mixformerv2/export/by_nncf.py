@@ -45,7 +45,7 @@ def write_with_nncf(
         config: Of the bundle, for the metadata.
 
     Raises:
-        EngineError: NNCF is not installed, or a network that ends frames early.
+        EngineError: NNCF is not installed or fails, or a network that ends frames early.
     """
     if graphs.config.exit_after:
         raise EngineError(
@@ -92,19 +92,25 @@ def _quantise(
     """A graph's file, in place; nodes of those patterns stay in float."""
     nncf.set_log_level(logging.ERROR)
     advanced = importlib.import_module("nncf.quantization.advanced_parameters")
-    model = onnx.load(path)
-    rounded = nncf.quantize(
-        model,
-        nncf.Dataset(inputs),
-        model_type=nncf.ModelType.TRANSFORMER,
-        subset_size=len(inputs),
-        ignored_scope=nncf.IgnoredScope(patterns=list(in_float)),
-        # Weights in seven bits: without VNNI, sums of two products overflow sixteen, and boxes were
-        # thrice as far off. ONNX Runtime takes activations with one step each, no others.
-        advanced_parameters=advanced.AdvancedQuantizationParameters(
-            overflow_fix=advanced.OverflowFix.ENABLE,
-            activations_quantization_params=advanced.QuantizationParameters(per_channel=False),
-        ),
+    # Weights in seven bits: without VNNI, sums of two products overflow sixteen, and boxes were
+    # thrice as far off. ONNX Runtime takes activations with one step each, no others.
+    options = advanced.AdvancedQuantizationParameters(
+        overflow_fix=advanced.OverflowFix.ENABLE,
+        activations_quantization_params=advanced.QuantizationParameters(per_channel=False),
     )
+    model = onnx.load(path)
+    try:
+        rounded = nncf.quantize(
+            model,
+            nncf.Dataset(inputs),
+            model_type=nncf.ModelType.TRANSFORMER,
+            subset_size=len(inputs),
+            ignored_scope=nncf.IgnoredScope(patterns=list(in_float)),
+            advanced_parameters=options,
+        )
+    except Exception as error:  # its errors have no common class of their own
+        raise EngineError(
+            f"NNCF cannot make int8 of this network: {error}; export it with our own quantiser"
+        ) from error
     onnx.helper.set_model_props(rounded, {one.key: one.value for one in model.metadata_props})
     onnx.save(rounded, path)

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from mixformerv2.cli import export as export_command
 from mixformerv2.errors import ConfigError, EngineError
-from mixformerv2.export import Int8Report, export_bundle, export_int8
+from mixformerv2.export import Int8Report, by_nncf, export_bundle, export_int8
 from mixformerv2.export.calibration import Crops, read_crops
 from mixformerv2.export.quantize import LIMIT
 from mixformerv2.runtime.select import load_engine
@@ -112,6 +112,9 @@ def test_what_cannot_be_done_is_said(
     export_bundle(small_bundle, tmp_path / "early", early=(1, 0.5))
     with pytest.raises(EngineError, match="exit_score"):
         export_int8(tmp_path / "early", tmp_path / "out", count=8, quantizer="nncf")
+    monkeypatch.setattr(by_nncf, "_IN_FLOAT", "no_such_node")
+    with pytest.raises(EngineError, match="NNCF cannot make int8 of this network"):
+        export_int8(small_bundle, tmp_path / "out", count=8, quantizer="nncf")
     monkeypatch.setitem(sys.modules, "nncf", None)
     with pytest.raises(EngineError, match=r"mixformerv2\[nncf\]"):
         export_int8(small_bundle, tmp_path / "out", count=8, quantizer="nncf")
