@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -237,7 +238,7 @@ def test_where_nothing_can_be_locked_training_goes_on(
         raise NotImplementedError("no locks on this file system")
 
     monkeypatch.setattr(FileLock, "acquire", refuse)
-    with one_writer(tmp_path):
+    with caplog.at_level(logging.WARNING), one_writer(tmp_path):
         pass
     assert "no locks on this file system" in caplog.text
 
@@ -269,7 +270,8 @@ def test_a_bundle_can_be_a_blend_with_the_first_weights(
     tiny: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     half = replace(tiny, optim=replace(tiny.optim, blend=0.5))
-    Run(half, tmp_path / "fresh").monitor.close()
+    with caplog.at_level(logging.WARNING):
+        Run(half, tmp_path / "fresh").monitor.close()
     assert "optim.blend 0.5 has nothing to blend with" in caplog.text
     first = MixFormerV2(tiny.network).eval()
     save_bundle(first, tmp_path / "bundle", precision="float32")
