@@ -90,7 +90,8 @@ def _quantise(
     in_float: Sequence[str] = (),
 ) -> None:
     """A graph's file, in place; nodes of those patterns stay in float."""
-    nncf.set_log_level(logging.ERROR)
+    # Not its set_log_level, which also silences handlers that others hung there.
+    logging.getLogger("nncf").setLevel(logging.ERROR)
     advanced = importlib.import_module("nncf.quantization.advanced_parameters")
     # Weights in seven bits: without VNNI, sums of two products overflow sixteen, and boxes were
     # thrice as far off. ONNX Runtime takes activations with one step each, no others.
