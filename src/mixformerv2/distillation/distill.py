@@ -130,6 +130,11 @@ class DistillStage(BoxStage):
             self.check_start(self.teacher.network)
             self.start_from_teacher(learner)
 
+    def begins_with(self, source: str | Path | None) -> str | Path | None:
+        """The teacher where no other source is named."""
+        distill = self.config.distill
+        return source or (distill.teacher if distill.start == "teacher" else None)
+
     def start_from_teacher(self, learner: nn.Module) -> None:
         """Give the student the teacher's weights, as far as they fit."""
         self.copy_fitting(learner, self.teacher.outcome.state)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, OutputError
 from .benchmarks import Sequence, read_truth, write_truth
 
-__all__ = ["Run", "find_results", "load_run", "make_folder", "save_run", "write_text"]
+__all__ = ["Run", "find_results", "load_run", "save_run", "write_text"]
 
 log = logging.getLogger(__name__)
 
@@ -113,19 +113,6 @@ def load_run(folder: Path, sequence: Sequence, *, ours: bool = False) -> Run:
         for names in (_SCORES, _TIMES, _DECODES)
     ]
     return Run(boxes, *extras)
-
-
-def make_folder(folder: Path) -> Path:
-    """Make a folder with all above it.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder} cannot be made: {error}") from error
-    return folder
 
 
 def write_text(file: Path, text: str) -> None:

@@ -22,11 +22,12 @@ import numpy as np
 
 from ..batch.cluster import Cluster, Died, open_cluster
 from ..errors import ConfigError, DataError, MixFormerError
+from ..weights.files import make_folder
 from .benchmarks import Sequence
 from .catalog import BENCHMARKS, Benchmark, read_benchmark
 from .metrics import FAILED, Convention, Counting, figures_of, frame_errors
 from .report import Report, SequenceReport
-from .results import Run, find_results, load_run, make_folder, save_run, write_text
+from .results import Run, find_results, load_run, save_run, write_text
 from .trackers import Factory, TrackerSpec
 
 __all__ = ["Run", "evaluate", "follow", "measure", "results_folder"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from ..weights.files import make_folder
 from .html import html
-from .results import make_folder, write_text
+from .results import write_text
 from .study import Study
 from .tables import latex, markdown
 

@@ -13,25 +13,14 @@ import torch
 from filelock import FileLock, Timeout
 
 from ..errors import OutputError, WeightsError
+from ..weights.files import make_folder
 
-__all__ = ["load_checkpoint", "make_folder", "one_writer", "save_checkpoint"]
+__all__ = ["load_checkpoint", "one_writer", "save_checkpoint"]
 
 _logger = logging.getLogger(__name__)
 
 _PATIENCE = 5.0
 """Seconds that a run waits for the one before it in its folder to end."""
-
-
-def make_folder(folder: Path) -> None:
-    """Make a run's folder where it is not there.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the run's folder {folder}: {error}") from error
 
 
 @contextmanager

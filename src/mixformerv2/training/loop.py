@@ -17,8 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from ..weights.files import make_folder
 from .batches import batch_stream
-from .checkpoint import load_checkpoint, make_folder, one_writer, save_checkpoint
+from .checkpoint import load_checkpoint, one_writer, save_checkpoint
 from .config import TrainConfig
 from .devices import make_fabric, settle_precision
 from .guard import LossGuard
@@ -102,10 +103,9 @@ class Run:
         state = load_checkpoint(folder)
         if state is None:
             self.stage.start(learner, init or config.init)
-            self.origin = read_origin(init or config.init)
-        else:
-            self.origin = state.get("origin", {})
-        self.begun = self._first_weights(learner, state, init or config.init)
+        source = self.stage.begins_with(init or config.init)
+        self.origin = read_origin(source) if state is None else state.get("origin", {})
+        self.begun = self._first_weights(learner, state, source)
         self.stage.freeze(learner)
         if config.optim.channels_last:
             learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -166,13 +166,16 @@ class Run:
     def _first_weights(
         self, learner: nn.Module, state: dict[str, Any] | None, source: str | Path | None
     ) -> dict[str, Tensor]:
-        """A copy of what the run began with, where its bundle is to be blended with it."""
-        if self.config.optim.blend == 1:
-            return {}
+        """A copy of what the run began with, where its bundle is to be blended with it.
+
+        Once it is kept it stays, also where a later call asks for the trained weights alone.
+        """
+        begun: dict[str, Tensor] = {} if state is None else state.get("begun", {})
+        if begun or self.config.optim.blend == 1:
+            return begun
         if state is None and source is not None:
             return {name: value.clone() for name, value in _plain(learner.state_dict()).items()}
-        begun: dict[str, Tensor] = (state or {}).get("begun", {})
-        if not begun and self.is_first:
+        if self.is_first:
             _logger.warning(
                 "optim.blend %g has nothing to blend with: this run began without --init, or with "
                 "optim.blend=1; its bundle gets the trained weights",

@@ -78,6 +78,10 @@ class Stage:
 
             start_from(learner, source, self.config.init_layers)
 
+    def begins_with(self, source: str | Path | None) -> str | Path | None:
+        """The run or bundle that `start` takes weights of; None where they are random."""
+        return source
+
     def freeze(self, learner: nn.Module) -> None:
         """Switch off the gradients of what this stage leaves as it is."""
 

@@ -13,7 +13,7 @@ from ..errors import OutputError, WeightsError
 if TYPE_CHECKING:
     from torch import Tensor
 
-__all__ = ["Precision", "file_sha256", "read_tensors", "to_bytes", "write_whole"]
+__all__ = ["Precision", "file_sha256", "make_folder", "read_tensors", "to_bytes", "write_whole"]
 
 Precision = Literal["float16", "float32"]
 
@@ -22,6 +22,19 @@ def file_sha256(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def make_folder(folder: Path) -> Path:
+    """Make a folder with all above it.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder} cannot be made: {error}") from error
+    return folder
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -28,6 +28,8 @@ from mixformerv2.training.learner import Learner
 from mixformerv2.training.loop import Run, train
 from mixformerv2.training.outcome import read_outcome, remove_layers, without_layers
 from mixformerv2.training.stage import make_stage
+from mixformerv2.weights import save_bundle
+from mixformerv2.weights.bundle import read_config
 
 from .conftest import Batch, lively, network, save_run
 
@@ -280,3 +282,15 @@ def test_corner_teachers_fade_too(
     train(settings("depth_pruning", corner, *changes), tmp_path / "run")
     assert read_outcome(tmp_path / "run").network.depth == 2
     assert load_network(tmp_path / "run" / "bundle").config.box_head == "corner"
+
+
+def test_a_student_of_copied_weights_is_under_the_teachers_terms(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    terms = {"weights": "research only", "file": None}
+    save_bundle(build(network()).eval(), tmp_path / "bundle", licence=terms)
+    taught = f"distill.teacher={tmp_path / 'bundle'}"
+    for start, expected in (("teacher", "research only"), ("random", "not stated")):
+        pairs = (taught, f"distill.start={start}", "optim.steps=2")
+        train(settings("distill", network(), *pairs), tmp_path / f"from_{start}")
+        assert read_config(tmp_path / f"from_{start}" / "bundle").licence["weights"] == expected

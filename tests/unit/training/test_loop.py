@@ -289,3 +289,6 @@ def test_a_bundle_can_be_a_blend_with_the_first_weights(
     train(replace(half, optim=replace(half.optim, blend=1.0)), run)  # done: the bundle alone anew
     for name, value in load_model(run / "bundle").state_dict().items():
         assert_close(value, state["average"][f"net.{name}"], atol=1e-3, rtol=1e-3, msg=name)
+    after = load_checkpoint(run)
+    assert after is not None
+    assert after["begun"].keys() == state["begun"].keys() != set()  # still there for another share
