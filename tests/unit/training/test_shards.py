@@ -126,10 +126,12 @@ def test_shards_of_a_teacher_learn_what_the_whole_teacher_learns(
 
 def killed(config: TrainConfig, out: Path, *options: str, agent: bool) -> tuple[int, str]:
     """Two processes, of which one is killed after the first checkpoint, or all and torchrun."""
+    # Else PyTorch 2.13 finds the addresses of the dead processes in the store that it takes over.
+    fresh_store = {"TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     running = subprocess.Popen(
         command(replace(config, save_minutes=0.0), out, *options),
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **fresh_store},
     )  # fmt: skip
     try:
         end = time.monotonic() + 300
@@ -159,12 +161,7 @@ def test_after_a_killed_process_all_start_again_and_end_alike(
     """What torchrun is for on machines that come and go; the run carries on by its checkpoint."""
     again = ("--max-restarts", "2", "--monitor-interval", "0.2")
     out = tmp_path / "out"
-    try:
-        code, said = killed(two, out, *again, agent=False)
-    except subprocess.TimeoutExpired:
-        # On a starved machine torchrun was seen once to wait for ever for what it had restarted.
-        out = tmp_path / "second"
-        code, said = killed(two, out, *again, agent=False)
+    code, said = killed(two, out, *again, agent=False)
     assert code == 0, said[-5000:]
     assert "SIGKILL" in said or "-9" in said
     same(out, by_shards)
