@@ -71,12 +71,12 @@ class Ablation:
         Raises:
             CalledProcessError: training ended with an error.
         """
-        if arm.policy:
-            self.append(arm, seed, {"auc_by_video": self._track_policy(arm)})
-            return
         by_name = arms()
         for name in arm.needs:
             self.train(by_name[name], seed)
+        if arm.policy:
+            self.append(arm, seed, {"auc_by_video": self._track_policy(arm)})
+            return
         self.train(arm, seed)
         if self.done(arm, seed) is None:
             self.append(arm, seed, self._judge(arm, seed))
@@ -176,7 +176,10 @@ class Ablation:
 
         assert arm.policy is not None
         print(f"\n{arm.name}: tracking", flush=True)
-        return track_policy(str(self.start()), arm.policy, self.options.root)
+        bundle = self.start()
+        if arm.tracks != "start":
+            bundle = self.folder(arms()[arm.tracks], 1) / "bundle"
+        return track_policy(bundle, arm.policy, self.options.root)
 
     def append(self, arm: Arm, seed: int, figures: Record) -> None:
         """Add a run's figures to the file of results, one line of JSON each."""

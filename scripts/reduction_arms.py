@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 START = "t"
-"""The shipped bundle that both teachers begin with."""
+"""The shipped bundle that all teachers begin with."""
 
 NO_DENSE = ("loss.dense=0", "loss.dense_ciou=0", "loss.dense_to_sparse=0", "loss.inside=0")
 """Without fact 10's dense head: eq. 10 alone."""
@@ -28,6 +28,7 @@ class Arm:
         shared: One run for all seeds: a teacher.
         steps: Times the steps of a student.
         policy: Where nothing is trained: how the tracker takes its online template.
+        tracks: Of a policy: the arm whose network tracks, or the shipped bundle.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Arm:
     shared: bool = False
     steps: float = 1.0
     policy: str | None = None
+    tracks: str = "start"
 
     @property
     def judged(self) -> bool:
@@ -46,7 +48,7 @@ class Arm:
     def needs(self) -> tuple[str, ...]:
         """Arms whose runs it takes something of, the teacher that judges it included."""
         named = [one.partition("@")[2].partition("/")[0] for one in self.settings if "@" in one]
-        others = [name for name in (*named, self.teacher) if name and name != self.name]
+        others = [one for one in (*named, self.teacher, self.tracks) if one and one != self.name]
         return tuple(dict.fromkeys(name for name in others if name != "start"))
 
 
@@ -67,6 +69,7 @@ def _pruned(name: str, method: str, *settings: str, dense: bool = False, depth: 
     return Arm(name, (*base, *settings, *off), "tokens")
 
 
+FROM_T = ("init=@start", "model.score_head=true", "loss.sides=0.5", "optim.lr=2e-4")
 SPARSE = ("stage=dense_to_sparse", "distill.teacher=@teacher")
 NOTHING = ("loss.logits=0", "loss.features=0")
 LOGITS = ("loss.logits=1", "loss.features=0")
@@ -87,7 +90,7 @@ ARMS = (
     _backbone("sparse_dense", True, *SPARSE),
     Arm(
         "tokens",
-        ("init=@start", "model.score_head=true", "loss.sides=0.5", "optim.lr=2e-4"),
+        FROM_T,
         "tokens",
         shared=True,
         steps=2.0,
@@ -117,6 +120,24 @@ ARMS = (
     Arm("scratch", NO_DENSE, "teacher"),
     Arm("scratch_sparse", (*SPARSE, "distill.start=random", *NO_DENSE), "teacher"),
     Arm("scratch_dense", (), "teacher"),
+    Arm(
+        "score_module",
+        (
+            "stage=score",
+            "model.name=mixvit_t",
+            "model.score_head=true",
+            "init=@teacher",
+            "loss.score=1",
+            "data.absent=0.5",
+            "optim.lr=1e-3",
+        ),
+        shared=True,
+    ),
+    Arm("mixvit_first", policy="first", tracks="score_module"),
+    Arm("mixvit_newest", policy="newest", tracks="score_module"),
+    Arm("mixvit_score", policy="score", tracks="score_module"),
+    Arm("t_direct", FROM_T, "teacher"),
+    Arm("t_sparse", (*FROM_T, *SPARSE), "teacher"),
 )
 """In the order in which they run: the teachers when they are first needed, then by worth."""
 

@@ -183,10 +183,11 @@ class Unscored:
 
 
 def track_policy(
-    bundle: str, policy: str, root: Path, frames: int | None = None
+    bundle: Path, policy: str, root: Path, frames: int | None = None
 ) -> dict[str, float]:
     """AUC of each video with the online template never changed, the newest, or the best scored."""
-    engine, config = load_engine(bundle, "onnx", threads=1)
+    fast = (bundle / "search.onnx").exists()
+    engine, config = load_engine(bundle, "onnx" if fast else "torch", threads=1)
     settings: dict[str, Any] = {"update_interval": 0 if policy == "first" else INTERVAL}
 
     def tracker() -> Tracker:

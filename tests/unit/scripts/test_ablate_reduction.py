@@ -44,6 +44,7 @@ DIFFERENCES = [
     ("base", "scratch", {"init"}),
     ("scratch", "scratch_sparse", {"stage", "distill.teacher", "distill.start"}),
     ("scratch", "scratch_dense", DENSE),
+    ("t_direct", "t_sparse", {"stage", "distill.teacher"}),
 ]
 
 
@@ -85,6 +86,9 @@ def test_all_students_have_one_budget_and_the_same_samples(script: Script, tmp_p
         if not arm.shared and not arm.policy:
             config = settings(module, tmp_path, arm.name, seed=2)
             optim = asdict(config.optim)
+            if arm.name.startswith("t_"):  # which begin with trained heads
+                assert optim["lr"] == 2e-4
+                optim["lr"] = 4e-4
             seen.append((config.seed, config.bank, config.clips, config.data, tuple(optim.items())))
     assert len(seen) > 15
     assert all(one == seen[0] for one in seen)
