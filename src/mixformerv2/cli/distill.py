@@ -42,7 +42,9 @@ def run(
     """
     from rich.console import Console
 
-    from ..distillation.plan import check_plan, read_plan
+    from ..distillation.checks import check_plan
+    from ..distillation.plan import read_plan
+    from ..distillation.records import check_records
 
     read = read_plan(plan, overrides or [], preset=preset, out=out)
     # Under torchrun the first process speaks for all.
@@ -50,6 +52,8 @@ def run(
     console.print(_table(read))
     if dry_run:
         missing = check_plan(read)
+        if not missing:
+            check_records(read)
         for sentence in missing:
             console.print(f"not there yet: {sentence}", soft_wrap=True, markup=False)
         if not missing:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -11,7 +11,7 @@ from typing import Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError
+from ..errors import ConfigError, WeightsError
 from ..models.attention import Layer
 from ..models.config import ModelConfig
 from ..models.network import Network
@@ -170,6 +170,27 @@ class DepthPruningStage(DistillStage):
             )
         super().check_fit(student, teacher)
 
+    def check_start(self, teacher: ModelConfig) -> None:
+        """Refuse a student whose layers cannot be the teacher's.
+
+        Raises:
+            ConfigError: what of the network differs.
+        """
+        super().check_start(teacher)
+        names = ["hidden", "patch_size", "stem"]
+        if self.config.prune.method == "fade":  # the student is the whole teacher
+            names += ["box_head", "head_channels"] if teacher.corner_head else ["box_head"]
+        student = self.config.network
+        for name in names:
+            ours, theirs = getattr(student, name), getattr(teacher, name)
+            if ours != theirs:
+                setting = "mlp_ratio" if name == "hidden" else name
+                raise ConfigError(
+                    f"prune.method {self.config.prune.method} takes the teacher's layers as they "
+                    f"are, but {name} is {theirs} in the teacher and {ours} in the student; set "
+                    f"model.{setting} as in the teacher, and change it in another stage"
+                )
+
     def make_student(self, network: ModelConfig, keep: tuple[int, ...]) -> Learner:
         """The student, its layers ready to fade."""
         learner = super().make_student(network, keep)
@@ -197,6 +218,7 @@ class DepthPruningStage(DistillStage):
             state = remove_layers(state, self._layers_of(depth))
         else:
             state = remove_layers(state, range(self.config.network.depth, depth))
+        _refuse_other_layers(cast(Learner, learner), state, outcome.source)
         self.copy_fitting(learner, state)
 
     def freeze(self, learner: nn.Module) -> None:
@@ -215,16 +237,25 @@ class DepthPruningStage(DistillStage):
         """The faded layers, once their gain is zero."""
         return self.drop if step >= self.fading_steps else ()
 
-    def network(self, step: int) -> ModelConfig:
-        """With the gains of the step."""
+    def network(self, step: int) -> ModelConfig | None:
+        """With the gains of the step; None where layers fade in a form that no tracker knows."""
         network, gain = self.config.network, fading_gain(step, self.fading_steps)
         if not self.drop or gain == 1.0:
             return network
+        if gain > 0 and self.config.prune.form == "block":
+            return None
         return replace(network, layer_gain=dict.fromkeys(self.drop, gain))
 
     def describe(self) -> dict[str, Any]:
-        """What a resumed run must have in common with its checkpoint."""
-        return {**super().describe(), "drop": list(self.drop)}
+        """What a resumed run must have in common with its checkpoint: m of eq. 9 too.
+
+        Were m another one, layers that have faded would come back.
+        """
+        shape = {"drop": list(self.drop)}
+        if not self.drop:
+            return {**super().describe(), **shape}
+        fading = {"fading_steps": self.fading_steps, "form": self.config.prune.form}
+        return {**super().describe(), **shape, **fading}
 
     def plan(self) -> list[str]:
         """What is dropped, and how."""
@@ -236,6 +267,24 @@ class DepthPruningStage(DistillStage):
             f"steps ({prune.form}) and are dropped",
             *super().plan(),
         ]
+
+
+def _refuse_other_layers(learner: Learner, state: Mapping[str, Tensor], source: str) -> None:
+    """Layers are taken whole or not at all.
+
+    Raises:
+        WeightsError: a tensor of the backbone that is not there, or has another shape.
+    """
+    for name, tensor in learner.net.backbone.state_dict().items():
+        if "prediction" in name:
+            continue
+        theirs = state.get(f"net.backbone.{name}")
+        if theirs is None or theirs.shape != tensor.shape:
+            found = "missing" if theirs is None else f"{tuple(theirs.shape)}"
+            raise WeightsError(
+                f"{source} holds another backbone: {name} is {found} there and "
+                f"{tuple(tensor.shape)} in the student"
+            )
 
 
 def _fading(learner: nn.Module) -> Iterator[FadingLayer]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -14,8 +14,10 @@ from ..errors import ConfigError
 from ..models.config import ModelConfig
 from ..training.learner import Learner
 from ..training.losses import Predictions, box_iou, kl_to_sides, mean_over_present, total_loss
+from ..training.origin import identity_of
 from ..training.stage import Batch
 from ..training.stages import BoxStage
+from ..training.transfer import fit_bins
 from .config import Pairs
 from .sides import resample_sides
 from .teacher import Taught, Teacher, load_teacher
@@ -23,6 +25,8 @@ from .teacher import Taught, Teacher, load_teacher
 __all__ = ["DistillStage", "Student", "check_pairs", "feature_loss"]
 
 _logger = logging.getLogger(__name__)
+
+_INNER = "net.backbone."
 
 
 class Student(Learner):
@@ -140,17 +144,27 @@ class DistillStage(BoxStage):
         self.copy_fitting(learner, self.teacher.outcome.state)
 
     def copy_fitting(self, learner: nn.Module, state: Mapping[str, Tensor]) -> None:
-        """Copy each tensor that has the name and shape of one of the student's."""
+        """Copy each tensor that has the name and shape of one of the student's.
+
+        The last layers of the box MLPs are read at the student's bins.
+        """
         ours = learner.state_dict()
         fitting = {
             name: tensor
-            for name, tensor in state.items()
+            for name, tensor in fit_bins(state, self.config.network.bins).items()
             if name in ours and ours[name].shape == tensor.shape
         }
         learner.load_state_dict(fitting, strict=False)
         left = [name for name in ours if name not in fitting and not name.startswith("project.")]
         _logger.info("%d of %d tensors start from the teacher", len(fitting), len(ours))
-        if left:
+        inner = [name for name in left if name.startswith(_INNER) and "prediction" not in name]
+        if inner:
+            _logger.warning(
+                "%d tensors of the backbone do not fit and start from random weights: %s",
+                len(inner),
+                ", ".join(inner[:6]),
+            )
+        elif left:
             _logger.info("random at the start: %s", ", ".join(left[:6]))
 
     def place(self, device: torch.device) -> None:
@@ -164,6 +178,11 @@ class DistillStage(BoxStage):
     def teachers(self) -> tuple[nn.Module, ...]:
         """One."""
         return (self.teacher,)
+
+    def describe(self) -> dict[str, Any]:
+        """A run goes on under the teacher that it began with."""
+        teacher = identity_of(self.config.distill.teacher)
+        return {**super().describe(), "teacher": teacher, "head": self.teacher.head}
 
     def losses(self, learner: nn.Module, batch: Batch, count: Tensor) -> tuple[Tensor, Batch]:
         """Eq. 10: box terms, and logits and features of the teacher."""

@@ -17,6 +17,7 @@ stages:
 
 from __future__ import annotations
 
+import math
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -24,23 +25,30 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from ..errors import ConfigError, MixFormerError
+from ..errors import ConfigError
 from ..models.config import ModelConfig
 from ..settings import build, merge, parse_overrides, read_yaml
 from ..training.config import TrainConfig, check_sizes
 from .presets import (
     EPOCH,
+    FADE_EPOCHS,
     JOINT_BATCH,
     PresetName,
     epochs_of,
-    expand,
+    fade_name,
+    is_twofold,
     settings_of,
     special_settings,
+    trained_on,
 )
 
 __all__ = ["Plan", "PlannedStage", "read_plan"]
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
+_REFERENCES = (("init",), ("distill", "teacher"))
+"""Settings that may name another stage."""
+_TABLES = ("model", "data", "optim", "loss", "distill", "prune", "eval", "mae")
+MOST_EPOCHS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -134,18 +142,18 @@ def read_plan(
         values["preset"] = preset
     file = build(_File, values)
     folder = out or file.out or Path("runs") / file.name
-    entries = expand(file.preset, [_entry(stage, path) for stage in stages])
+    entries = [_entry(stage, path) for stage in stages]
     names = [entry["name"] for entry in entries]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
-        raise ConfigError(f"{path} has two stages called {twice[0]}; their runs would be one")
-    general, special = _divide(overrides, names)
+    _refuse_twice(names, path)
+    general, special = _divide(overrides, [*names, *map(fade_name, names)])
     made: list[PlannedStage] = []
     for entry in entries:
         try:
-            made.append(_stage(entry, file, general, special.get(entry["name"], {}), folder, made))
+            for stage in _runs_of(entry, file, general, special):
+                made.append(_planned(stage, file, folder, made))
         except ConfigError as error:
             raise ConfigError(f"{path}, stage {entry['name']}: {error}") from error
+    _refuse_twice([one.name for one in made], path)
     return Plan(file.name, file.preset, folder, tuple(made), _about(path))
 
 
@@ -160,40 +168,118 @@ def _entry(stage: Any, path: Path) -> dict[str, Any]:
     return dict(stage)
 
 
+def _refuse_twice(names: Sequence[str], path: Path) -> None:
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ConfigError(f"{path} has two stages called {twice[0]}; their runs would be one")
+
+
 def _divide(
     overrides: Sequence[str], names: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Overrides for all stages, and for single ones."""
     values = parse_overrides(overrides)
-    special = {name: values.pop(name) for name in names if name in values}
+    special = {name: values.pop(name) for name in dict.fromkeys(names) if name in values}
     for name, value in special.items():
         if not isinstance(value, dict):
             raise ConfigError(f"{name} is a stage; change its settings as {name}.optim.lr=1e-4")
     return values, special
 
 
-def _stage(
+@dataclass(frozen=True)
+class _Stage:
+    """A stage with all its settings laid over each other, before references are resolved.
+
+    Attributes:
+        name: Of the stage.
+        values: Settings of `TrainConfig`.
+        epochs: How long it trains; None where `optim.steps` says so, 0 where the preset does.
+    """
+
+    name: str
+    values: dict[str, Any]
+    epochs: float | None
+
+
+def _runs_of(
     entry: dict[str, Any],
     file: _File,
     general: dict[str, Any],
-    special: dict[str, Any],
-    folder: Path,
-    before: list[PlannedStage],
-) -> PlannedStage:
-    name, kind = entry["name"], entry.get("stage", "box")
+    special: dict[str, dict[str, Any]],
+) -> list[_Stage]:
+    """The runs of a stage of the file: one, or two for published depth pruning.
+
+    What the command line says of NAME counts for both, of NAME_fade for the first alone.
+    """
+    name = entry["name"]
+    values = _values(entry, file, general, special.get(name, {}))
+    epochs = _epochs(entry, values, (general, special.get(name, {})))
+    if not is_twofold(file.preset, values):
+        if fade_name(name) in special:
+            raise ConfigError(f"there is no stage {fade_name(name)} in this plan")
+        return [_Stage(name, values, epochs)]
+    own = special.get(fade_name(name), {})
+    _refuse_unknown(own)
+    first = merge(values, own)
+    depth = build(TrainConfig, first).network.depth
+    if "steps" in own.get("optim", {}):
+        fade_epochs = None
+    else:
+        fade_epochs = None if epochs is None else float(FADE_EPOCHS)
+    return [
+        _Stage(fade_name(name), first, fade_epochs),
+        _Stage(name, trained_on(name, values, depth), epochs),
+    ]
+
+
+def _values(
+    entry: dict[str, Any], file: _File, general: dict[str, Any], special: dict[str, Any]
+) -> dict[str, Any]:
+    """All settings of a stage, from those of the preset to those of the command line."""
     settings = {key: value for key, value in entry.items() if key not in ("name", "epochs")}
     for part in (file.common, settings, general, special):
         _refuse_unknown(part)
     values: dict[str, Any] = settings_of(file.preset)
+    kind = settings.get("stage", "box")
     for part in (file.common, special_settings(file.preset, kind), settings, general, special):
         values = merge(values, part)
     # A stage that names its model takes nothing of a common one.
-    if "model" in settings and "name" in settings["model"]:
+    if "name" in settings.get("model", {}):
         values["model"] = merge(
             merge(settings["model"], general.get("model", {})), special.get("model", {})
         )
-    needs = []
-    for where in (("init",), ("distill", "teacher")):
+    return values
+
+
+def _epochs(
+    entry: dict[str, Any],
+    values: dict[str, Any],
+    command: tuple[dict[str, Any], dict[str, Any]],
+) -> float | None:
+    """Epochs of a stage, 0 for those of the preset, or None where its steps are given.
+
+    Raises:
+        ConfigError: no number above 0, or both are given.
+    """
+    epochs = entry.get("epochs")
+    if epochs is not None:
+        wrong = isinstance(epochs, bool) or not isinstance(epochs, int | float)
+        if wrong or not 0 < epochs <= MOST_EPOCHS:
+            raise ConfigError(
+                f"epochs must be a number above 0 and at most {MOST_EPOCHS}, got {epochs!r}"
+            )
+        if "steps" in entry.get("optim", {}):
+            raise ConfigError("give either epochs or optim.steps, not both")
+    if any("steps" in part.get("optim", {}) for part in command):
+        return None
+    if epochs is None and "steps" in values.get("optim", {}):
+        return None
+    return epochs or 0
+
+
+def _planned(stage: _Stage, file: _File, folder: Path, before: list[PlannedStage]) -> PlannedStage:
+    values, needs = stage.values, []
+    for where in _REFERENCES:
         reference = _find(values, where)
         if isinstance(reference, str) and reference.startswith("@"):
             known = {one.name: one for one in before}
@@ -205,33 +291,35 @@ def _stage(
             needs.append(reference[1:])
             values = merge(values, _nested(where, str(known[reference[1:]].folder)))
     config = build(TrainConfig, values)
-    chosen = ("steps" in general.get("optim", {})) or ("steps" in special.get("optim", {}))
-    if chosen or ("steps" in values.get("optim", {}) and "epochs" not in entry):
-        config = _with_joint_batch(config, file)
-    else:
-        epochs = entry.get("epochs") or epochs_of(file.preset, kind)
-        config = _with_joint_batch(config, file, epochs)
+    epochs = epochs_of(file.preset, config.stage) if stage.epochs == 0 else stage.epochs
+    config = _with_joint_batch(config, file, epochs)
     check_sizes(config)
-    return PlannedStage(name, config, folder / name, tuple(dict.fromkeys(needs)))
+    return PlannedStage(stage.name, config, folder / stage.name, tuple(dict.fromkeys(needs)))
 
 
 def _refuse_unknown(part: Mapping[str, Any]) -> None:
     known = TrainConfig.__dataclass_fields__
-    for key in part:
+    for key, value in part.items():
         if key not in known:
             raise ConfigError(f"unknown setting {key!r}; known here are {', '.join(known)}")
+        if key in _TABLES and not isinstance(value, Mapping):
+            raise ConfigError(f"{key} must be a table of settings, got {value!r}")
 
 
-def _with_joint_batch(config: TrainConfig, file: _File, epochs: float | None = None) -> TrainConfig:
-    """Accumulate until a step has the samples of the recipe, on however many devices."""
+def _with_joint_batch(config: TrainConfig, file: _File, epochs: float | None) -> TrainConfig:
+    """Accumulate until a step has the samples of the recipe, on however many devices.
+
+    Where they cannot be divided so, a step has as nearly as many as can.
+    """
     joint = file.joint_batch or (JOINT_BATCH if file.preset != "none" else 0)
-    optim = config.optim
+    optim, devices = config.optim, int(os.environ.get("WORLD_SIZE", "1"))
     if joint:
-        devices = int(os.environ.get("WORLD_SIZE", "1"))
-        batch = min(optim.batch, max(1, joint // devices))
-        optim = replace(optim, batch=batch, accumulate=max(1, round(joint / (batch * devices))))
+        share = joint / devices
+        accumulate = max(1, math.ceil(share / optim.batch))
+        batch = max(1, round(share / accumulate))
+        optim = replace(optim, batch=batch, accumulate=accumulate)
     if epochs is not None:
-        steps = max(1, round(epochs * EPOCH / (joint or optim.batch * optim.accumulate)))
+        steps = max(1, round(epochs * EPOCH / (optim.batch * optim.accumulate * devices)))
         optim = replace(optim, steps=steps, warmup=min(optim.warmup, steps - 1))
     return replace(config, optim=optim)
 
@@ -257,47 +345,3 @@ def _about(path: Path) -> str:
             break
         lines.append(line.lstrip("# "))
     return "\n".join(lines)
-
-
-def check_plan(plan: Plan) -> list[str]:
-    """Hold each stage to its teacher before anything is trained.
-
-    Teachers from outside the plan are read where they are there; what is missing is returned as
-    sentences.
-
-    Raises:
-        ConfigError: a teacher and a student that do not fit.
-    """
-    from ..training.stage import make_stage
-    from ..training.transfer import is_backbone
-    from .distill import DistillStage
-
-    missing = []
-    outcomes: dict[str, ModelConfig] = {}
-    for planned in plan.stages:
-        stage = make_stage(planned.config)
-        teacher = planned.config.distill.teacher
-        try:
-            if isinstance(stage, DistillStage):
-                network = outcomes.get(teacher) or _network_of(teacher)
-                stage.match(network)
-                if planned.config.init is None and planned.config.distill.start == "teacher":
-                    stage.check_start(network)
-            init = planned.config.init
-            if init is not None and init not in outcomes and not is_backbone(init):
-                _network_of(init)
-        except ConfigError as error:
-            raise ConfigError(f"stage {planned.name}: {error}") from error
-        except MixFormerError as error:
-            missing.append(f"stage {planned.name}: {error}")
-        outcomes[str(planned.folder)] = planned.outcome
-    return missing
-
-
-def _network_of(source: str) -> ModelConfig:
-    """The architecture of a run or a bundle."""
-    from ..training.outcome import read_network
-
-    if not source:
-        raise ConfigError("this stage needs a teacher; set distill.teacher to a run or a bundle")
-    return read_network(source)

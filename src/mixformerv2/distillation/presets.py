@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from ..errors import ConfigError
@@ -18,12 +19,15 @@ from ..settings import merge
 
 __all__ = [
     "EPOCH",
+    "FADE_EPOCHS",
     "JOINT_BATCH",
     "PresetName",
     "epochs_of",
-    "expand",
+    "fade_name",
+    "is_twofold",
     "settings_of",
     "special_settings",
+    "trained_on",
 ]
 
 PresetName = Literal["paper", "published", "none"]
@@ -59,7 +63,8 @@ _EPOCHS = {
     "paper": {"score": 50},
     "published": {"score": 40},
 }
-_FADE_EPOCHS = 45
+FADE_EPOCHS = 45
+"""Of the first run of published depth pruning."""
 
 
 def settings_of(preset: PresetName) -> dict[str, Any]:
@@ -84,43 +89,48 @@ def epochs_of(preset: PresetName, stage: str) -> int:
     return _EPOCHS[preset].get(stage, 500)
 
 
-def expand(preset: PresetName, entries: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Stages as a preset runs them: published depth pruning is two runs, named NAME_fade and NAME.
+def fade_name(name: str) -> str:
+    """Of the first of the two runs of published depth pruning."""
+    return f"{name}_fade"
 
-    The first fades and drops the layers in 45 epochs; the second trains what is left under the
-    same teacher for the epochs of the entry.
+
+def is_twofold(preset: PresetName, values: Mapping[str, Any]) -> bool:
+    """Whether a preset runs a stage in two: published depth pruning that fades."""
+    method = values.get("prune", {}).get("method", "fade")
+    return preset == "published" and values.get("stage") == "depth_pruning" and method == "fade"
+
+
+def trained_on(name: str, values: Mapping[str, Any], depth: int) -> dict[str, Any]:
+    """The second run of published depth pruning: what is left, trained under the same teacher.
+
+    The first fades and drops the layers in 45 epochs, this one has the epochs of the stage. Matched
+    layers are those of the first run: 1, 3, 5, 7 of eight layers against 2, 5, 8, 11 of twelve.
+
+    Args:
+        name: Of the stage.
+        values: All its settings.
+        depth: Layers before the drop.
+
+    Raises:
+        ConfigError: a pair of a layer that is dropped.
     """
-    if preset != "published":
-        return entries
-    out: list[dict[str, Any]] = []
-    for entry in entries:
-        method = entry.get("prune", {}).get("method", "fade")
-        if entry.get("stage") != "depth_pruning" or method != "fade":
-            out.append(entry)
-            continue
-        name, drop = entry["name"], entry.get("prune", {}).get("layers")
-        depth = entry.get("model", {}).get("depth")
-        if depth is None:
-            raise ConfigError(f"stage {name} must say model.depth, the layers before the drop")
-        out.append({**entry, "name": f"{name}_fade", "epochs": _FADE_EPOCHS})
-        out.append(_trained_on(entry, name, depth, tuple(drop or ())))
-    return out
-
-
-def _trained_on(
-    entry: dict[str, Any], name: str, depth: int, drop: tuple[int, ...]
-) -> dict[str, Any]:
-    """The second run: 1, 3, 5, 7 of eight layers against 2, 5, 8, 11 of twelve."""
     from .config import DEFAULT_DROPS, kept_layers, matched_layers
 
-    drop = drop or DEFAULT_DROPS.get(depth, ())
+    drop = tuple(values.get("prune", {}).get("layers") or DEFAULT_DROPS.get(depth, ()))
     kept = kept_layers(depth, drop)
-    pairs = [[kept.index(n), n] for n in matched_layers(depth, drop)]
-    rest = {key: value for key, value in entry.items() if key not in ("prune", "init")}
+    distill = dict(values.get("distill", {}))
+    pairs = distill.get("pairs") or [(n, n) for n in matched_layers(depth, drop)]
+    lost = [ours for ours, _ in pairs if ours not in kept]
+    if lost:
+        raise ConfigError(
+            f"distill.pairs matches layer {lost[0]} of the student, which prune.layers "
+            f"{list(drop)} drops"
+        )
+    rest = {key: value for key, value in values.items() if key not in ("prune", "init")}
     return {
         **rest,
         "stage": "distill",
-        "init": f"@{name}_fade",
-        "model": {**entry["model"], "depth": len(kept)},
-        "distill": {**entry.get("distill", {}), "pairs": pairs},
+        "init": f"@{fade_name(name)}",
+        "model": {**values.get("model", {}), "depth": len(kept)},
+        "distill": {**distill, "pairs": [[kept.index(ours), theirs] for ours, theirs in pairs]},
     }

@@ -19,6 +19,7 @@ from ..training.checkpoint import load_checkpoint
 from ..training.monitor import duration, read_log
 from ..training.outcome import read_outcome
 from .plan import Plan, PlannedStage
+from .records import last_evaluation
 
 __all__ = ["StageFigures", "figures_of", "frame_times", "write_report"]
 
@@ -38,7 +39,7 @@ class StageFigures:
         cpu_ms: Median of a frame in PyTorch on the CPU.
         gpu_ms: The same on a GPU; None without one.
         iou: Of training samples, at the end.
-        auc: Of the last evaluation; None without one.
+        auc: Of what came out; None where it was not tracked after the last step.
         samples: That it learnt from.
         seconds: That it took.
     """
@@ -72,7 +73,6 @@ def figures_of(stage: PlannedStage, cpu_ms: float, gpu_ms: float | None = None) 
     net = outcome.network
     log = list(read_log(stage.folder))
     last = [row for row in log if "iou" in row][-5:]
-    evaluated = [row["eval_auc"] for row in log if "eval_auc" in row]
     return StageFigures(
         name=stage.name,
         kind=stage.config.stage,
@@ -84,7 +84,7 @@ def figures_of(stage: PlannedStage, cpu_ms: float, gpu_ms: float | None = None) 
         cpu_ms=cpu_ms,
         gpu_ms=gpu_ms,
         iou=statistics.fmean(row["iou"] for row in last) if last else None,
-        auc=evaluated[-1] if evaluated else None,
+        auc=last_evaluation(stage),
         samples=state["samples"],
         seconds=state["seconds"],
     )

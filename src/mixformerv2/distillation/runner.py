@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import time
@@ -12,11 +11,12 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..models.count import multiply_adds, parameters
-from ..training.checkpoint import load_checkpoint
 from ..training.loop import train
-from .plan import Plan, PlannedStage, check_plan
+from .checks import check_plan
+from .plan import Plan
+from .records import check_records, remember, status
 
-__all__ = ["Row", "rows", "run_plan", "status"]
+__all__ = ["Row", "rows", "run_plan"]
 
 _logger = logging.getLogger(__name__)
 
@@ -32,7 +32,7 @@ class Row:
         output: Folder of its run.
         network: What comes out, in words.
         steps: Of its schedule.
-        status: "done", "step 40 of 100" or "to do".
+        status: As `records.status` says it.
     """
 
     name: str
@@ -42,19 +42,6 @@ class Row:
     network: str
     steps: int
     status: str
-
-
-def status(stage: PlannedStage) -> str:
-    """How far a stage is: "done", "step 40 of 100" or "to do"."""
-    checkpoint = stage.folder / "checkpoint.pt"
-    if not checkpoint.exists():
-        return "to do"
-    state = load_checkpoint(stage.folder, lazy=True)
-    assert state is not None
-    steps = stage.config.optim.steps
-    if state["step"] >= steps:
-        return "done"
-    return f"step {state['step']} of {steps}"
 
 
 def rows(plan: Plan) -> Iterator[Row]:
@@ -98,7 +85,8 @@ def run_plan(
         The report, or None where time was over before the last stage was done.
 
     Raises:
-        ConfigError: a teacher and a student that do not fit, or a teacher that is missing.
+        ConfigError: a teacher and a student that do not fit, a teacher that is missing, or stages
+            that were begun with something else.
         MixFormerError: as `train`.
     """
     from .report import write_report
@@ -106,9 +94,9 @@ def run_plan(
     missing = check_plan(plan)
     if missing:
         raise ConfigError("; ".join(missing))
+    check_records(plan)
     began = time.monotonic()
     for stage in plan.stages:
-        _refuse_other_settings(stage)
         state = status(stage)
         if state == "done":
             say(f"{stage.name}: done, skipped")
@@ -116,46 +104,20 @@ def run_plan(
         left = None if minutes is None else minutes - (time.monotonic() - began) / 60
         if left is not None and left <= 0:
             return None
-        say(f"{stage.name}: {'goes on at ' + state if state != 'to do' else 'begins'}")
+        say(f"{stage.name}: {_goes_on(state)}")
+        remember(stage)
         train(stage.config, stage.folder, minutes=left)
-        _remember(stage)
-        if status(stage) != "done":
+        state = status(stage)
+        if state.startswith("step"):
             return None
+        if state != "done":
+            say(f"{stage.name}: {state}, for it failed")
     if int(os.environ.get("RANK", "0")):
         return plan.out / "report.html"  # the first process writes it
     return write_report(plan)
 
 
-def _settings(stage: PlannedStage) -> dict[str, object]:
-    """What decides the numbers of a run, apart from its length and its devices."""
-    config = stage.config
-    return {
-        "stage": config.stage,
-        "init": config.init,
-        "teacher": config.distill.teacher,
-        "network": config.network.to_dict(),
-    }
-
-
-def _remember(stage: PlannedStage) -> None:
-    text = json.dumps(_settings(stage), indent=1, default=str)
-    if int(os.environ.get("RANK", "0")) == 0:
-        (stage.folder / "stage.json").write_text(text + "\n", encoding="utf-8")
-
-
-def _refuse_other_settings(stage: PlannedStage) -> None:
-    """A stage that is done with another teacher or network is not this plan's stage."""
-    path = stage.folder / "stage.json"
-    if not path.exists():
-        return
-    try:
-        before = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
-        return
-    now = json.loads(json.dumps(_settings(stage), default=str))
-    changed = sorted(key for key in now if before.get(key) != now[key])
-    if changed:
-        raise ConfigError(
-            f"stage {stage.name} was run with another {', '.join(changed)}; remove "
-            f"{stage.folder} to run it again, or give the plan another --out"
-        )
+def _goes_on(state: str) -> str:
+    if state == "to do":
+        return "begins"
+    return f"goes on at {state}" if state.startswith("step") else state

@@ -7,6 +7,7 @@ import logging
 import signal
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
@@ -106,6 +107,7 @@ class Run:
         source = self.stage.begins_with(init or config.init)
         self.origin = read_origin(source) if state is None else state.get("origin", {})
         self.begun = self._first_weights(learner, state, source)
+        self.name = (state or {}).get("run") or uuid.uuid4().hex[:12]
         self.stage.freeze(learner)
         if config.optim.channels_last:
             learner.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -203,6 +205,7 @@ class Run:
             self.folder,
             {
                 **self.stage.describe(),
+                "run": self.name,
                 "step": self.step,
                 "seconds": self.seconds,
                 "samples": self.step * optim.batch * optim.accumulate * self.fabric.world_size,

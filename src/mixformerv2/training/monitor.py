@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import OutputError
+from ..weights.files import write_whole
 from .config import TrainConfig
 from .stage import Batch, Stage
 
@@ -93,8 +94,11 @@ class Monitor:
         from .pictures import write_curves, write_sheet
 
         before = time.monotonic()
-        write_curves(self.folder)
-        write_sheet(self.folder / "sheet.png", stage, model, batch)
+        try:
+            write_curves(self.folder)
+            write_sheet(self.folder / "sheet.png", stage, model, batch)
+        except OSError as error:  # pictures are no reason to end a run
+            _logger.warning("the pictures in %s cannot be written: %s", self.folder, error)
         self._since += time.monotonic() - before
 
     def close(self) -> None:
@@ -193,7 +197,12 @@ def duration(seconds: float) -> str:
 
 
 def read_log(folder: Path) -> Iterator[dict[str, float]]:
-    """The lines of a run's log, oldest first; a half-written last line is left out."""
+    """The lines of a run's log, oldest first; a half-written last line is left out.
+
+    None where there is no log.
+    """
+    if not (folder / "log.jsonl").exists():
+        return
     with (folder / "log.jsonl").open(encoding="utf-8") as file:
         for line in file:
             try:
@@ -211,7 +220,7 @@ def _forget_after(folder: Path, step: int) -> None:
     path = folder / "log.jsonl"
     if path.exists():
         kept = [json.dumps(row) + "\n" for row in read_log(folder) if row["step"] <= step]
-        path.write_text("".join(kept), encoding="utf-8")
+        write_whole(path, "".join(kept).encode())  # a full disk leaves the log as it was
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

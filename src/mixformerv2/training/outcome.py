@@ -108,13 +108,18 @@ def read_outcome(source: str | Path) -> Outcome:
     """The network and weights of a run's moving average, or of a bundle.
 
     Raises:
-        WeightsError: neither a run nor a bundle, or a damaged one.
+        WeightsError: neither a run nor a bundle, a damaged one, or a run whose layers still fade.
     """
     state = load_checkpoint(Path(source), lazy=True)
     if state is None:
         network = read_network(source)
         return Outcome(network, load_training_state(source), str(source))
     removed = state.get("removed", [])
+    if state.get("drop") and not removed:
+        raise WeightsError(
+            f"{source} is a run whose layers {', '.join(map(str, state['drop']))} still fade (step "
+            f"{state['step']}); let it go on until they are dropped"
+        )
     network = ModelConfig.from_dict(state["network"])
     if removed:
         network = without_layers(network, removed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -13,11 +14,13 @@ from .checkpoint import load_checkpoint
 from .learner import Learner
 from .outcome import Outcome, read_outcome
 
-__all__ = ["is_backbone", "resample_bins", "start_from"]
+__all__ = ["fit_bins", "is_backbone", "resample_bins", "start_from"]
 
 _logger = logging.getLogger(__name__)
 _LATER = ("dense.", "net.score_head.")
 """Heads that a stage may add to weights that lack them."""
+_OF_TEACHER = "project."
+"""Layers that hold a student to a teacher of another width, each time anew."""
 
 
 def resample_bins(rows: Tensor, bins: int) -> Tensor:
@@ -68,16 +71,16 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
         return
     wanted = outcome.state
     # What only held a student to its teacher is of no use without that teacher.
-    wanted = {name: t for name, t in wanted.items() if not name.startswith("project.")}
+    wanted = {name: t for name, t in wanted.items() if not name.startswith(_OF_TEACHER)}
     if getattr(learner, "dense", None) is None:
         wanted = {name: t for name, t in wanted.items() if not name.startswith("dense.")}
     if isinstance(learner, Learner):
-        wanted = _fit_bins(wanted, learner)
+        wanted = fit_bins(wanted, learner.net.config.bins)
     try:
         missing, unexpected = learner.load_state_dict(wanted, strict=False)
     except RuntimeError as error:  # shapes that differ
         raise WeightsError(f"{source} holds weights of another network: {error}") from error
-    if unexpected or any(not name.startswith(_LATER) for name in missing):
+    if unexpected or any(not name.startswith((*_LATER, _OF_TEACHER)) for name in missing):
         raise WeightsError(
             f"{source} holds weights of another network: missing {missing[:3]}, "
             f"unexpected {unexpected[:3]}"
@@ -127,9 +130,8 @@ def _start_backbone(learner: Learner, source: Path, layers: str) -> None:
     _logger.info("%s: the backbone starts from layers %s", source, report.layers)
 
 
-def _fit_bins(state: dict[str, Tensor], learner: Learner) -> dict[str, Tensor]:
-    """The same state with the last layer of each side's MLP at the learner's number of bins."""
-    bins = learner.net.config.bins
+def fit_bins(state: Mapping[str, Tensor], bins: int) -> dict[str, Tensor]:
+    """The same state with the last layer of each side's MLP at another number of bins."""
     out = dict(state)
     for name, value in state.items():
         if ".mlps." in name and name.split(".")[-2] in ("fc2", "norm2"):

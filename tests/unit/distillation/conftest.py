@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+import yaml
 
 from mixformerv2.models import ModelConfig
 from mixformerv2.training.checkpoint import save_checkpoint
@@ -17,6 +18,7 @@ from mixformerv2.training.learner import Learner
 
 from ..data.conftest import bank_folder  # noqa: F401
 
+TINY = {"template_size": 32, "search_size": 64}
 SIZES = {"template_size": 32, "search_size": 64, "bins": 32}
 Batch = dict[str, torch.Tensor]
 
@@ -89,4 +91,50 @@ def batch() -> Batch:
         "search": noise(64),
         "box": torch.tensor([[0.2, 0.3, 0.6, 0.8]]).repeat(4, 1),
         "present": torch.ones(4),
+    }
+
+
+def write_plan(path: Path, **values: object) -> Path:
+    """A plan's file."""
+    path.write_text("# A plan for a test.\n" + yaml.safe_dump(values, sort_keys=False))
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_plan(bank_folder: Path) -> dict[str, Any]:  # noqa: F811
+    """Teacher, student, pruned student, score: three steps each."""
+    model = {**network(depth=4).to_dict(), "name": "mixformerv2_t"}
+    corner = {**model, "box_head": "corner", "head_channels": 16, "score_head": False}
+    return {
+        "common": {
+            "bank": str(bank_folder),
+            "data": TINY,
+            "optim": {"batch": 4, "steps": 3, "warmup": 0},
+            "device": "cpu",
+            "threads": 1,
+            "workers": 0,
+            "log_every": 1,
+        },
+        "stages": [
+            {"name": "teacher", "model": corner},
+            {
+                "name": "sparse",
+                "stage": "dense_to_sparse",
+                "model": model,
+                "distill": {"teacher": "@teacher"},
+            },
+            {
+                "name": "shallow",
+                "stage": "depth_pruning",
+                "model": model,
+                "distill": {"teacher": "@sparse"},
+                "prune": {"fade": 0.5},
+            },
+            {
+                "name": "score",
+                "stage": "score",
+                "init": "@shallow",
+                "model": {**model, "depth": 2},
+            },
+        ],
     }

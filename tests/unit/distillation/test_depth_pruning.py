@@ -18,7 +18,7 @@ from mixformerv2.distillation.depth_pruning import (
     fade_layers,
     fading_gain,
 )
-from mixformerv2.errors import ConfigError
+from mixformerv2.errors import ConfigError, WeightsError
 from mixformerv2.models import build
 from mixformerv2.models import load as load_network
 from mixformerv2.models.attention import Layer
@@ -294,3 +294,95 @@ def test_a_student_of_copied_weights_is_under_the_teachers_terms(
         pairs = (taught, f"distill.start={start}", "optim.steps=2")
         train(settings("distill", network(), *pairs), tmp_path / f"from_{start}")
         assert read_config(tmp_path / f"from_{start}" / "bundle").licence["weights"] == expected
+
+
+def _stopped(config: TrainConfig, folder: Path, steps: int) -> None:
+    """A run that was stopped after so many steps."""
+    run = Run(config, folder)
+    stream = run.stream()
+    for _ in range(steps):
+        run._one(stream)
+    run.save()
+    run.write_bundle()
+    run.monitor.close()
+
+
+def test_a_run_whose_layers_still_fade_is_no_source(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """Its layers would count in full, which is a network that nobody trained."""
+    config = settings("depth_pruning", network(), "prune.fade=0.7")
+    _stopped(config, tmp_path / "run", 2)
+    with pytest.raises(WeightsError, match="layers 0, 2 still fade"):
+        read_outcome(tmp_path / "run")
+    train(config, tmp_path / "run")
+    assert read_outcome(tmp_path / "run").network.depth == 2
+
+
+@pytest.mark.parametrize(("form", "written"), [("branches", True), ("block", False)])
+def test_there_is_a_bundle_in_mid_fade_only_where_it_is_the_same_network(
+    settings: Callable[..., TrainConfig], tmp_path: Path, form: str, written: bool
+) -> None:
+    config = settings("depth_pruning", network(), "prune.fade=0.7", f"prune.form={form}")
+    _stopped(config, tmp_path / "run", 2)
+    assert (tmp_path / "run" / "bundle").exists() == written
+    train(config, tmp_path / "run")
+    assert load_network(tmp_path / "run" / "bundle").config.depth == 2
+
+
+def test_a_run_goes_on_only_with_the_same_fading(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    """More steps move m; layers that have faded would come back."""
+    config = settings("depth_pruning", network(), "prune.fade=0.5")
+    train(config, tmp_path / "run")
+    longer = replace(config, optim=replace(config.optim, steps=60))
+    with pytest.raises(WeightsError, match=r"another fading_steps \(3\)"):
+        Run(longer, tmp_path / "run")
+    exact = replace(longer, prune=replace(config.prune, fade=0.05))
+    Run(exact, tmp_path / "run").monitor.close()
+
+
+@pytest.mark.parametrize(
+    ("student", "change", "sentence"),
+    [
+        ({"mlp_ratio": 1.0}, (), "hidden is 256 in the teacher and 64 in the student"),
+        ({"box_head": "four_tokens_own"}, (), "box_head is four_tokens_shared in the teacher"),
+        ({"depth": 2, "mlp_ratio": 1.0}, ("prune.method=skip",), "set model.mlp_ratio as in"),
+    ],
+)
+def test_layers_that_are_not_the_teachers_are_no_start(
+    settings: Callable[..., TrainConfig],
+    student: dict[str, object],
+    change: tuple[str, ...],
+    sentence: str,
+) -> None:
+    stage = make_stage(settings("depth_pruning", network(**student), *change))
+    with pytest.raises(ConfigError, match=sentence):
+        stage.start(stage.build(), None)
+
+
+@pytest.mark.parametrize("method", ["skip", "first"])
+def test_layers_of_another_width_are_no_start_either(
+    settings: Callable[..., TrainConfig], tmp_path: Path, method: str
+) -> None:
+    wide = save_run(tmp_path / "wide", lively(network(width=128)))
+    stage = make_stage(
+        settings("depth_pruning", network(depth=2), f"prune.method={method}", "loss.features=0")
+    )
+    with pytest.raises(WeightsError, match="holds another backbone"):
+        stage.start(stage.build(), wide)
+
+
+def test_a_pruned_student_may_have_other_bins(settings: Callable[..., TrainConfig]) -> None:
+    """The last layer of the box MLP is read at its bins, not drawn anew."""
+    stage = make_stage(settings("depth_pruning", network(bins=64)))
+    torch.manual_seed(0)
+    learner = stage.build()
+    stage.start(learner, None)
+    torch.manual_seed(1)
+    again = stage.build()
+    stage.start(again, None)
+    for name, value in learner.state_dict().items():
+        if name.startswith("net."):
+            assert_close(again.state_dict()[name], value, atol=0, rtol=0, msg=name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,14 @@ def test_tokens_of_a_narrower_student_are_projected(
     learner = stage.build()
     stage.start(learner, after.init)
     assert not any("project" in name for name in learner.state_dict())
+    # and are made anew where a run without them becomes such a student
+    narrow = save_run(tmp_path / "narrow", lively(network()))
+    again = make_stage(replace(config, init=str(narrow)))
+    learner = again.build()
+    again.start(learner, narrow)
+    assert any("project" in name for name in learner.state_dict())
+    name = "net.backbone.layers.1.mlp.fc1.weight"
+    assert_close(learner.state_dict()[name], lively(network()).state_dict()[name])
 
 
 @pytest.mark.parametrize(

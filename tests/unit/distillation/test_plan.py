@@ -2,83 +2,39 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import yaml
 
 from mixformerv2.cli.main import main
-from mixformerv2.distillation import runner
+from mixformerv2.distillation import checks, runner
+from mixformerv2.distillation.checks import check_plan
 from mixformerv2.distillation.config import matched_layers
-from mixformerv2.distillation.plan import Plan, check_plan, read_plan
-from mixformerv2.distillation.runner import rows, run_plan, status
+from mixformerv2.distillation.plan import Plan, read_plan
+from mixformerv2.distillation.records import status
+from mixformerv2.distillation.runner import rows, run_plan
 from mixformerv2.errors import ConfigError
 from mixformerv2.models import load as load_network
+from mixformerv2.models import model_config
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig
 
-from .conftest import network
+from .conftest import network, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 
+DENSE = ("dense", "dense_ciou", "dense_to_sparse", "inside")
 PLANS = Path(__file__).parents[3] / "configs" / "plans"
 
-TINY = {"template_size": 32, "search_size": 64}
-MODEL = {**network(depth=4).to_dict(), "name": "mixformerv2_t"}
-
-
-def write(path: Path, **values: object) -> Path:
-    path.write_text("# A plan for a test.\n" + yaml.safe_dump(values, sort_keys=False))
-    return path
-
 
 @pytest.fixture
-def common(bank_folder: Path) -> dict[str, object]:
-    """Settings of every stage."""
-    return {
-        "bank": str(bank_folder),
-        "data": TINY,
-        "optim": {"batch": 4, "steps": 3, "warmup": 0},
-        "device": "cpu",
-        "threads": 1,
-        "workers": 0,
-        "log_every": 1,
-    }
-
-
-@pytest.fixture
-def path(tmp_path: Path, common: dict[str, object]) -> Path:
+def path(tmp_path: Path, tiny_plan: dict[str, object]) -> Path:
     """Teacher, student, pruned student, score."""
-    corner = {**MODEL, "box_head": "corner", "head_channels": 16, "score_head": False}
-    return write(
-        tmp_path / "plan.yaml",
-        common=common,
-        stages=[
-            {"name": "teacher", "model": corner},
-            {
-                "name": "sparse",
-                "stage": "dense_to_sparse",
-                "model": MODEL,
-                "distill": {"teacher": "@teacher"},
-            },
-            {
-                "name": "shallow",
-                "stage": "depth_pruning",
-                "model": MODEL,
-                "distill": {"teacher": "@sparse"},
-                "prune": {"fade": 0.5},
-            },
-            {
-                "name": "score",
-                "stage": "score",
-                "init": "@shallow",
-                "model": {**MODEL, "depth": 2},
-            },
-        ],
-    )
+    return write_plan(tmp_path / "plan.yaml", **tiny_plan)
 
 
 def test_a_plan_runs_stops_goes_on_and_reports(
@@ -118,12 +74,9 @@ def test_a_plan_runs_stops_goes_on_and_reports(
     assert all(line.endswith("done, skipped") for line in told)
     for one in plan.stages:
         assert (one.folder / "checkpoint.pt").stat().st_mtime_ns == before[one.name]
-    # the command says the same, and refuses other settings for a stage that is done
+    # the command says the same
     assert main(["distill", str(path), "--out", str(out), "--dry-run"]) == 0
     assert capsys.readouterr().out.count("done") == 4
-    wider = read_plan(path, ["sparse.model.mlp_ratio=2.0", "shallow.model.mlp_ratio=2.0"], out=out)
-    with pytest.raises(ConfigError, match=r"sparse was run with another network; remove"):
-        run_plan(wider)
 
 
 def test_a_student_that_does_not_fit_is_said_before_the_first_stage(
@@ -168,22 +121,39 @@ def test_what_is_not_there_yet_is_named(path: Path, tmp_path: Path) -> None:
         ({"stages": [{"name": "a"}], "preset": "other"}, "preset must be one of"),
         ({"stages": [{"name": "a"}], "colour": 1}, "unknown setting 'colour'"),
         ({"stages": [{"name": "a"}], "preset": "none"}, "says epochs or optim.steps"),
+        ({"stages": [{"name": "a", "epochs": "ten"}]}, "epochs must be a number above 0.*'ten'"),
+        ({"stages": [{"name": "a", "epochs": 0}]}, "epochs must be a number above 0.*got 0"),
+        ({"stages": [{"name": "a", "epochs": True}]}, "epochs must be a number.*got True"),
+        ({"stages": [{"name": "a", "epochs": math.nan}]}, "epochs must be a number.*got nan"),
+        (
+            {"stages": [{"name": "a", "epochs": 1, "optim": {"steps": 5}}]},
+            "either epochs or optim.steps",
+        ),
+        ({"stages": [{"name": "a", "model": None}]}, "model must be a table of settings, got None"),
+        ({"stages": [{"name": "a", "prune": 3}]}, "prune must be a table of settings, got 3"),
+        ({"stages": [{"name": "a"}], "common": {"optim": 3}}, "optim must be a table.*got 3"),
     ],
 )
 def test_a_wrong_plan_is_one_sentence(
     tmp_path: Path, values: dict[str, object], sentence: str
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        read_plan(write(tmp_path / "plan.yaml", **values))
+        read_plan(write_plan(tmp_path / "plan.yaml", **values))
 
 
 @pytest.mark.parametrize("preset", ["paper", "published"])
 @pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda p: p.stem)
-def test_shipped_plans_are_valid_and_say_how_to_run_them(path: Path, preset: str) -> None:
-    plan = read_plan(path, preset=None if path.stem == "small" else preset)
+def test_shipped_plans_are_valid_and_say_how_to_run_them(
+    path: Path, preset: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = read_plan(path, preset=preset)
     assert f"configs/plans/{path.name}" in plan.about
     missing = check_plan(plan)  # a teacher and a student that do not fit would raise
     assert all("weights/mixvit" in sentence for sentence in missing)
+    # With the teachers that are to be brought along every stage fits.
+    monkeypatch.setattr(checks, "_network_of", lambda source: model_config(Path(source).name))
+    monkeypatch.setattr("mixformerv2.training.transfer.is_backbone", lambda source: False)
+    assert check_plan(plan) == []
 
 
 def _plan(name: str, preset: str) -> Plan:
@@ -241,15 +211,91 @@ def test_the_paper_recipe_of_s() -> None:
     assert matched_layers(8, (0, 2, 4, 6)) == (1, 3, 5, 7)
 
 
+def test_the_two_runs_of_published_pruning_follow_the_command_line() -> None:
+    """What is said of the stage counts for both runs, and pairs follow the layers."""
+    plan = read_plan(
+        PLANS / "b.yaml",
+        ["shallow.prune.layers=[1,4,7,10]", "shallow.optim.lr=1e-3", "shallow_fade.optim.lr=2e-3"],
+        preset="published",
+    )
+    fade, rest = plan.stage("shallow_fade").config, plan.stage("shallow").config
+    assert fade.prune.layers == (1, 4, 7, 10)
+    assert rest.distill.pairs == ((0, 0), (2, 3), (4, 6), (6, 9), (7, 11))
+    assert rest.network.depth == 8
+    assert (fade.optim.lr, rest.optim.lr) == (2e-3, 1e-3)
+
+
+def test_pairs_of_ones_own_are_numbered_anew_after_the_drop() -> None:
+    def read(pairs: str) -> Plan:
+        return read_plan(PLANS / "b.yaml", [f"shallow.distill.pairs={pairs}"], preset="published")
+
+    plan = read("[[1,1],[11,10]]")
+    assert plan.stage("shallow_fade").config.distill.pairs == ((1, 1), (11, 10))
+    assert plan.stage("shallow").config.distill.pairs == ((0, 1), (7, 10))
+    with pytest.raises(ConfigError, match=r"stage shallow: .*matches layer 3 of the student"):
+        read("[[3,3]]")
+
+
+def test_pruning_that_does_not_fade_is_one_run_in_every_preset() -> None:
+    change = ["shallow.prune.method=skip", "shallow.model.depth=8"]
+    plan = read_plan(PLANS / "b.yaml", change, preset="published")
+    assert [one.name for one in plan.stages] == ["sparse", "shallow", "score"]
+    with pytest.raises(ConfigError, match="there is no stage shallow_fade"):
+        read_plan(PLANS / "b.yaml", [*change, "shallow_fade.optim.lr=1"], preset="published")
+
+
 def test_a_step_keeps_its_samples_on_any_number_of_devices(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def joint(world: int) -> tuple[int, int]:
         monkeypatch.setenv("WORLD_SIZE", str(world))
         optim = _plan("b", "paper").stages[0].config.optim
-        return optim.batch * optim.accumulate * world, optim.accumulate
+        # as many samples in all, whatever a step has
+        together = optim.batch * optim.accumulate * world
+        assert optim.steps * together == pytest.approx(500 * 60_000, rel=1e-3)
+        return together, optim.accumulate
 
     assert [joint(world) for world in (1, 2, 8)] == [(256, 8), (256, 4), (256, 1)]
+    for world in (3, 5, 6, 7, 300):  # which do not divide 256
+        assert joint(world)[0] == pytest.approx(256, rel=0.2)
+
+
+def test_epochs_are_those_of_all_devices_together(
+    tmp_path: Path, tiny_plan: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a preset there is no joint batch: more devices take fewer steps."""
+    optim = {"batch": 4, "warmup": 0}
+    plan = {"common": {**tiny_plan["common"], "optim": optim}}  # type: ignore[dict-item]
+    stage = {"name": "a", "epochs": 0.1, "model": tiny_plan["stages"][1]["model"]}  # type: ignore[index]
+    path = write_plan(tmp_path / "plan.yaml", **plan, stages=[stage])
+
+    def steps(world: int) -> int:
+        monkeypatch.setenv("WORLD_SIZE", str(world))
+        return read_plan(path).stages[0].config.optim.steps
+
+    assert (steps(1), steps(3)) == (1500, 500)
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (["score.model.depth=1"], "stage score: init has depth 2, the model here 1"),
+        (["score.model.mlp_ratio=2"], "stage score: init has hidden 256, the model here 128"),
+        (["score.model.score_head=false"], "stage score: .*needs a network with a score head"),
+        (["shallow.model.mlp_ratio=1"], "stage shallow: .*hidden is 256 in the teacher and 64"),
+        (["shallow.model.box_head=four_tokens_own"], "stage shallow: .*box_head is four_tokens_sh"),
+        (
+            ["shallow.distill.head=dense", *(f"sparse.loss.{name}=0" for name in DENSE)],
+            "stage shallow: .*will have no dense head",
+        ),
+        (["teacher.stage=mae"], "stage sparse: .*masked pictures and answers no boxes"),
+    ],
+)
+def test_what_must_fail_hours_later_is_said_at_once(
+    path: Path, tmp_path: Path, change: list[str], sentence: str
+) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        check_plan(read_plan(path, change, out=tmp_path / "out"))
 
 
 def test_a_stage_starts_from_the_first_layers_of_another_network(

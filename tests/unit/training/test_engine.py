@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import pickletools
 import subprocess
@@ -133,6 +134,47 @@ def test_a_full_disk_under_the_log_is_a_sentence(tiny: TrainConfig, tmp_path: Pa
     monitor._file = Full()  # type: ignore[assignment]
     with pytest.raises(OutputError, match=r"log\.jsonl: No space left"):
         monitor.log(2, 1e-3, {"loss": 1.0})
+
+
+def test_a_full_disk_leaves_the_log_of_a_run_that_goes_on(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lines of lost steps are dropped in a copy, not in the only log."""
+    log = tmp_path / "log.jsonl"
+    log.write_text("".join(json.dumps({"step": n, "loss": 1.0}) + "\n" for n in range(1, 9)))
+    before = log.read_bytes()
+
+    def full(self: Path, data: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(data[:20])
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as still:
+        still.setattr(Path, "write_bytes", full)
+        with pytest.raises(OutputError, match=r"log\.jsonl: No space left"):
+            Monitor(tmp_path, tiny, start=4)
+    assert log.read_bytes() == before
+    Monitor(tmp_path, tiny, start=4).close()
+    assert [row["step"] for row in read_log(tmp_path)] == [1, 2, 3, 4]
+
+
+def test_pictures_that_cannot_be_written_do_not_end_a_run(
+    tiny: TrainConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def full(folder: Path) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("mixformerv2.training.pictures.write_curves", full)
+    with caplog.at_level(logging.WARNING):
+        train(with_optim(tiny, steps=3), tmp_path)
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["step"] == 3
+    assert "pictures" in caplog.text
+    assert "No space left" in caplog.text
 
 
 def test_compiled_channels_last_and_unfused_runs_learn_the_same(

@@ -1,0 +1,122 @@
+"""Whether the stages of a plan fit each other, before anything is trained."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..errors import ConfigError, MixFormerError
+from ..models.config import ModelConfig
+from ..training.config import TrainConfig
+from .plan import Plan
+
+__all__ = ["check_plan"]
+
+_BACKBONE = ("width", "hidden", "patch_size", "stem")
+"""What two networks must share for one to take the other's layers."""
+
+
+@dataclass(frozen=True)
+class _Source:
+    """What a stage, a run or a bundle has for the next one.
+
+    Attributes:
+        network: Its architecture.
+        dense: Whether there is a dense head; None where nobody has looked.
+        tracker: Whether there are heads at all; a pre-trained backbone has none.
+    """
+
+    network: ModelConfig
+    dense: bool | None = None
+    tracker: bool = True
+
+
+def check_plan(plan: Plan) -> list[str]:
+    """Hold each stage to its teacher and to what it begins with.
+
+    Teachers from outside the plan are read where they are there; what is missing is returned as
+    sentences.
+
+    Raises:
+        ConfigError: two that do not fit, and which setting changes it.
+    """
+    missing = []
+    known: dict[str, _Source] = {}
+    for planned in plan.stages:
+        config = planned.config
+        try:
+            _check_stage(config, known)
+        except ConfigError as error:
+            raise ConfigError(f"stage {planned.name}: {error}") from error
+        except MixFormerError as error:
+            missing.append(f"stage {planned.name}: {error}")
+        outcome = planned.outcome
+        dense = outcome.corner_head or (config.stage != "mae" and config.loss.has_dense)
+        known[str(planned.folder)] = _Source(outcome, dense, config.stage != "mae")
+    return missing
+
+
+def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> None:
+    from ..training.stage import make_stage
+    from ..training.transfer import is_backbone
+    from .distill import DistillStage
+
+    stage, student = make_stage(config), config.network
+    if config.stage == "score" and not student.score_head:
+        raise ConfigError("the score stage needs a network with a score head; set model.score_head")
+    if config.init is not None:
+        source = known.get(config.init)
+        if source is None and not is_backbone(config.init):
+            source = _Source(_network_of(config.init))
+        if source is not None:
+            _check_init(config, student, source)
+    if isinstance(stage, DistillStage):
+        name = config.distill.teacher
+        teacher = known.get(name) or _Source(_network_of(name))
+        _check_teacher(config, name, teacher)
+        stage.match(teacher.network)
+        if config.init is None and config.distill.start == "teacher":
+            stage.check_start(teacher.network)
+
+
+def _check_init(config: TrainConfig, student: ModelConfig, source: _Source) -> None:
+    """As `training.transfer.start_from` takes it."""
+    theirs = source.network
+    names = list(_BACKBONE)
+    # Fewer layers may be taken of a pre-trained backbone, and by the ways of Table 3e.
+    shorter = config.stage == "depth_pruning" and config.prune.method != "fade"
+    same_family = source.tracker and theirs.corner_head == student.corner_head
+    if same_family and not shorter:
+        names += ["depth", "box_head", *(["head_channels"] if student.corner_head else [])]
+    for name in names:
+        if getattr(theirs, name) != getattr(student, name):
+            setting = "mlp_ratio" if name == "hidden" else name
+            raise ConfigError(
+                f"init has {name} {getattr(theirs, name)}, the model here "
+                f"{getattr(student, name)}; set model.{setting}, or give other weights as init"
+            )
+    if theirs.depth < student.depth:
+        raise ConfigError(
+            f"init has {theirs.depth} layers, too few for model.depth={student.depth}"
+        )
+
+
+def _check_teacher(config: TrainConfig, name: str, teacher: _Source) -> None:
+    if not teacher.tracker:
+        raise ConfigError(
+            f"the teacher {name} is pre-trained on masked pictures and answers no boxes; it can be "
+            "init, not distill.teacher"
+        )
+    if config.distill.head == "dense" and teacher.dense is False:
+        raise ConfigError(
+            f"the teacher {name} will have no dense head, for its loss has none of the dense "
+            "terms; set distill.head to tokens, or loss.dense in the teacher's stage"
+        )
+
+
+def _network_of(source: str) -> ModelConfig:
+    """The architecture of a run or a bundle."""
+    from ..training.outcome import read_network
+
+    if not source:
+        raise ConfigError("this stage needs a teacher; set distill.teacher to a run or a bundle")
+    return read_network(source)

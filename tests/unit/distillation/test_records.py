@@ -1,0 +1,200 @@
+"""What a plan says of runs that are there: done, stale, begun with something else, moved."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mixformerv2.cli.main import main
+from mixformerv2.distillation.plan import Plan, read_plan
+from mixformerv2.distillation.records import check_records, last_evaluation, status
+from mixformerv2.distillation.runner import run_plan
+from mixformerv2.errors import ConfigError
+from mixformerv2.training.checkpoint import load_checkpoint
+from mixformerv2.training.loop import train
+
+from .conftest import write_plan
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
+
+Read = Callable[..., Plan]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory, tiny_plan: dict[str, Any]) -> Path:
+    """A folder with the plan and its runs, all done."""
+    root = tmp_path_factory.mktemp("finished")
+    path = write_plan(root / "plan.yaml", **tiny_plan)
+    assert run_plan(read_plan(path, out=root / "out")) is not None
+    return root
+
+
+@pytest.fixture
+def read(finished: Path, tmp_path: Path) -> Read:
+    """The plan, its runs in another place than where they were made."""
+    out = tmp_path / "moved"
+    shutil.copytree(finished / "out", out)
+
+    def make(*overrides: str) -> Plan:
+        return read_plan(finished / "plan.yaml", overrides, out=out)
+
+    return make
+
+
+def states(plan: Plan) -> list[str]:
+    return [status(stage) for stage in plan.stages]
+
+
+def test_a_folder_that_was_moved_is_still_done(read: Read) -> None:
+    told: list[str] = []
+    assert states(read()) == ["done"] * 4
+    assert run_plan(read(), say=told.append) is not None
+    assert [line.split(": ")[1] for line in told] == ["done, skipped"] * 4
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("shallow.prune.fade=0.9", "stage shallow was begun with prune.fade 0.5, now 0.9; remove"),
+        ("shallow.prune.form=block", "prune.form 'branches', now 'block'"),
+        ("sparse.loss.logits=0", "stage sparse was begun with loss.logits 1.0, now 0.0"),
+        ("teacher.optim.lr=1e-6", "stage teacher was begun with optim.lr"),
+        ("shallow.distill.pairs=[[1,1]]", "stage shallow was begun with distill.pairs"),
+        ("seed=9", "stage teacher was begun with seed 1, now 9"),
+        ("teacher.model.head_channels=32", "teacher was begun with model.head_channels 16, now 32"),
+        ("score.optim.batch=8", "stage score was begun with samples of a step 4, now 8"),
+    ],
+)
+def test_another_setting_of_a_stage_that_is_done_is_refused(
+    read: Read, change: str, sentence: str
+) -> None:
+    plan = read(change)
+    with pytest.raises(ConfigError, match=sentence):
+        run_plan(plan)
+
+
+def test_the_dry_run_refuses_it_too(
+    finished: Path, read: Read, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(read().out)
+    plan = str(finished / "plan.yaml")
+    assert main(["distill", plan, "seed=9", "--out", out, "--dry-run"]) != 0
+    assert "was begun with seed 1, now 9" in capsys.readouterr().err
+
+
+def test_what_does_not_decide_the_numbers_may_change(read: Read) -> None:
+    plan = read("threads=2", "workers=1", "log_every=7", "bank=elsewhere", "eval.limit=3")
+    check_records(plan)
+
+
+def test_a_stage_trained_anew_does_not_leave_later_ones_as_they_were(read: Read) -> None:
+    plan = read()
+    shutil.rmtree(plan.stage("sparse").folder)
+    with pytest.raises(ConfigError, match=r"shallow was begun when sparse was done.*remove .*too"):
+        run_plan(plan)
+    # Trained anew by itself it is another teacher.
+    sparse = plan.stage("sparse")
+    train(sparse.config, sparse.folder)
+    with pytest.raises(ConfigError, match="shallow was begun with other weights as teacher"):
+        run_plan(plan)
+    for name in ("shallow", "score"):
+        shutil.rmtree(plan.stage(name).folder)
+    told: list[str] = []
+    assert run_plan(plan, say=told.append) is not None
+    assert told == [
+        "teacher: done, skipped", "sparse: done, skipped", "shallow: begins", "score: begins",
+    ]  # fmt: skip
+
+
+def test_more_steps_for_a_stage_ask_for_the_later_ones_anew(read: Read) -> None:
+    with pytest.raises(ConfigError, match="stage score was begun when shallow was done"):
+        run_plan(read("shallow.optim.steps=9"))
+
+
+def test_faded_layers_do_not_come_back_with_more_steps(read: Read) -> None:
+    plan = read("shallow.optim.steps=9")
+    shutil.rmtree(plan.stage("score").folder)
+    with pytest.raises(Exception, match="another fading_steps"):
+        run_plan(plan)
+
+
+def test_what_a_stage_was_begun_with_is_known_before_its_first_step(
+    read: Read, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C in the middle: it does not go on under another teacher."""
+    plan = read()
+    for name in ("shallow", "score"):
+        shutil.rmtree(plan.stage(name).folder)
+
+    def stop(*args: object, **kwargs: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as still:
+        still.setattr("mixformerv2.distillation.runner.train", stop)
+        with pytest.raises(KeyboardInterrupt):
+            run_plan(plan)
+    begun = json.loads((plan.stage("shallow").folder / "stage.json").read_text())
+    assert begun["settings"]["prune.fade"] == 0.5
+    with pytest.raises(ConfigError, match="other weights as teacher"):
+        run_plan(read(f"shallow.distill.teacher={plan.stage('score').folder}", *_deeper(plan)))
+
+
+def _deeper(plan: Plan) -> list[str]:
+    """A second run of the student, elsewhere, as another teacher of the same shape."""
+    other = plan.out / "other"
+    train(plan.stage("sparse").config, other)
+    shutil.move(other, plan.stage("score").folder)
+    return []
+
+
+def test_a_run_alone_does_not_go_on_under_another_teacher(read: Read, tmp_path: Path) -> None:
+    plan = read()
+    student = plan.stage("shallow")
+    other = tmp_path / "other"
+    train(plan.stage("sparse").config, other)
+    moved = read(f"shallow.distill.teacher={other}").stage("shallow")
+    with pytest.raises(Exception, match="holds a run with another teacher"):
+        train(moved.config, student.folder)
+
+
+def test_done_needs_the_bundle(read: Read) -> None:
+    plan = read()
+    score = plan.stage("score")
+    before = load_checkpoint(score.folder)
+    shutil.rmtree(score.folder / "bundle")
+    told: list[str] = []
+    assert status(score) == "bundle to do"
+    assert run_plan(plan, say=told.append) is not None
+    assert told[-1] == "score: bundle to do"
+    assert (score.folder / "bundle" / "config.json").exists()
+    after = load_checkpoint(score.folder)
+    assert before is not None
+    assert after is not None
+    assert (after["run"], after["step"]) == (before["run"], before["step"])
+
+
+def test_the_auc_of_a_stage_is_that_of_its_last_step(read: Read, tmp_path: Path) -> None:
+    stage = read(f"score.eval.root={tmp_path}").stage("score")
+    log = stage.folder / "log.jsonl"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": 1, "samples": 4, "eval_auc": 0.9}) + "\n")
+    assert last_evaluation(stage) is None
+    assert status(stage) == "evaluation to do"
+    with log.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({"step": 3, "samples": 12, "eval_auc": 0.5}) + "\n")
+    assert last_evaluation(stage) == 0.5
+    assert status(stage) == "done"
+    log.unlink()
+    assert last_evaluation(stage) is None
+
+
+def test_an_older_or_damaged_record_is_no_record(read: Read) -> None:
+    plan = read("seed=9")
+    for stage, text in zip(plan.stages, ("{}", "[]", '{"sett', ""), strict=True):
+        (stage.folder / "stage.json").write_text(text)
+    check_records(plan)
