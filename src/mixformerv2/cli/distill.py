@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import Console
 
     from ..distillation.plan import Plan
 
@@ -42,55 +42,94 @@ def run(
     """
     from rich.console import Console
 
-    from ..distillation.checks import check_plan
     from ..distillation.plan import read_plan
-    from ..distillation.records import check_records
 
     read = read_plan(plan, overrides or [], preset=preset, out=out)
     # Under torchrun the first process speaks for all.
     console = Console(stderr=not dry_run, quiet=os.environ.get("RANK", "0") != "0")
-    console.print(_table(read))
+    console.print(
+        f"{read.name}: {len(read.stages)} stages, preset {read.preset}, in {read.out}",
+        style="bold",
+        markup=False,
+        soft_wrap=True,
+    )
+    _show(read, console)
     if dry_run:
-        missing = check_plan(read)
-        if not missing:
-            check_records(read)
-        for sentence in missing:
-            console.print(f"not there yet: {sentence}", soft_wrap=True, markup=False)
-        if not missing:
-            console.print("every stage fits its teacher")
-        return
-    from ..distillation.runner import run_plan
+        _check(read, console)
+    else:
+        _run(read, console, minutes)
 
+
+def _check(plan: Plan, console: Console) -> None:
+    from ..distillation.checks import check_plan
+    from ..distillation.records import check_records
+
+    missing = check_plan(plan)
+    check_records(plan)
+    for sentence in missing:
+        console.print(f"not there yet: {sentence}", soft_wrap=True, markup=False)
+    if not missing:
+        console.print("every stage fits its teacher")
+
+
+def _run(plan: Plan, console: Console, minutes: float | None) -> None:
+    from ..distillation.runner import rows, run_plan
+
+    before = list(rows(plan))
     try:
         report = run_plan(
-            read,
+            plan,
             minutes=minutes,
             say=lambda text: console.print(text, style="bold", markup=False, soft_wrap=True),
         )
     except KeyboardInterrupt:
-        typer.echo(f"\nstopped; the same command carries on from {read.out}", err=True)
+        typer.echo(f"\nstopped{_where(plan)}; the same command goes on from there", err=True)
         raise
-    console.print(_table(read))
+    if list(rows(plan)) != before:
+        _show(plan, console)
     if report is None:
-        typer.echo("time is over; the same command goes on from here", err=True)
-    else:
-        typer.echo(str(report))
+        typer.echo(f"time is over{_where(plan)}; the same command goes on from there", err=True)
+        return
+    if plan.result is not None:
+        console.print(plan.result, markup=False, soft_wrap=True)
+    typer.echo(str(report))
 
 
-def _table(plan: Plan) -> Table:
+def _where(plan: Plan) -> str:
+    """The stage in hand."""
+    from ..distillation.records import status
+
+    for stage in plan.stages:
+        state = status(stage)
+        if state != "done":
+            return f" in {stage.name}, {state}"
+    return ""
+
+
+def _show(plan: Plan, console: Console) -> None:
+    """The table of stages."""
     from rich.box import SIMPLE_HEAD
+    from rich.markup import escape
     from rich.table import Table
 
     from ..distillation.runner import rows
 
-    table = Table(
-        title=f"{plan.name}, preset {plan.preset}, in {plan.out}",
-        title_justify="left",
-        box=SIMPLE_HEAD,
-    )
-    for heading in ("stage", "kind", "from", "what comes out", "steps", "status"):
-        narrow = heading in ("stage", "kind", "steps")
-        table.add_column(heading, justify="right" if heading == "steps" else "left", no_wrap=narrow)
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    table.add_column("from", overflow="fold")
+    for heading in ("layers", "MLP", "M", "G", "steps"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("status", no_wrap=True)
     for row in rows(plan):
-        table.add_row(row.name, row.kind, row.inputs, row.network, f"{row.steps:,}", row.status)
-    return table
+        figures = f"{row.parameters / 1e6:.1f}", f"{row.multiply_adds / 1e9:.2f}"
+        table.add_row(
+            f"{row.name}\n[dim]{row.kind.replace('_', ' ')}[/dim]", escape(row.inputs),
+            str(row.layers), f"{row.mlp_ratio:g}", *figures, f"{row.steps:,} x {row.batch}",
+            row.status,
+        )  # fmt: skip
+    console.print(table)
+    console.print(
+        "M: million parameters; G: thousand million multiply-adds a frame; steps x samples of each",
+        style="dim",
+        soft_wrap=True,
+    )

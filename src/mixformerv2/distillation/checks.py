@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from glob import has_magic
+from pathlib import Path
 
-from ..errors import ConfigError, MixFormerError
+from ..errors import ConfigError, WeightsError
 from ..models.config import ModelConfig
 from ..training.config import TrainConfig
+from ..video.address import is_remote
 from .plan import Plan
+from .records import status
 
 __all__ = ["check_plan"]
 
@@ -33,49 +38,74 @@ class _Source:
 def check_plan(plan: Plan) -> list[str]:
     """Hold each stage to its teacher and to what it begins with.
 
-    Teachers from outside the plan are read where they are there; what is missing is returned as
-    sentences.
+    Teachers from outside the plan are read where they are there; what is missing, data too, is
+    returned as sentences.
 
     Raises:
         ConfigError: two that do not fit, and which setting changes it.
     """
     missing = []
+    data: dict[str, list[str]] = {}
     known: dict[str, _Source] = {}
     for planned in plan.stages:
         config = planned.config
         try:
-            _check_stage(config, known)
+            missing += [f"stage {planned.name}: {one}" for one in _check_stage(config, known)]
         except ConfigError as error:
             raise ConfigError(f"stage {planned.name}: {error}") from error
-        except MixFormerError as error:
-            missing.append(f"stage {planned.name}: {error}")
+        if status(planned) != "done":
+            for one in _missing_data(config):
+                data.setdefault(one, []).append(planned.name)
         outcome = planned.outcome
         dense = outcome.corner_head or (config.stage != "mae" and config.loss.has_dense)
         known[str(planned.folder)] = _Source(outcome, dense, config.stage != "mae")
+    missing += [f"{one} (stage {', '.join(names)})" for one, names in data.items()]
     return missing
 
 
-def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> None:
+def _missing_data(config: TrainConfig) -> Iterator[str]:
+    """What a run reads that is not there, with the setting that names it."""
+    places = [("bank", config.bank), ("clips", config.clips), ("eval.root", config.eval.root)]
+    for number, one in enumerate(config.data.sets):
+        places += [(f"data.sets[{number}].root", one.root)]
+        places += [(f"data.sets[{number}].names", one.names)]
+    for setting, place in places:
+        if place is None or is_remote(str(place)) or has_magic(str(place)):
+            continue
+        if not Path(place).exists():
+            yield f"{setting} {place} is not there"
+
+
+def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
+    """What of a stage's init and teacher is not there."""
     from ..training.stage import make_stage
     from ..training.transfer import is_backbone
     from .distill import DistillStage
 
-    stage, student = make_stage(config), config.network
+    stage, student, missing = make_stage(config), config.network, []
     if config.stage == "score" and not student.score_head:
         raise ConfigError("the score stage needs a network with a score head; set model.score_head")
     if config.init is not None:
-        source = known.get(config.init)
-        if source is None and not is_backbone(config.init):
-            source = _Source(_network_of(config.init))
+        try:
+            source = known.get(config.init)
+            if source is None and not is_backbone(config.init):
+                source = _Source(_network_of(config.init))
+        except WeightsError as error:
+            missing.append(str(error))
+            source = None
         if source is not None:
             _check_init(config, student, source)
     if isinstance(stage, DistillStage):
         name = config.distill.teacher
-        teacher = known.get(name) or _Source(_network_of(name))
+        try:
+            teacher = known.get(name) or _Source(_network_of(name))
+        except WeightsError as error:
+            return [*missing, str(error)]
         _check_teacher(config, name, teacher)
         stage.match(teacher.network)
         if config.init is None and config.distill.start == "teacher":
             stage.check_start(teacher.network)
+    return missing
 
 
 def _check_init(config: TrainConfig, student: ModelConfig, source: _Source) -> None:

@@ -23,7 +23,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
@@ -68,12 +68,25 @@ class PlannedStage:
     needs: tuple[str, ...] = ()
 
     @property
+    def samples_of_a_step(self) -> int:
+        """On all devices together."""
+        optim = self.config.optim
+        return optim.batch * optim.accumulate * int(os.environ.get("WORLD_SIZE", "1"))
+
+    @property
     def outcome(self) -> ModelConfig:
-        """The network that comes out."""
+        """The network that comes out.
+
+        Raises:
+            ConfigError: layers to drop that are not there.
+        """
         from ..training.outcome import without_layers
         from ..training.stage import make_stage
 
-        removed = make_stage(self.config).removed(self.config.optim.steps)
+        try:
+            removed = make_stage(self.config).removed(self.config.optim.steps)
+        except ConfigError as error:
+            raise ConfigError(f"stage {self.name}: {error}") from error
         return without_layers(self.config.network, removed) if removed else self.config.network
 
 
@@ -98,6 +111,14 @@ class Plan:
     def stage(self, name: str) -> PlannedStage:
         """A stage by its name."""
         return next(one for one in self.stages if one.name == name)
+
+    @property
+    def result(self) -> str | None:
+        """The command that tracks with what comes out; None where no stage trains a tracker."""
+        trackers = [one for one in self.stages if one.config.stage != "mae"]
+        if not trackers:
+            return None
+        return f"mixformerv2 track clip.mp4 --box x,y,w,h --model {trackers[-1].folder / 'bundle'}"
 
 
 @dataclass(frozen=True)
@@ -135,17 +156,14 @@ def read_plan(
         raise ConfigError(f"{path} must have a list `stages` with at least one stage")
     values = {"name": path.stem, **{k: v for k, v in values.items() if k != "stages"}}
     if preset is not None:
-        if preset not in get_args(PresetName):
-            raise ConfigError(
-                f"preset must be one of {', '.join(get_args(PresetName))}, got {preset!r}"
-            )
         values["preset"] = preset
-    file = build(_File, values)
+    file = _file(values, path)
     folder = out or file.out or Path("runs") / file.name
     entries = [_entry(stage, path) for stage in stages]
     names = [entry["name"] for entry in entries]
     _refuse_twice(names, path)
-    general, special = _divide(overrides, [*names, *map(fade_name, names)])
+    general, special = _divide(overrides, names)
+    file = replace(file, joint_batch=_joint_batch(general.pop("joint_batch", file.joint_batch)))
     made: list[PlannedStage] = []
     for entry in entries:
         try:
@@ -155,6 +173,19 @@ def read_plan(
             raise ConfigError(f"{path}, stage {entry['name']}: {error}") from error
     _refuse_twice([one.name for one in made], path)
     return Plan(file.name, file.preset, folder, tuple(made), _about(path))
+
+
+def _file(values: dict[str, Any], path: Path) -> _File:
+    known = _File.__dataclass_fields__
+    for key in values:
+        if key not in known:
+            raise ConfigError(
+                f"{path}: unknown key {key!r}; a plan has {', '.join(known)} and stages"
+            )
+    try:
+        return build(_File, values)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
 
 
 def _entry(stage: Any, path: Path) -> dict[str, Any]:
@@ -175,14 +206,20 @@ def _refuse_twice(names: Sequence[str], path: Path) -> None:
 
 
 def _divide(
-    overrides: Sequence[str], names: Sequence[str]
+    overrides: Sequence[str], stages: Sequence[str]
 ) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
     """Overrides for all stages, and for single ones."""
     values = parse_overrides(overrides)
-    special = {name: values.pop(name) for name in dict.fromkeys(names) if name in values}
+    names = dict.fromkeys([*stages, *map(fade_name, stages)])
+    special = {name: values.pop(name) for name in names if name in values}
     for name, value in special.items():
         if not isinstance(value, dict):
             raise ConfigError(f"{name} is a stage; change its settings as {name}.optim.lr=1e-4")
+    for name in values:
+        if name not in TrainConfig.__dataclass_fields__ and name != "joint_batch":
+            raise ConfigError(
+                f"{name} is neither a setting nor a stage; the stages are {', '.join(stages)}"
+            )
     return values, special
 
 
@@ -304,6 +341,12 @@ def _refuse_unknown(part: Mapping[str, Any]) -> None:
             raise ConfigError(f"unknown setting {key!r}; known here are {', '.join(known)}")
         if key in _TABLES and not isinstance(value, Mapping):
             raise ConfigError(f"{key} must be a table of settings, got {value!r}")
+
+
+def _joint_batch(value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise ConfigError(f"joint_batch is the samples of a step, a whole number, got {value!r}")
+    return value
 
 
 def _with_joint_batch(config: TrainConfig, file: _File, epochs: float | None) -> TrainConfig:

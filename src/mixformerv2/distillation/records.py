@@ -137,8 +137,7 @@ def _settings(stage: PlannedStage) -> dict[str, Any]:
         if not any(name == free or name.startswith(f"{free}.") for free in _FREE)
     }
     values |= dict(_flat({"model": config.network.to_dict()}))
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
-    values[_SAMPLES] = config.optim.batch * config.optim.accumulate * devices
+    values[_SAMPLES] = stage.samples_of_a_step
     plain: dict[str, Any] = json.loads(json.dumps(values, default=str))
     return plain
 

@@ -7,30 +7,31 @@ import html
 import statistics
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from ..errors import OutputError
+from ..models.config import ModelConfig
 from ..models.count import RULE, multiply_adds, parameters
 from ..models.registry import build
 from ..training.checkpoint import load_checkpoint
 from ..training.monitor import duration, read_log
-from ..training.outcome import read_outcome
+from ..training.outcome import read_network
+from ..weights.files import make_folder, write_whole
 from .plan import Plan, PlannedStage
-from .records import last_evaluation
+from .records import last_evaluation, status
 
 __all__ = ["StageFigures", "figures_of", "frame_times", "write_report"]
 
 
 @dataclass(frozen=True)
 class StageFigures:
-    """What a stage led to.
+    """What a stage led to, or a teacher from outside the plan.
 
     Attributes:
         name: Of the stage.
-        kind: Of training.
+        kind: Of training; "given" for what the plan did not make.
         layers: Of the network that came out.
         mlp_ratio: Of its layers.
         head: Of its boxes.
@@ -38,7 +39,8 @@ class StageFigures:
         multiply_adds: Of a frame, templates cached.
         cpu_ms: Median of a frame in PyTorch on the CPU.
         gpu_ms: The same on a GPU; None without one.
-        iou: Of training samples, at the end.
+        iou: Of training samples, at the end; None where boxes do not learn.
+        score: Cross-entropy of the score at the end of a score stage.
         auc: Of what came out; None where it was not tracked after the last step.
         samples: That it learnt from.
         seconds: That it took.
@@ -53,53 +55,69 @@ class StageFigures:
     multiply_adds: int
     cpu_ms: float
     gpu_ms: float | None
-    iou: float | None
-    auc: float | None
-    samples: int
-    seconds: float
+    iou: float | None = None
+    score: float | None = None
+    auc: float | None = None
+    samples: int = 0
+    seconds: float = 0.0
 
 
-def figures_of(stage: PlannedStage, cpu_ms: float, gpu_ms: float | None = None) -> StageFigures:
-    """Read one stage that is done.
+def figures_of(
+    name: str,
+    network: ModelConfig,
+    cpu_ms: float,
+    gpu_ms: float | None = None,
+    stage: PlannedStage | None = None,
+) -> StageFigures:
+    """Read what came of a stage that is done, or of a teacher from outside the plan.
 
     Args:
-        stage: It.
+        name: Of the stage or the teacher.
+        network: What came out.
         cpu_ms: Time of a frame on the CPU, from `frame_times`.
         gpu_ms: On a GPU.
+        stage: The stage; None for what the plan did not make.
     """
-    outcome = read_outcome(stage.folder)
-    state = load_checkpoint(stage.folder, lazy=True)
-    assert state is not None
-    net = outcome.network
-    log = list(read_log(stage.folder))
-    last = [row for row in log if "iou" in row][-5:]
-    return StageFigures(
-        name=stage.name,
-        kind=stage.config.stage,
-        layers=net.depth,
-        mlp_ratio=net.mlp_ratio,
-        head=net.box_head,
-        parameters=parameters(net),
-        multiply_adds=multiply_adds(net),
+    network_figures = StageFigures(
+        name=name,
+        kind="given" if stage is None else stage.config.stage,
+        layers=network.depth,
+        mlp_ratio=network.mlp_ratio,
+        head=network.box_head,
+        parameters=parameters(network),
+        multiply_adds=multiply_adds(network),
         cpu_ms=cpu_ms,
         gpu_ms=gpu_ms,
-        iou=statistics.fmean(row["iou"] for row in last) if last else None,
+    )
+    if stage is None:
+        return network_figures
+    state = load_checkpoint(stage.folder, lazy=True)
+    assert state is not None
+    is_score = stage.config.stage == "score"
+    return replace(
+        network_figures,
+        iou=None if is_score else _at_the_end(stage, "iou"),
+        score=_at_the_end(stage, "score") if is_score else None,
         auc=last_evaluation(stage),
         samples=state["samples"],
         seconds=state["seconds"],
     )
 
 
+def _at_the_end(stage: PlannedStage, term: str) -> float | None:
+    last = [row[term] for row in read_log(stage.folder) if term in row][-5:]
+    return statistics.fmean(last) if last else None
+
+
 @torch.inference_mode()
-def frame_times(stages: Sequence[PlannedStage], device: str, frames: int = 21) -> list[float]:
-    """Milliseconds of one frame of each stage's network, its templates being cached.
+def frame_times(networks: Sequence[ModelConfig], device: str, frames: int = 21) -> list[float]:
+    """Milliseconds of one frame of each network, its templates being cached.
 
     The networks take turns, a frame each, and the median counts: what else the machine does then
     slows all of them alike. Weights and pictures do not matter to the time.
     """
     steps = []
-    for stage in stages:
-        net = stage.outcome
+    for net in networks:
         with torch.random.fork_rng(devices=[]):
             model = build(net).to(device).eval()
         template = torch.zeros(1, 3, net.template_size, net.template_size, device=device)
@@ -118,48 +136,95 @@ def frame_times(stages: Sequence[PlannedStage], device: str, frames: int = 21) -
 
 
 def write_report(plan: Plan) -> Path:
-    """Write `report.html` in the plan's folder; all stages must be done.
+    """Write `report.html` in the plan's folder, of the stages that are done so far.
 
     Raises:
         OutputError: it cannot be written.
     """
-    cpu = frame_times(plan.stages, "cpu")
-    cuda = torch.cuda.is_available()
-    gpu = frame_times(plan.stages, "cuda") if cuda else [None] * len(cpu)
-    figures = [figures_of(*one) for one in zip(plan.stages, cpu, gpu, strict=True)]
-    threads = torch.get_num_threads()
-    path = plan.out / "report.html"
+    trained = [stage for stage in plan.stages if _is_trained(stage)]
+    path = make_folder(plan.out) / "report.html"
     parts = [
         "<!doctype html><html lang=en><meta charset=utf-8>",
         f"<title>{html.escape(plan.name)}</title><style>{_STYLE}</style>",
         f"<h1>{html.escape(plan.name)}</h1>",
         f"<pre>{html.escape(plan.about)}</pre>" if plan.about else "",
-        _table(figures),
-        f"<p class=note>Preset {plan.preset}. Multiply-adds: {html.escape(RULE)}, templates "
+    ]
+    if trained:
+        parts += [_table(_all_figures(plan, trained)), _note(plan)]
+    left = [f"{one.name} ({status(one)})" for one in plan.stages if one not in trained]
+    if left:
+        parts.append(f"<p>Not done yet: {html.escape(', '.join(left))}.</p>")
+    elif plan.result is not None:
+        parts.append(f"<p>The tracker that came out:</p><pre>{html.escape(plan.result)}</pre>")
+    for stage in plan.stages:
+        parts += _section(stage)
+    write_whole(path, ("\n".join(parts) + "</html>\n").encode())
+    return path
+
+
+def _is_trained(stage: PlannedStage) -> bool:
+    state = load_checkpoint(stage.folder, lazy=True)
+    return state is not None and state["step"] >= stage.config.optim.steps
+
+
+def _all_figures(plan: Plan, trained: Sequence[PlannedStage]) -> list[StageFigures]:
+    """Teachers from outside the plan first, then its stages, timed in turns."""
+    made = {str(one.folder) for one in plan.stages}
+    named = [one.config.distill.teacher for one in trained]
+    given = {name: read_network(name) for name in named if name and name not in made}
+    stages = {one.name: one for one in trained}
+    networks = {**given, **{name: one.outcome for name, one in stages.items()}}
+    cpu = frame_times(list(networks.values()), "cpu")
+    gpu: Sequence[float | None] = [None] * len(cpu)
+    if torch.cuda.is_available():
+        gpu = frame_times(list(networks.values()), "cuda")
+    return [
+        figures_of(name, network, on_cpu, on_gpu, stages.get(name))
+        for (name, network), on_cpu, on_gpu in zip(networks.items(), cpu, gpu, strict=True)
+    ]
+
+
+def _note(plan: Plan) -> str:
+    threads = torch.get_num_threads()
+    judged = sorted(
+        {
+            f"{f'at most {e.limit}' if e.limit else 'all'} sequences of {e.root}, at most "
+            f"{e.max_frames} frames of each"
+            for e in (one.config.eval for one in plan.stages)
+            if e.root is not None
+        }
+    )
+    auc = f" AUC: {html.escape('; '.join(judged))}." if judged else ""
+    return (
+        f"<p class=note>Preset {plan.preset}.{auc} Multiply-adds: {html.escape(RULE)}, templates "
         f"cached. Times: medians of single frames in PyTorch on {threads} CPU "
         f"thread{'s' * (threads > 1)}, the networks taking turns; compare them with each other "
-        "only.</p>",
-    ]
-    for stage, one in zip(plan.stages, figures, strict=True):
-        parts.append(
-            f"<h2>{html.escape(stage.name)}</h2><p>{html.escape(stage.config.stage)}, "
-            f"{stage.config.optim.steps:,} steps, {one.samples:,} samples, "
-            f"{duration(one.seconds)}</p>"
-        )
-        parts += [_picture(stage.folder / name) for name in ("curves.png", "sheet.png")]
-    try:
-        path.write_text("\n".join(parts) + "</html>\n", encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write the report {path}: {error.strerror}") from error
-    return path
+        "only.</p>"
+    )
+
+
+def _section(stage: PlannedStage) -> list[str]:
+    """A stage's curves and contact sheet, also of one that is under way."""
+    state = load_checkpoint(stage.folder, lazy=True)
+    if state is None:
+        return []
+    text = (
+        f"<h2>{html.escape(stage.name)}</h2><p>{html.escape(stage.config.stage)}, step "
+        f"{state['step']:,} of {stage.config.optim.steps:,}, {state['samples']:,} samples, "
+        f"{duration(state['seconds'])}</p>"
+    )
+    return [text, *(_picture(stage.folder / name) for name in ("curves.png", "sheet.png"))]
 
 
 def _table(figures: list[StageFigures]) -> str:
     heads = ["stage", "kind", "layers", "MLP", "head", "parameters", "multiply-adds", "CPU ms"]
     gpu = any(one.gpu_ms is not None for one in figures)
-    heads += ["GPU ms"] * gpu + ["IoU in training", "AUC", "samples", "time"]
+    score = any(one.score is not None for one in figures)
+    heads += ["GPU ms"] * gpu + ["IoU in training"] + ["score loss"] * score
+    heads += ["AUC", "samples", "time"]
     rows = []
     for one in figures:
+        given = one.kind == "given"
         cells = [
             one.name,
             one.kind.replace("_", " "),
@@ -171,9 +236,10 @@ def _table(figures: list[StageFigures]) -> str:
             f"{one.cpu_ms:.1f}",
             *([f"{one.gpu_ms:.1f}" if one.gpu_ms is not None else ""] * gpu),
             "" if one.iou is None else f"{one.iou:.3f}",
-            "not measured" if one.auc is None else f"{one.auc:.3f}",
-            f"{one.samples:,}",
-            duration(one.seconds),
+            *(["" if one.score is None else f"{one.score:.3f}"] * score),
+            f"{one.auc:.3f}" if one.auc is not None else "" if given else "not measured",
+            "" if given else f"{one.samples:,}",
+            "" if given else duration(one.seconds),
         ]
         rows.append("".join(f"<td>{html.escape(cell)}</td>" for cell in cells))
     head = "".join(f"<th>{name}</th>" for name in heads)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..models.count import multiply_adds, parameters
-from ..training.loop import train
+from ..training.loop import check_minutes, train
 from .checks import check_plan
 from .plan import Plan
 from .records import check_records, remember, status
@@ -28,42 +28,45 @@ class Row:
     Attributes:
         name: Of the stage.
         kind: Of training.
-        inputs: What it takes: stages, bundles or runs.
-        output: Folder of its run.
-        network: What comes out, in words.
+        inputs: What it takes: stages, bundles or runs, a line each.
+        layers: Of the network that comes out.
+        mlp_ratio: Of its layers.
+        parameters: Numbers in it.
+        multiply_adds: Of a frame, templates cached.
         steps: Of its schedule.
+        batch: Samples of a step.
         status: As `records.status` says it.
     """
 
     name: str
     kind: str
     inputs: str
-    output: str
-    network: str
+    layers: int
+    mlp_ratio: float
+    parameters: int
+    multiply_adds: int
     steps: int
+    batch: int
     status: str
 
 
 def rows(plan: Plan) -> Iterator[Row]:
     """The table of stages."""
+    known = {str(one.folder): f"@{one.name}" for one in plan.stages}
     for stage in plan.stages:
         config, out = stage.config, stage.outcome
-        inputs = []
-        for word, source in (("init", config.init), ("teacher", config.distill.teacher)):
-            if source:
-                known = {str(one.folder): f"@{one.name}" for one in plan.stages}
-                inputs.append(f"{word} {known.get(source, source)}")
-        network = (
-            f"{out.depth} layers, MLP {out.mlp_ratio:g}, {parameters(out) / 1e6:.1f} M, "
-            f"{multiply_adds(out) / 1e9:.2f} G"
-        )
+        sources = (("init", config.init), ("teacher", config.distill.teacher))
+        inputs = [f"{word} {known.get(source, source)}" for word, source in sources if source]
         yield Row(
             stage.name,
             config.stage,
-            ", ".join(inputs) or "random weights",
-            str(stage.folder),
-            network,
+            "\n".join(inputs) or "random weights",
+            out.depth,
+            out.mlp_ratio,
+            parameters(out),
+            multiply_adds(out),
             config.optim.steps,
+            stage.samples_of_a_step,
             status(stage),
         )
 
@@ -74,7 +77,7 @@ def run_plan(
     minutes: float | None = None,
     say: Callable[[str], None] = _logger.info,
 ) -> Path | None:
-    """Run the stages that are not done, in order, and write the report.
+    """Run the stages that are not done, in order, and write the report after each.
 
     Args:
         plan: What to do.
@@ -89,13 +92,12 @@ def run_plan(
             that were begun with something else.
         MixFormerError: as `train`.
     """
-    from .report import write_report
-
+    check_minutes(minutes)
     missing = check_plan(plan)
     if missing:
         raise ConfigError("; ".join(missing))
     check_records(plan)
-    began = time.monotonic()
+    began, report = time.monotonic(), None
     for stage in plan.stages:
         state = status(stage)
         if state == "done":
@@ -107,14 +109,20 @@ def run_plan(
         say(f"{stage.name}: {_goes_on(state)}")
         remember(stage)
         train(stage.config, stage.folder, minutes=left)
+        report = _report(plan)
         state = status(stage)
         if state.startswith("step"):
             return None
         if state != "done":
             say(f"{stage.name}: {state}, for it failed")
-    if int(os.environ.get("RANK", "0")):
-        return plan.out / "report.html"  # the first process writes it
-    return write_report(plan)
+    return _report(plan) if report is None else report
+
+
+def _report(plan: Plan) -> Path:
+    """Written by the first process alone."""
+    from .report import write_report
+
+    return plan.out / "report.html" if int(os.environ.get("RANK", "0")) else write_report(plan)
 
 
 def _goes_on(state: str) -> str:

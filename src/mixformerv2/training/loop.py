@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import WeightsError
+from ..errors import ConfigError, WeightsError
 from ..weights.files import make_folder
 from .batches import batch_stream
 from .checkpoint import load_checkpoint, one_writer, save_checkpoint
@@ -33,7 +33,7 @@ from .schedule import lr_factor
 from .shards import divide_optimizer_state, whole, whole_optimizer_state, whole_state
 from .stage import Batch, make_stage
 
-__all__ = ["Run", "train"]
+__all__ = ["Run", "check_minutes", "train"]
 
 _logger = logging.getLogger(__name__)
 
@@ -61,12 +61,14 @@ def train(
         The path of the last checkpoint.
 
     Raises:
+        ConfigError: a budget below zero.
         TrainingError: the loss is no longer finite, or it exploded.
         WeightsError: a checkpoint, bundle or teacher that does not fit.
         OutputError: the disk is full, and the last good checkpoint stays; or another process
             trains in the folder.
         KeyboardInterrupt: Ctrl-C or SIGTERM came; the checkpoint is written by then.
     """
+    check_minutes(minutes)
     with one_writer(folder):
         run = Run(config, folder, init)
         try:
@@ -351,6 +353,16 @@ class Run:
         if self.fabric.world_size == 1:
             return value
         return cast(Tensor, self.fabric.all_reduce(value, reduce_op="mean"))
+
+
+def check_minutes(minutes: float | None) -> None:
+    """Refuse a wall-clock budget that is none.
+
+    Raises:
+        ConfigError: it is below zero, or no number.
+    """
+    if minutes is not None and not minutes >= 0:
+        raise ConfigError(f"minutes must be a number from 0 on, got {minutes}")
 
 
 @contextmanager

@@ -30,8 +30,8 @@ _MAIN = ("loss", "iou", "dense_iou")
 class Monitor:
     """Collects the loss terms and writes what people look at into the run's folder.
 
-    `log.jsonl` has one line each `log_every` steps, and one for each evaluation; `curves.png` and
-    `sheet.png` are made at each checkpoint.
+    `log.jsonl` has one line each `log_every` steps and after the last, and one for each evaluation;
+    `curves.png` and `sheet.png` are made at each checkpoint.
 
     Args:
         folder: The run's folder.
@@ -65,7 +65,8 @@ class Monitor:
         for name, value in terms.items():
             self._sums[name] = self._sums.get(name, 0.0) + value
         self._count += 1
-        if step % self.config.log_every or not self.shown:
+        last = step == self.config.optim.steps
+        if not self.shown or (step % self.config.log_every and not last):
             return
         now = time.monotonic()
         means = {name: value / self._count for name, value in self._sums.items()}

@@ -47,7 +47,8 @@ def write_curves(folder: Path) -> None:
         if shown == terms:
             ax.set_yscale("log")
         ax.set_xlabel("thousand samples")
-        ax.legend(fontsize=8)
+        # Below the axes, where it hides no curve however many terms there are.
+        ax.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=3)
         ax.grid(alpha=0.3)
     figure.savefig(folder / "curves.png", dpi=80)
     plt.close(figure)

@@ -132,7 +132,7 @@ def list_bundles() -> list[str]:
 
 
 def find_bundle(name_or_folder: str | Path) -> Path:
-    """The folder of a bundle: a shipped one by name, or any folder.
+    """The folder of a bundle: a shipped one by name, any folder, or the one in a run's folder.
 
     A shipped name wins over a folder of the same name; `./t` is always the folder.
 
@@ -144,6 +144,8 @@ def find_bundle(name_or_folder: str | Path) -> Path:
     folder = Path(name_or_folder)
     if (folder / _CONFIG).is_file():
         return folder
+    if (folder / "bundle" / _CONFIG).is_file():
+        return folder / "bundle"  # what `train` wrote
     shipped = ", ".join(list_bundles()) or "none"
     if folder.is_dir():
         raise WeightsError(f"{folder} is no bundle: it has no {_CONFIG}; shipped are: {shipped}")

@@ -48,11 +48,16 @@ def test_a_plan_runs_stops_goes_on_and_reports(
     assert [row.status for row in rows(plan)] == ["to do"] * 4
     assert check_plan(plan) == []
     assert run_plan(plan, minutes=0.0) is None
+    with pytest.raises(ConfigError, match="minutes must be a number from 0 on, got -1"):
+        run_plan(plan, minutes=-1)
     long = read_plan(path, ["optim.steps=4"], out=out)
     with monkeypatch.context() as still:  # however slow the machine, time is left to begin
         still.setattr(runner, "time", SimpleNamespace(monotonic=lambda: 0.0))
         assert run_plan(long, minutes=1e-6) is None  # one step of the first stage
     assert status(long.stages[0]) == "step 1 of 4"
+    half = (out / "report.html").read_text()
+    assert "Not done yet: teacher (step 1 of 4), sparse (to do)" in half
+    assert "step 1 of 4, 4 samples" in half
     told: list[str] = []
     report = run_plan(read_plan(path, out=out), say=told.append)
     assert told == [
@@ -71,6 +76,8 @@ def test_a_plan_runs_stops_goes_on_and_reports(
     before = {one.name: (one.folder / "checkpoint.pt").stat().st_mtime_ns for one in plan.stages}
     told.clear()
     assert run_plan(plan, say=told.append) == report
+    assert "Not done yet" not in text
+    assert f"--model {out / 'score' / 'bundle'}" in text
     assert all(line.endswith("done, skipped") for line in told)
     for one in plan.stages:
         assert (one.folder / "checkpoint.pt").stat().st_mtime_ns == before[one.name]
@@ -119,7 +126,10 @@ def test_what_is_not_there_yet_is_named(path: Path, tmp_path: Path) -> None:
         ({"stages": [{"name": "a", "optin": {}}]}, "stage a: unknown setting 'optin'"),
         ({"stages": [{"name": "a", "stage": "third"}]}, "stage a: stage must be one of"),
         ({"stages": [{"name": "a"}], "preset": "other"}, "preset must be one of"),
-        ({"stages": [{"name": "a"}], "colour": 1}, "unknown setting 'colour'"),
+        (
+            {"stages": [{"name": "a"}], "colour": 1},
+            "unknown key 'colour'; a plan has name.* and stages",
+        ),
         ({"stages": [{"name": "a"}], "preset": "none"}, "says epochs or optim.steps"),
         ({"stages": [{"name": "a", "epochs": "ten"}]}, "epochs must be a number above 0.*'ten'"),
         ({"stages": [{"name": "a", "epochs": 0}]}, "epochs must be a number above 0.*got 0"),
@@ -149,11 +159,33 @@ def test_shipped_plans_are_valid_and_say_how_to_run_them(
     plan = read_plan(path, preset=preset)
     assert f"configs/plans/{path.name}" in plan.about
     missing = check_plan(plan)  # a teacher and a student that do not fit would raise
-    assert all("weights/mixvit" in sentence for sentence in missing)
+    to_bring = r"weights/mixvit_|(data\.sets\[\d\]\.\w+|bank|eval\.root) \S+ is not there"
+    assert all(re.search(to_bring, sentence) for sentence in missing)
     # With the teachers that are to be brought along every stage fits.
     monkeypatch.setattr(checks, "_network_of", lambda source: model_config(Path(source).name))
     monkeypatch.setattr("mixformerv2.training.transfer.is_backbone", lambda source: False)
-    assert check_plan(plan) == []
+    assert not [one for one in check_plan(plan) if "is not there" not in one]
+
+
+def test_all_that_is_missing_is_named_with_its_setting(path: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    change = [f"teacher.bank={gone}", f"score.eval.root={gone}", "sparse.distill.teacher=nothing"]
+    said = check_plan(read_plan(path, change, out=tmp_path))
+    assert said[0].startswith("stage sparse: nothing is neither a run nor a bundle")
+    assert said[1:] == [
+        f"bank {gone} is not there (stage teacher)",
+        f"eval.root {gone} is not there (stage score)",
+    ]
+
+
+def test_a_misspelt_stage_is_said_with_the_stages(path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"shalow is neither .* teacher, sparse, shallow, score"):
+        read_plan(path, ["shalow.optim.lr=1e-4"])
+    with pytest.raises(ConfigError, match=r"joint_batch is the samples of a step.*'many'"):
+        read_plan(path, ["joint_batch=many"])
+    assert read_plan(path, ["joint_batch=32"]).stages[0].samples_of_a_step == 32
+    with pytest.raises(ConfigError, match=r"stage shallow: .*cannot be dropped from 4 layers"):
+        list(rows(read_plan(path, ["shallow.prune.layers=[0,9]"])))
 
 
 def _plan(name: str, preset: str) -> Plan:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +15,12 @@ import pytest
 from mixformerv2.cli.main import main
 from mixformerv2.distillation.plan import Plan, read_plan
 from mixformerv2.distillation.records import check_records, last_evaluation, status
+from mixformerv2.distillation.report import write_report
 from mixformerv2.distillation.runner import run_plan
-from mixformerv2.errors import ConfigError
+from mixformerv2.errors import ConfigError, WeightsError
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.loop import train
+from mixformerv2.weights.bundle import find_bundle
 
 from .conftest import write_plan
 
@@ -198,3 +202,31 @@ def test_an_older_or_damaged_record_is_no_record(read: Read) -> None:
     for stage, text in zip(plan.stages, ("{}", "[]", '{"sett', ""), strict=True):
         (stage.folder / "stage.json").write_text(text)
     check_records(plan)
+
+
+def test_the_report_has_teachers_that_the_plan_did_not_make(read: Read, tmp_path: Path) -> None:
+    plan = read()
+    given = tmp_path / "given"
+    shutil.move(plan.stage("teacher").folder, given)
+    stages = plan.stage("sparse")
+    config = replace(stages.config, distill=replace(stages.config.distill, teacher=str(given)))
+    shutil.rmtree(plan.stage("score").folder)
+    shorter = replace(plan, stages=(replace(stages, config=config, needs=()), *plan.stages[2:]))
+    text = write_report(shorter).read_text()
+    rows = re.findall(r"<tr><td>(.*?)</tr>", text)
+    names = [row.split("</td>")[0] for row in rows]
+    assert names == [str(given), "sparse", "shallow"]
+    cells = [row.replace("<td>", "").split("</td>") for row in rows]
+    assert cells[0][1] == "given"
+    assert cells[0][-4:] == ["", "", "", ""]
+    assert cells[1][-4] == "not measured"
+    assert "Not done yet: score (to do)" in text
+
+
+def test_a_run_is_as_good_as_its_bundle(read: Read) -> None:
+    """`track --model` and others take the folder of a run."""
+    score = read().stage("score")
+    assert find_bundle(score.folder) == score.folder / "bundle"
+    shutil.rmtree(score.folder / "bundle")
+    with pytest.raises(WeightsError, match="is no bundle"):
+        find_bundle(score.folder)
