@@ -33,6 +33,14 @@ def small_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_bundle(tmp_path_factory.mktemp("bundles") / "small")
 
 
+@pytest.fixture(scope="session")
+def mixvit_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny MixViT with its score module, saved and exported."""
+    from tests.doubles import make_mixvit_bundle
+
+    return make_mixvit_bundle(tmp_path_factory.mktemp("bundles") / "mixvit")
+
+
 def pytest_report_header() -> str:
     """Say at the start whether the companions were found."""
     return f"shared: {SHARED if SHARED.is_dir() else 'not found, tests that need it are skipped'}"

@@ -115,3 +115,19 @@ def moving_square(
         return out
 
     return frame
+
+
+def make_mixvit_bundle(folder: Path) -> Path:
+    """A tiny MixViT with a score module, saved and exported."""
+    import torch
+
+    from mixformerv2.export import export_bundle
+    from mixformerv2.models import ModelConfig, build
+    from mixformerv2.weights import save_bundle
+
+    torch.manual_seed(3)
+    sizes = {"width": 64, "depth": 2, "template_size": 32, "search_size": 64}
+    model = build(ModelConfig(**sizes, box_head="corner", head_channels=16, mlp_ratio=1.0))
+    save_bundle(model.eval(), folder, name="mixvit")
+    export_bundle(folder)
+    return folder

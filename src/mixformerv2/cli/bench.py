@@ -55,7 +55,7 @@ def run(
         str | None,
         typer.Option(help="Time the network alone on batches, such as 1,2,4,8, for each crop."),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of each engine.")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads of each engine.", min=1)] = None,
     rounds: Annotated[int, typer.Option(help="Turns that each gets.", min=1)] = 8,
     size: Annotated[str, typer.Option(help="Size of the frames.")] = "1280x720",
     json_file: Annotated[

@@ -8,6 +8,8 @@ from typing import Any
 
 __all__ = ["run_paper"]
 
+_FIGURES = (".png", ".svg", ".pdf")
+
 
 def run_paper(
     *,
@@ -22,13 +24,15 @@ def run_paper(
     """Measure, print as Markdown, and write what is asked for.
 
     Raises:
-        EngineError: PyTorch is not installed.
+        ConfigError: a figure of another kind than PNG, SVG or PDF.
+        EngineError: PyTorch, or for a figure matplotlib, is not installed.
         OutputError: a file cannot be written.
     """
     from ..errors import EngineError
 
     for path in (json_file, markdown_file, figure):
         _refuse_missing_folder(path)
+    _refuse_figure(figure)
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -84,6 +88,22 @@ def _refuse_missing_folder(path: Path | None) -> None:
 
     if path is not None and not path.absolute().parent.is_dir():
         raise OutputError(f"cannot write {path}: its folder does not exist")
+
+
+def _refuse_figure(path: Path | None) -> None:
+    """Before minutes of measuring too."""
+    from importlib.util import find_spec
+
+    from ..errors import ConfigError, EngineError
+
+    if path is None:
+        return
+    if path.suffix.lower() not in _FIGURES:
+        raise ConfigError(f"a figure is a file called {' or '.join(_FIGURES)}, got {path.name}")
+    if find_spec("matplotlib") is None:
+        raise EngineError(
+            "a figure needs matplotlib, which is not installed; pip install 'mixformerv2[eval]'"
+        )
 
 
 def _write(path: Path, text: str) -> None:

@@ -103,11 +103,11 @@ class ModelConfig:
                 raise ConfigError(f"{name} must be a whole number above 0, got {value!r}")
         if self.width % HEAD_WIDTH:
             raise ConfigError(f"width must be a multiple of {HEAD_WIDTH}, got {self.width}")
-        if self.width > 4096 or self.depth > 64 or self.search_size > 2048 or self.bins > 4096:
+        crop = max(self.template_size, self.search_size)
+        if self.width > 4096 or self.depth > 64 or crop > 2048 or self.bins > 4096:
             raise ConfigError(
-                "the largest network is width 4096, depth 64, search 2048, bins 4096; got "
-                f"width {self.width}, depth {self.depth}, search {self.search_size}, "
-                f"bins {self.bins}"
+                "the largest network is width 4096, depth 64, crops 2048, bins 4096; got "
+                f"width {self.width}, depth {self.depth}, crops {crop}, bins {self.bins}"
             )
         for name in ("template_size", "search_size"):
             if getattr(self, name) % self.patch_size:

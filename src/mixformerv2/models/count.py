@@ -81,6 +81,7 @@ def multiply_adds(
     total = sum(op.weights * (pixels // shrink**2) for op, shrink in _stem(config))
     for layer in range(config.depth):
         if cached and layer == config.keep_after > 0:
+            total += _shares_cost(config, looking, kept, attention)
             looking = config.keep_tokens + config.prediction_tokens
         # With the templates kept, nobody reads what the last layer makes of the search tokens.
         if cached and layer == config.depth - 1 and not config.corner_head:
@@ -92,7 +93,8 @@ def multiply_adds(
     if config.corner_head and config.score_head:
         total += _score_module_products(config, attention)
         total += 0 if cached else sum(op.weights * n for op, n in _asked_template(config))
-    return total + sum(op.weights * times for op, times in _heads(config))
+    heads = sum(op.weights * times for op, times in _heads(config))
+    return total + (2 if cached and config.exit_after else 1) * heads
 
 
 def box_head_multiply_adds(config: ModelConfig) -> int:
@@ -126,6 +128,17 @@ def _last_cost(config: ModelConfig, tokens: int, kept: int, attention: bool) -> 
     products = 2 * config.width * answered * (config.heads * tokens + kept) if attention else 0
     bias = config.width * answered if attention else 0  # q . b_k
     return answered * sum(op.weights for op in _layer(config)) + products + bias
+
+
+def _shares_cost(config: ModelConfig, tokens: int, kept: int, attention: bool) -> int:
+    """Multiply-adds of knowing how the prediction tokens look at a layer's tokens, to keep some.
+
+    As in `_last_cost`: queries, and keys that are folded into them.
+    """
+    answered = config.prediction_tokens
+    asked = 2 * answered * config.width**2
+    products = config.width * answered * (config.heads * tokens + kept + 1) if attention else 0
+    return asked + products
 
 
 def _linear(into: int, out: int) -> Operation:

@@ -63,7 +63,8 @@ class Network(nn.Module):
         """All tokens after each layer, from one pass over templates and search crop."""
         encoded = self.backbone.encode(templates)
         looked = self.backbone.look(search, [(k, v) for k, v, _ in encoded])
-        n = self.config.search_grid**2
+        # From behind: a smaller search crop, the middle of a whole one, has fewer tokens.
+        n = looked[0].shape[1] - self.config.prediction_tokens
         return Features(
             [t for _, _, t in encoded], [x[:, :n] for x in looked], [x[:, n:] for x in looked]
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -115,10 +116,18 @@ def _keep_float32(model: nn.Module, device: str) -> None:
 
 
 def _in_float32(head: nn.Module, device: str) -> None:
-    forward = head.forward
+    for name in ("forward", "remember"):  # the latter of a MixViT's score module
+        method = getattr(head, name, None)
+        if method is not None:
+            setattr(head, name, partial(_run_in_float32, method, device))
 
-    def run(*given: Any) -> Any:
-        with torch.autocast(device, enabled=False):
-            return forward(*(one.float() if isinstance(one, Tensor) else one for one in given))
 
-    head.forward = run
+def _run_in_float32(method: Callable[..., Any], device: str, *given: Any) -> Any:
+    with torch.autocast(device, enabled=False):
+        return method(*map(_float, given))
+
+
+def _float(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return tuple(map(_float, value))
+    return value.float() if isinstance(value, Tensor) else value

@@ -93,7 +93,9 @@ class Look:
             np.zeros((1, 2, template_size, template_size, 3), np.uint8)
         )
         try:
-            self._engine.step(np.zeros((1, size, size, 3), np.uint8), memory)
+            out = self._engine.step(np.zeros((1, size, size, 3), np.uint8), memory)
+            if out.boxes.shape != (1, 4):  # as OpenVINO answers for a corner head
+                raise EngineError(f"it answers boxes of shape {out.boxes.shape}")
         except (EngineError, RuntimeError) as error:  # the latter from PyTorch
             raise ConfigError(
                 f"search_middle={size} does not fit this model: search_size less an even number of "

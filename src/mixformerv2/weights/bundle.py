@@ -205,7 +205,8 @@ def save_bundle(
     """Write `config.json` and `model.safetensors`; `mixformerv2 export` adds the graphs.
 
     Weights are rounded to float16 here and nowhere else, which moves a box by about a tenth of a
-    pixel. Graphs of other weights that are left in the folder are removed.
+    pixel. Graphs of other weights that are left in the folder are removed, and what helped to
+    train them.
 
     Args:
         model: A network of ours; it is not changed.
@@ -243,6 +244,7 @@ def save_bundle(
             *folder.glob("*.int8.onnx"),
             folder / "template.onnx",
             folder / "search.onnx",
+            *([folder / _TRAINING] if training is None else []),
         ):
             stale.unlink(missing_ok=True)
     except OSError as error:
@@ -360,7 +362,25 @@ def _parse(values: Any) -> BundleConfig:
     checked = {name: build(GraphInfo, info, f"graphs.{name}") for name, info in graphs.items()}
     if not all(math.isfinite(v) for v in config.mean) or not all(0 < v < 1e6 for v in config.std):
         raise ValueError(f"mean {config.mean} and std {config.std} cannot normalise a picture")
+    _check_sizes(config)
     return replace(config, graphs=checked)
+
+
+def _check_sizes(config: BundleConfig) -> None:
+    """What is said twice must be said alike: crops of another size would give wrong boxes."""
+    tracker = config.tracker
+    said = {
+        "template_size": tracker.template_size,
+        "search_size": tracker.search_size,
+        "bins": config.bins,
+        "score_head": config.has_score,
+    }
+    for name, value in said.items():
+        taken = config.arch.get(name, value)
+        if taken != value:
+            raise ValueError(
+                f"the network has {name} {taken!r}, the rest of the bundle says {value!r}"
+            )
 
 
 def _table(value: Any, name: str) -> dict[str, Any]:

@@ -15,9 +15,18 @@ from torch import Tensor
 
 from ..errors import WeightsError
 
-__all__ = ["check_tensor", "dims", "grid_side", "hidden_ratio", "read_checkpoint", "tensors_of"]
+__all__ = [
+    "check_tensor",
+    "dims",
+    "grid_side",
+    "hidden_ratio",
+    "read_checkpoint",
+    "refuse_values",
+    "tensors_of",
+]
 
 _FLOAT16_MAX = 65504.0
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
@@ -94,7 +103,24 @@ def tensors_of(state_dict: Mapping[str, Any], source: str) -> dict[str, Tensor]:
     }
     if not tensors:
         raise WeightsError(f"{source} holds no tensors; it is not a model checkpoint")
+    for name, tensor in tensors.items():
+        _refuse_strange(name, tensor, source)
     return tensors
+
+
+def _refuse_strange(name: str, tensor: Tensor, source: str) -> None:
+    """Plain tensors alone, of which the file holds every value.
+
+    A few bytes can claim a tensor of any size, by strides of 0 or without any values.
+    """
+    plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
+    if plain and tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        plain = False
+    if not plain:
+        raise WeightsError(
+            f"{source}: {name} is no plain tensor of shape {tuple(tensor.shape)} (sparse, "
+            "quantized, or without all of its values)"
+        )
 
 
 def dims(tensors: Mapping[str, Tensor], name: str, count: int, source: str) -> tuple[int, ...]:
@@ -144,7 +170,16 @@ def check_tensor(
             f"{source}: {name} has shape {tuple(tensor.shape)}, but the other tensors ask for "
             f"{shape}; the file mixes two models"
         )
-    if not tensor.is_floating_point():
+    refuse_values(tensor, name, source)
+
+
+def refuse_values(tensor: Tensor, name: str, source: str) -> None:
+    """Refuse values that are no weights.
+
+    Raises:
+        WeightsError: whole numbers, values that are not finite, or too large for float16.
+    """
+    if tensor.dtype not in _DTYPES:
         raise WeightsError(f"{source}: {name} holds {tensor.dtype}, expected floating point")
     # Bundles keep weights as float16; NaN fails the comparison as well.
     if not float(tensor.abs().max()) <= _FLOAT16_MAX:

@@ -109,9 +109,20 @@ def _put(part: Path, folder: Path) -> None:
     """Move the finished bundle to its place; an old one goes only when the new one is there."""
     old = part.with_name(f"{part.name}-old")
     try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            # Its config last, for that makes it a bundle. The folder itself stays: it may be the
+            # one that somebody works in.
+            for file in sorted(part.iterdir(), key=lambda one: one.name == "config.json"):
+                os.replace(file, folder / file.name)
+            return
         if folder.is_dir():
             os.replace(folder, old)
-        os.replace(part, folder)
+        try:
+            os.replace(part, folder)
+        except OSError:
+            if old.is_dir():
+                os.replace(old, folder)
+            raise
         shutil.rmtree(old, ignore_errors=True)
     except OSError as error:
         raise OutputError(f"cannot write a bundle to {folder}: {error.strerror}") from error

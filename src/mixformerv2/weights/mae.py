@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from ..errors import ConfigError, WeightsError
-from .checkpoint import read_checkpoint, tensors_of
+from .checkpoint import read_checkpoint, refuse_values, tensors_of
 
 if TYPE_CHECKING:
     from ..models.network import Network
@@ -149,6 +149,8 @@ def init_backbone(
                 f"{source}: {theirs} has shape {tuple(weights[theirs].shape)}, the network's is "
                 f"{tuple(state[ours].shape)}; width, patches, stem and MLP ratio must be the same"
             )
+        if state[ours].is_floating_point():  # a batch norm counts batches too
+            refuse_values(weights[theirs], theirs, source)
     model.backbone.load_state_dict(
         {ours: weights[theirs].to(state[ours].dtype) for ours, theirs in taken.items()},
         strict=False,

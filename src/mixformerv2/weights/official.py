@@ -197,8 +197,10 @@ def _check_positions(tensors: Mapping[str, Tensor], config: ModelConfig, source:
     """Position embeddings are fixed, so they are compared, not copied."""
     grids = (config.template_grid, config.search_grid)
     for name, grid in zip(POSITIONS, grids, strict=True):
-        difference = float((tensors[name][0].float() - sincos_2d(config.width, grid)).abs().max())
-        if difference > 1e-3:  # half precision rounds values up to 1 by 5e-4
+        position = tensors[name][0]
+        difference = float((position.float() - sincos_2d(config.width, grid)).abs().max())
+        # Half precision rounds values up to 1 by 5e-4, bfloat16 by 4e-3.
+        if difference > max(1e-3, torch.finfo(position.dtype).eps):
             raise WeightsError(
                 f"{source}: {name} differs by {difference:.2g} from the fixed sine-cosine "
                 "embedding; only checkpoints that keep it fixed, as published, can be converted"

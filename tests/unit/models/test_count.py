@@ -55,6 +55,28 @@ def test_multiply_adds_are_those_that_pytorch_counts(changes: dict[str, object])
 
 
 @pytest.mark.parametrize(
+    "changes",
+    [
+        {"keep_tokens": 5, "keep_after": 1},
+        {"exit_after": 1, "exit_score": 1.0},
+        {"keep_tokens": 5, "keep_after": 1, "exit_after": 2, "exit_score": 1.0},
+    ],
+    ids=str,
+)
+@torch.inference_mode()
+def test_multiply_adds_of_shorter_ways(changes: dict[str, object]) -> None:
+    """Dropped tokens and early exits; a score of 1 is never reached, so both heads run."""
+    config = dataclasses.replace(SMALL, depth=4, **changes)  # type: ignore[arg-type]
+    model = build(config).eval().requires_grad_(False)
+    template = torch.zeros(1, 3, config.template_size, config.template_size)
+    memory = model.encode_templates(template, template)
+    search = torch.zeros(1, 3, config.search_size, config.search_size)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as step:
+        model.step(search, memory)
+    assert 2 * multiply_adds(config) == step.get_total_flops()
+
+
+@pytest.mark.parametrize(
     ("name", "millions", "full", "paper"),
     [("mixformerv2_s", 16.229, 4.8, None), ("mixformerv2_b", 58.855, 28.1, 22.4)],
 )

@@ -70,6 +70,18 @@ def test_options_follow_the_plain_engine(
     assert compiler == ([("default", False)] if engine == "torch-compiled" else [])
 
 
+def test_a_score_module_runs_beside_a_backbone_in_bf16(mixvit_bundle: Path) -> None:
+    half, plain = (Tracker(mixvit_bundle, engine, 1) for engine in ("torch-bf16", "torch"))
+    plain.init(FRAME, BOXES[0])
+    half.load_state(plain.save_state())
+    for _ in range(2):
+        expected = plain.update(FRAME)
+        result, _ = half.step(FRAME, half.state)  # type: ignore[arg-type]
+        np.testing.assert_allclose(result.box, expected.box, atol=2.0)
+        assert result.score == pytest.approx(expected.score, abs=0.05)
+        half.load_state(plain.save_state())
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's own, when Inductor is loaded
 @pytest.mark.skipif(shutil.which(os.environ.get("CXX", "g++")) is None, reason="no C++ compiler")

@@ -145,6 +145,27 @@ def test_a_size_that_does_not_fit_is_refused_at_once(small_bundle: Path) -> None
             TrackerSettings(32, 64, search_middle=size)
 
 
+@pytest.mark.parametrize("engine", ["onnx", "openvino-fp32", "torch"])
+def test_a_corner_head_has_no_middle_in_any_engine(mixvit_bundle: Path, engine: str) -> None:
+    """OpenVINO takes such a crop without a word and answers no box."""
+    with pytest.raises(ConfigError, match="search_middle=32 does not fit"):
+        Tracker(mixvit_bundle, engine=engine, settings={"search_middle": 32})
+
+
+def test_the_whole_network_takes_the_middle_too(small_bundle: Path) -> None:
+    network = load(small_bundle)
+    draw = torch.Generator().manual_seed(2)
+    template, online = (torch.randn(1, 3, 32, 32, generator=draw) for _ in range(2))
+    search = torch.randn(1, 3, 32, 32, generator=draw)
+    with torch.no_grad():
+        whole = network(template, online, search)
+        step = network.step(search, network.encode_templates(template, online))
+        features = network.features((template, online), search)
+    torch.testing.assert_close(whole.boxes, step.boxes)
+    torch.testing.assert_close(whole.score, step.score)
+    assert [one.shape[1] for one in features.search] == [4, 4]
+
+
 def test_a_saved_state_stays_calm(small_bundle: Path) -> None:
     engine = ScriptedEngine(corners=REST)
     one = Tracker.with_engine(engine, config(search_middle=32))

@@ -107,6 +107,26 @@ def test_training_state(model: MixFormerV2, folder: Path) -> None:
     assert state["dense.inside.bias"] == torch.ones(1)
 
 
+def test_old_helpers_of_training_do_not_outlive_their_weights(
+    model: MixFormerV2, folder: Path
+) -> None:
+    """A run from the bundle would begin with something else than its weights."""
+    helper = {"dense.sides.weight": torch.ones(4, 2)}
+    save_bundle(model, folder, training=helper)
+    assert "dense.sides.weight" in load_training_state(folder)
+    save_bundle(model, folder)
+    assert "dense.sides.weight" not in load_training_state(folder)
+
+
+def test_crops_of_another_size_than_the_networks_are_refused(
+    model: MixFormerV2, tmp_path: Path
+) -> None:
+    sizes = model.config.template_size, model.config.search_size
+    with pytest.raises(ValueError, match=f"search_size {sizes[1]}, the rest .* says 160"):
+        save_bundle(model, tmp_path / "it", tracker=TrackerSettings(sizes[0], 160))
+    assert not (tmp_path / "it").exists()
+
+
 def test_training_state_holds_nothing_twice(model: MixFormerV2, folder: Path) -> None:
     weights = {f"net.{name}": tensor for name, tensor in model.state_dict().items()}
     name = next(iter(weights))
@@ -180,6 +200,10 @@ def rewrite(folder: Path, path: str, value: Any) -> None:
         ("arch", [], "arch"),
         ("bins", "64", "bins"),
         ("bins", True, "bins"),
+        ("bins", 48, "the network has bins 16, the rest of the bundle says 48"),
+        ("arch.template_size", 262144, "template_size"),
+        ("arch.search_size", 128, "search_size"),
+        ("has_score", False, "the network has score_head True"),
         ("has_score", 1, "has_score"),
         ("tracker", "absent", "tracker"),
         ("tracker.search_size", 1e9, "search_size"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -98,3 +99,45 @@ def test_what_is_there_is_kept(
     done = convert_checkpoint(checkpoint, tmp_path / "out", search_factor=5, overwrite=True)
     assert read_config(tmp_path / "out") == done.bundle
     assert done.bundle.tracker.search_factor == 5
+
+
+def test_an_empty_folder_is_filled_and_stays_itself(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that somebody works in, or a link to another disk."""
+    monkeypatch.setattr("mixformerv2.weights.convert.find_spec", lambda name: None)
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    convert_checkpoint(checkpoint, link)
+    assert link.is_symlink()
+    assert read_config(real).arch["width"] == 64
+    here = tmp_path / "here"
+    here.mkdir()
+    monkeypatch.chdir(here)
+    convert_checkpoint(checkpoint, Path())
+    assert read_config(here).name == "here"
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "here", "link", "published.pth.tar", "real",
+    ]  # fmt: skip
+
+
+def test_an_old_bundle_is_back_where_the_new_one_cannot_be_put(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixformerv2.weights.convert.find_spec", lambda name: None)
+    convert_checkpoint(checkpoint, tmp_path / "out")
+    before = read_config(tmp_path / "out")
+    replace = os.replace
+
+    def refuse(source: Path, target: Path) -> None:
+        if "part" in Path(source).name and "old" not in Path(source).name:
+            raise OSError(13, "Permission denied")
+        replace(source, target)
+
+    with monkeypatch.context() as still:
+        still.setattr("mixformerv2.weights.convert.os.replace", refuse)
+        with pytest.raises(OutputError, match="Permission denied"):
+            convert_checkpoint(checkpoint, tmp_path / "out", search_factor=5, overwrite=True)
+    assert read_config(tmp_path / "out") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "published.pth.tar"]

@@ -103,6 +103,16 @@ def test_another_backbone_is_refused(weights: dict[str, Tensor], sentence: str) 
     assert all(torch.equal(t, before[name]) for name, t in model.state_dict().items())
 
 
+@pytest.mark.parametrize("value", ["nan", "whole"])
+def test_values_that_are_no_weights_are_refused(value: str) -> None:
+    weights = published()
+    name = "blocks.1.mlp.fc1.weight"
+    kept = weights[name]
+    weights[name] = kept.long() if value == "whole" else torch.full_like(kept, torch.nan)
+    with pytest.raises(WeightsError, match=r"it\.pth: layers\.1\.mlp\.fc1\.weight h"):
+        init_backbone(build(TRACKER), read_mae(weights), source="it.pth")
+
+
 def test_what_is_no_backbone_is_refused() -> None:
     with pytest.raises(WeightsError, match=r"no pre-trained backbone.*conv1\.weight"):
         read_mae({"conv1.weight": torch.zeros(3)})
