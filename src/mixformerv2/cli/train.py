@@ -10,7 +10,7 @@ import typer
 
 def run(
     config: Annotated[
-        Path | None, typer.Argument(help="Settings, a YAML file such as configs/t.yaml.")
+        str | None, typer.Argument(help="Settings, a YAML file such as configs/t.yaml.")
     ] = None,
     overrides: Annotated[
         list[str] | None, typer.Argument(help="Settings to change, as optim.lr=1e-4.")
@@ -49,10 +49,11 @@ def run(
     from ..training.config import load_config, show_config
 
     pairs = list(overrides or [])
-    if config is not None and "=" in config.name:
-        pairs.insert(0, str(config))
-        config = None
-    settings = load_config(config, pairs)
+    file = None if config is None else Path(config)
+    if config is not None and file is not None and "=" in config and not file.is_file():
+        pairs.insert(0, config)  # a setting comes first, and there is no file
+        file = None
+    settings = load_config(file, pairs)
     typer.echo(show_config(settings), err=not dry_run)
     try:
         from ..training.loop import train

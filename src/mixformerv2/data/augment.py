@@ -187,13 +187,14 @@ def _near_one(normal: float) -> float:
     return math.exp(0.06 * float(normal))
 
 
-@lru_cache(maxsize=1)
-def _noise_table() -> NDArray[np.float32]:
-    return np.random.default_rng(0).standard_normal(1 << 18).astype(np.float32)
+@lru_cache(maxsize=4)
+def _noise_table(room: int) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal(room).astype(np.float32)
 
 
 def _add_noise(rng: np.random.Generator, image: NDArray[Any], sigma: float) -> Image:
-    table = _noise_table()
+    # Of 288 pixels and fewer all crops share one.
+    table = _noise_table(max(1 << 18, 1 << image.size.bit_length()))
     start = int(rng.integers(0, len(table) - image.size))
     grain = (table[start : start + image.size] * sigma).astype(np.int16).reshape(image.shape)
     return cast(Image, cv2.add(image, grain, dtype=cv2.CV_8U))

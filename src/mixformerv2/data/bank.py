@@ -18,14 +18,13 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
-from .store import FolderStore, FrameStore, open_store
+from .store import FolderStore, FrameStore, decode_picture, open_store
 from .warp import Points, box_outline, mask_outline
 
 __all__ = [
@@ -50,6 +49,7 @@ VIDEO_SOURCE = "davis16_train"
 CLIPS = "clips"  # where a packed bank keeps its tracklets
 # Kite lines stretch the tight box of these two: their masks are opened before boxing.
 THIN_LINES = ("kite-walk", "paragliding")
+_FAR = 1e5  # pixels; no picture is so large
 MIN_AREA = 150
 TRACKLETS = "tracklets.json"
 
@@ -113,6 +113,7 @@ class Bank:
     tracklet_weights: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0), init=False)
     files: list[tuple[FrameStore, str]] = field(default_factory=list, init=False, repr=False)
     _pictures: dict[int, Image] = field(default_factory=dict, init=False, repr=False)
+    _masks: dict[int, tuple[int, int]] = field(default_factory=dict, init=False, repr=False)
     _outlines: dict[int, Points] = field(default_factory=dict, init=False, repr=False)
     _cutouts: dict[int, Cutout] = field(default_factory=dict, init=False, repr=False)
 
@@ -160,6 +161,7 @@ class Bank:
             mask_name = f"{source}/{stem}_mask.png"
             if mask_name in files:
                 mask = _read_mask(store, mask_name)
+                self._masks[index] = (mask.shape[0], mask.shape[1])
                 self._index_mask(index, mask, source)
                 if video:
                     self._index_frame(index, mask, video)
@@ -268,9 +270,16 @@ class Bank:
 
     def decode(self, index: int) -> Image:
         """The same, decoded anew and not kept."""
-        decoded = _decode(*self.files[index], cv2.IMREAD_COLOR)
+        store, name = self.files[index]
+        decoded = decode_picture(store.read(name), cv2.IMREAD_COLOR)
         if decoded is None:
             raise DataError(f"picture {self.paths[index]} cannot be decoded; remove it")
+        size, masked = decoded.shape[:2], self._masks.get(index)
+        if masked is not None and masked != size:
+            raise DataError(
+                f"picture {self.paths[index]} is of {size[1]} x {size[0]} pixels, its mask of "
+                f"{masked[1]} x {masked[0]}; remove one of them"
+            )
         return np.asarray(decoded, np.uint8)
 
     def mask_of(self, index: int) -> NDArray[np.uint16] | None:
@@ -330,14 +339,8 @@ class Bank:
         return found
 
 
-def _decode(store: FrameStore, name: str, flags: int) -> NDArray[Any] | None:
-    data = np.frombuffer(store.read(name), np.uint8)
-    decoded: NDArray[Any] | None = cv2.imdecode(data, flags) if data.size else None
-    return decoded
-
-
 def _read_mask(store: FrameStore, name: str) -> NDArray[np.uint16]:
-    mask = _decode(store, name, cv2.IMREAD_UNCHANGED)
+    mask = decode_picture(store.read(name), cv2.IMREAD_UNCHANGED)
     if mask is None or mask.ndim != 2:
         raise DataError(
             f"mask {store.where(name)} cannot be read as a one-channel picture; remove it"
@@ -347,12 +350,20 @@ def _read_mask(store: FrameStore, name: str) -> NDArray[np.uint16]:
 
 def _read_boxes(store: FrameStore, name: str) -> dict[str, list[tuple[float, ...]]]:
     boxes: dict[str, list[tuple[float, ...]]] = {}
-    for row in csv.DictReader(io.StringIO(store.text(name))):
+    reader = csv.DictReader(io.StringIO(store.text(name)))
+    for row in reader:
         try:
             box = tuple(float(row[key]) for key in ("x", "y", "w", "h"))
+            picture = row["id"]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{store.where(name)} has a row {row} without numbers x, y, w, h; correct it"
+                f"{store.where(name)}, line {reader.line_num}: {row} has no id or no numbers x, y, "
+                "w, h; correct it"
             ) from error
-        boxes.setdefault(row["id"], []).append(box)
+        if not (all(abs(v) <= _FAR for v in box) and box[2] > 0 and box[3] > 0):
+            raise DataError(
+                f"{store.where(name)}, line {reader.line_num}: x, y, w, h {box} is no box; width "
+                "and height must be above 0, and all within a picture; correct it"
+            )
+        boxes.setdefault(picture, []).append(box)
     return boxes

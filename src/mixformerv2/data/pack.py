@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import zipfile
@@ -19,6 +20,8 @@ from .packed import import_lmdb
 from .store import CLIP_SUFFIXES, FrameStore, VideoStore, suffix_of
 
 __all__ = ["frame_files", "pack_files", "pack_store"]
+
+log = logging.getLogger(__name__)
 
 Files = Iterator[tuple[str, bytes]]
 _LONGEST_KEY = 511  # bytes; how LMDB is built
@@ -73,29 +76,45 @@ def frame_files(
         quality: Of the JPEG.
         progress: Called with the number of sequences, after each.
     """
+    names: set[str] = set()
     for sequence in dataset:
-        yield from _sequence_files(sequence, short_side, quality)
+        name = _unique(sequence.name, names)
+        yield from _sequence_files(sequence, name, short_side, quality)
         progress(len(dataset))
 
 
-def _sequence_files(sequence: AnnotatedSequence, short_side: int | None, quality: int) -> Files:
+def _unique(name: str, taken: set[str]) -> str:
+    """The name, with a number behind it where another sequence has it already."""
+    number, found = 1, name
+    while found in taken:
+        number += 1
+        found = f"{name}-{number}"
+    taken.add(found)
+    if found != name:
+        log.warning("there is another sequence called %s; this one is packed as %s", name, found)
+    return found
+
+
+def _sequence_files(
+    sequence: AnnotatedSequence, name: str, short_side: int | None, quality: int
+) -> Files:
     import cv2
 
-    scale = np.ones(2)
+    scales = np.ones((len(sequence), 2))
     for number, frame in enumerate(sequence.frames):
         height, width = frame.shape[:2]
         if short_side is not None and min(height, width) > short_side:
             share = short_side / min(height, width)
             size = (round(width * share), round(height * share))
-            scale = np.array([size[0] / width, size[1] / height])
+            scales[number] = size[0] / width, size[1] / height
             frame = np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
         good, data = cv2.imencode(".jpg", frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
         if not good:
             raise DataError(f"{sequence.frames.where(number)} cannot be written as JPEG")
-        yield f"{sequence.name}/img/{number:06d}.jpg", data.tobytes()
-    boxes = sequence.boxes * np.tile(scale, 2)
+        yield f"{name}/img/{number:06d}.jpg", data.tobytes()
+    boxes = sequence.boxes * np.tile(scales, 2)
     boxes[sequence.absent] = 0.0
-    yield f"{sequence.name}/groundtruth.txt", write_rows(boxes).encode()
+    yield f"{name}/groundtruth.txt", write_rows(boxes).encode()
 
 
 def pack_files(files: Files, out: str | Path) -> int:

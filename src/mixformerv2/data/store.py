@@ -16,22 +16,28 @@ import os
 import tempfile
 import weakref
 import zipfile
+import zlib
 from abc import ABC, abstractmethod
+from collections import OrderedDict
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError, MixFormerError
 
+if TYPE_CHECKING:
+    from ..video.source import Source
+
 __all__ = [
     "CLIP_SUFFIXES",
     "FolderStore",
     "FrameStore",
     "VideoStore",
+    "decode_picture",
     "is_hidden",
     "natural_order",
     "open_store",
@@ -41,6 +47,15 @@ __all__ = [
 CLIP_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 
 Image = NDArray[np.uint8]
+
+_DAMAGED = (
+    KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
+    RuntimeError, NotImplementedError,  # encrypted, and packed in a way that Python cannot unpack
+)  # fmt: skip
+_OPEN_CLIPS = 8
+"""Decoders that a process keeps open: each has a thread and some megabytes of frames."""
+_open_clips: OrderedDict[int, weakref.ref[VideoStore]] = OrderedDict()
+_open_owner = -1
 
 
 def open_store(place: str | Path) -> FrameStore:
@@ -112,7 +127,7 @@ class FrameStore(ABC):
         """
         try:
             return self._bytes(name)
-        except (KeyError, OSError, zipfile.BadZipFile) as error:
+        except _DAMAGED as error:
             reason = getattr(error, "strerror", None) or "it is missing or damaged"
             raise DataError(f"{self.where(name)} cannot be read: {reason}") from error
 
@@ -135,8 +150,7 @@ class FrameStore(ABC):
         """
         import cv2
 
-        data = np.frombuffer(self.read(name), np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        image = decode_picture(self.read(name), cv2.IMREAD_COLOR)
         if image is None:
             raise DataError(
                 f"picture {self.where(name)} cannot be read; it is damaged or of an unknown kind"
@@ -188,6 +202,16 @@ class FrameStore(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({str(self.place)!r})"
+
+
+def decode_picture(data: bytes, flags: int) -> NDArray[Any] | None:
+    """A picture file's pixels as OpenCV reads them; None where it is damaged or too large."""
+    import cv2
+
+    try:
+        return cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:  # a header that promises more pixels than it takes
+        return None
 
 
 def suffix_of(name: str) -> str:
@@ -244,6 +268,7 @@ class VideoStore(FrameStore):
         self._shown = shown or str(place)
         self._next = 0
         self._last: Image | None = None
+        self._source: Source | None = None
 
     def folders(self, folder: str = "") -> list[str]:
         return []
@@ -277,6 +302,8 @@ class VideoStore(FrameStore):
         number = int(name)
         if self._owner != os.getpid() or number < self._next - 1:
             self._rewind()
+        elif id(self) in _open_clips:
+            _open_clips.move_to_end(id(self))
         with self._failing():
             while self._next <= number or self._last is None:
                 frame = next(self._handle, None)
@@ -287,14 +314,23 @@ class VideoStore(FrameStore):
         return self._last
 
     def _rewind(self) -> None:
+        self.close()
         self._handle, self._owner = self._open(), os.getpid()
+
+    def close(self) -> None:
+        """Let the decoder go; the next frame opens it anew."""
+        if self._source is not None and self._owner == os.getpid():
+            self._source.close()
+        self._handle, self._owner, self._source = None, -1, None
         self._next, self._last = 0, None
 
     def _open(self) -> Any:
         from ..video.source import open_source
 
         with self._failing():
-            return iter(open_source(self.place, read_ahead=2))
+            self._source = open_source(self.place, read_ahead=2)
+            _keep_few_open(self)
+            return iter(self._source)
 
     def _failing(self) -> _Renamed:
         return _Renamed(self._shown)
@@ -303,7 +339,22 @@ class VideoStore(FrameStore):
         return f"{self._shown}, frame {name}" if name else self._shown
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**super().__getstate__(), "_next": 0, "_last": None}
+        return {**super().__getstate__(), "_next": 0, "_last": None, "_source": None}
+
+
+def _keep_few_open(store: VideoStore) -> None:
+    """Note that a decoder is in use, and let the one go that was for longest not."""
+    global _open_owner
+    if _open_owner != os.getpid():  # what the process before a fork has open is not ours
+        _open_clips.clear()
+        _open_owner = os.getpid()
+    _open_clips[id(store)] = weakref.ref(store)
+    _open_clips.move_to_end(id(store))
+    while len(_open_clips) > _OPEN_CLIPS:
+        _, oldest = _open_clips.popitem(last=False)
+        found = oldest()
+        if found is not None:
+            found.close()
 
 
 class _Renamed:

@@ -6,6 +6,7 @@ sees what the run that never stopped would have seen.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,8 @@ from .pairs import clip_pair, still, video_pair
 from .sampling import SamplingConfig, SetConfig, SetSampler
 
 __all__ = ["Sample", "SampleGenerator", "SyntheticConfig", "usable_weights"]
+
+log = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 TRIES = 6
@@ -196,6 +199,7 @@ class SampleGenerator:
         self._edges = np.cumsum(weights / weights.sum())
         wanted = self.config.sets if self.config.weights[4] else ()
         self.sets = SetSampler(wanted, self.config.sampling) if wanted else None
+        self._said: set[str] = set()
 
     def sample(self, index: int | np.random.Generator) -> Sample:
         """The sample with this number (or the next one of a random generator)."""
@@ -206,12 +210,25 @@ class SampleGenerator:
             recipe = self.config.recipe(index)
         kind = int(np.searchsorted(self._edges, rng.random(), side="right"))
         absent = bool(rng.random() < self.config.absent)
-        draft = self._draft(kind, recipe, rng, absent)
+        draft = self._readable(kind, recipe, rng, absent)
         for _ in range(TRIES - 1):
             if draft.visible >= self.config.min_visible:
                 break
-            draft = self._draft(kind, recipe, rng, absent)
+            draft = self._readable(kind, recipe, rng, absent)
         return self._finish(rng, draft, recipe)
+
+    def _readable(self, kind: int, recipe: Recipe, rng: np.random.Generator, absent: bool) -> Draft:
+        """A draft of files that can be read; damaged ones are said once and drawn again."""
+        for attempt in range(TRIES):
+            try:
+                return self._draft(kind, recipe, rng, absent)
+            except DataError as error:
+                if attempt + 1 == TRIES or (self.sets is not None and kind >= 4):
+                    raise
+                if str(error) not in self._said:
+                    self._said.add(str(error))
+                    log.warning("left out: %s", error)
+        raise AssertionError  # the last attempt raised
 
     def _draft(self, kind: int, recipe: Recipe, rng: np.random.Generator, absent: bool) -> Draft:
         if self.sets is not None and kind >= 4:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
+from typing import Any
 
 import cv2
 import torch
@@ -10,12 +13,13 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..data.synthetic import SampleGenerator
+from ..errors import MixFormerError
 from .config import TrainConfig
 
-__all__ = ["batch_stream"]
+__all__ = ["batch_stream", "make_loader"]
 
 
-class _Batches(Dataset[dict[str, Tensor]]):
+class _Batches(Dataset[dict[str, Tensor] | MixFormerError]):
     """Batch k of a run is a function of k and the seed alone, so that a run resumes exactly."""
 
     def __init__(self, config: TrainConfig, first: int, stride: int = 1) -> None:
@@ -28,12 +32,15 @@ class _Batches(Dataset[dict[str, Tensor]]):
 
     def __len__(self) -> int:
         count = self.config.optim.steps * self.config.optim.accumulate * self.stride - self.first
-        return -(-count // self.stride)
+        return max(0, -(-count // self.stride))
 
-    def __getitem__(self, item: int) -> dict[str, Tensor]:
+    def __getitem__(self, item: int) -> dict[str, Tensor] | MixFormerError:
         cv2.setNumThreads(0)  # the processes share the cores already
         size = self.config.optim.batch
-        arrays = self.generator.batch((self.first + item * self.stride) * size, size)
+        try:
+            arrays = self.generator.batch((self.first + item * self.stride) * size, size)
+        except MixFormerError as error:
+            return error  # raised by a process of its own it would come with a traceback for text
         return {name: torch.from_numpy(values) for name, values in arrays.items()}
 
 
@@ -73,16 +80,41 @@ def batch_stream(config: TrainConfig, first: int, stride: int = 1) -> Iterator[d
     """
     if config.data.backend == "tensors":
         return _on_device(config, first, stride)
-    return iter(
-        DataLoader(
-            _Batches(config, first, stride),
-            batch_size=None,
-            shuffle=False,
-            num_workers=config.workers,
-            prefetch_factor=8 if config.workers else None,
-            persistent_workers=config.workers > 0,
-            # Its own generator: a loader draws a seed when it starts, and a resumed run starts one
-            # more than a run that never stopped.
-            generator=torch.Generator(),
-        )
+    return _raising(make_loader(config, first, stride))
+
+
+def make_loader(config: TrainConfig, first: int, stride: int = 1) -> DataLoader[Any]:
+    """The batches of OpenCV's back end, made in processes beside this one."""
+    batches = _Batches(config, first, stride)
+    # A decoded frame of a clip that still waits for the collector would be freed in a fork too,
+    # where FFmpeg waits for ever for threads that are not there.
+    gc.collect()
+    return DataLoader(
+        batches,
+        batch_size=None,
+        shuffle=False,
+        num_workers=config.workers,
+        prefetch_factor=8 if config.workers else None,
+        persistent_workers=config.workers > 0,
+        worker_init_fn=_leave_group,
+        # Its own generator: a loader draws a seed when it starts, and a resumed run starts one
+        # more than a run that never stopped.
+        generator=torch.Generator(),
     )
+
+
+def _leave_group(number: int) -> None:
+    """Stand beside the group of processes, which a terminal, a scheduler or torchrun stops as one.
+
+    The training process decides when samples are no longer needed, and saves first; a process that
+    died under it would be an error. It ends this one, as it does anyway.
+    """
+    if hasattr(os, "setpgid"):  # not on Windows
+        os.setpgid(0, 0)
+
+
+def _raising(loader: DataLoader[Any]) -> Iterator[dict[str, Tensor]]:
+    for batch in loader:
+        if isinstance(batch, MixFormerError):
+            raise batch
+        yield batch

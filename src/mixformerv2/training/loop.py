@@ -17,7 +17,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, WeightsError
+from ..errors import ConfigError, DataError, WeightsError
 from ..weights.files import make_folder
 from .batches import batch_stream
 from .checkpoint import load_checkpoint, one_writer, save_checkpoint
@@ -142,10 +142,16 @@ class Run:
         self.learner = self.fabric.setup_module(learner)
         optimizer = self._optimizer(learner)  # of what each process has of the parameters
         if state is not None:
-            scales = [group["scale"] for group in optimizer.param_groups]
-            optimizer.load_state_dict(divide_optimizer_state(state, optimizer))
-            for group, scale in zip(optimizer.param_groups, scales, strict=True):
-                group["scale"] = scale
+            kept = [(group["scale"], group["weight_decay"]) for group in optimizer.param_groups]
+            try:
+                optimizer.load_state_dict(divide_optimizer_state(state, optimizer))
+            except ValueError as error:
+                raise WeightsError(
+                    f"{self.folder} holds a run whose parameters are grouped otherwise; carry it "
+                    "on with its own optim.layer_decay and optim.backbone, or give another folder"
+                ) from error
+            for group, (scale, decay) in zip(optimizer.param_groups, kept, strict=True):
+                group["scale"], group["weight_decay"] = scale, decay
         self.optimizer: Any = self.fabric.setup_optimizers(optimizer)
 
     def _restore(self, state: dict[str, Any], learner: nn.Module, average: nn.Module) -> None:
@@ -232,17 +238,21 @@ class Run:
         while self.step < self.config.optim.steps:
             try:
                 self._one(stream)
+            except DataError:
+                if self.step and self.fabric.world_size == 1:
+                    self.save()  # the weights are as good as they were before the bad sample
+                raise
             finally:
                 self.seconds = before + time.monotonic() - started
             now = time.monotonic()
             over = self.interrupted or (minutes is not None and now - started > 60 * minutes)
             due = now - saved > 60 * self.config.save_minutes
             over, due, judge = self._agree(over, due, self.judge.due)
-            if due:
+            if due or judge:  # an evaluation takes long
                 self.save()
                 self._look()
                 saved = time.monotonic()
-            if judge:
+            if judge and not over:
                 self.evaluate()
             if over:
                 break

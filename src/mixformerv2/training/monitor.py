@@ -98,8 +98,8 @@ class Monitor:
         try:
             write_curves(self.folder)
             write_sheet(self.folder / "sheet.png", stage, model, batch)
-        except OSError as error:  # pictures are no reason to end a run
-            _logger.warning("the pictures in %s cannot be written: %s", self.folder, error)
+        except Exception as error:  # pictures are no reason to end a run
+            _logger.warning("the pictures in %s cannot be made: %s", self.folder, error)
         self._since += time.monotonic() - before
 
     def close(self) -> None:

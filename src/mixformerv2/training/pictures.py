@@ -77,15 +77,19 @@ def write_sheet(path: Path, stage: Stage, model: nn.Module, batch: Batch) -> Non
             text = f"{float(out.score[i].sigmoid()):.2f}"
             cv2.putText(search, text, (3, side - 4), 0, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
         template = batch["template"][i].numpy()
-        column = np.zeros((side, template.shape[1], 3), np.uint8)
-        column[: template.shape[0]] = template
-        room = min(template.shape[0], side - template.shape[0])
-        column[-room:] = batch["online"][i].numpy()[:room]
-        cells.append(np.hstack([column, search]))
+        column = np.vstack([template, batch["online"][i].numpy()])
+        cells.append(_beside(column, search))
     wide = min(6, len(cells))
     whole = len(cells) // wide * wide
     rows = [np.hstack(cells[i : i + wide]) for i in range(0, whole, wide)]
     cv2.imwrite(str(path), np.vstack(rows))
+
+
+def _beside(left: Any, right: Any) -> Any:
+    """Two pictures side by side, the lower one on black."""
+    height = max(left.shape[0], right.shape[0])
+    padded = [np.pad(one, ((0, height - one.shape[0]), (0, 0), (0, 0))) for one in (left, right)]
+    return np.hstack(padded)
 
 
 def _rectangle(image: Any, box: Tensor, colour: tuple[int, int, int]) -> None:

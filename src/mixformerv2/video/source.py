@@ -13,6 +13,7 @@ with open_source("clip.mp4") as source:          # or a folder, a glob, 0, "rtsp
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import weakref
 from collections import deque
@@ -255,6 +256,7 @@ class _ReadAhead:
         self._items: deque[VideoFrame | BaseException | None] = deque()
         self._change = threading.Condition()
         self._over = False
+        self._owner = os.getpid()
         self._thread = threading.Thread(
             target=self._run, args=(start,), name=f"read {reader.name}", daemon=True
         )
@@ -280,6 +282,8 @@ class _ReadAhead:
 
     def stop(self) -> None:
         """Let the thread end after the frame that it is at."""
+        if os.getpid() != self._owner:  # in a fork the thread is not there, its lock may be held
+            return
         if isinstance(self._reader, LiveReader):
             self._reader.stop()
         with self._change:
@@ -289,7 +293,8 @@ class _ReadAhead:
 
     def join(self) -> None:
         """Wait for the thread, but not for a silent network, which has its own time limit."""
-        self._thread.join(timeout=2.0)
+        if os.getpid() == self._owner:
+            self._thread.join(timeout=2.0)
 
     def _run(self, start: int) -> None:
         last: BaseException | None = None

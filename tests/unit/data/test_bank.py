@@ -68,7 +68,7 @@ def test_segment_outlines_lie_in_their_picture(bank):
         ("empty", r"holds no SOURCE/NAME\.jpg"),
         ("no mask", "holds no NAME_mask.png"),
         ("bad mask", "cannot be read as a one-channel picture"),
-        ("bad csv", "without numbers x, y, w, h"),
+        ("bad csv", "line 2: .* has no id or no numbers x, y, w, h"),
         ("bad picture", "cannot be decoded"),
     ],
 )

@@ -232,8 +232,8 @@ def annotate(
         flags[:known] = absent[:known]
     boxes = truth.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        negative = (boxes[:, 2:] < 0).any(axis=1)
-        zero = (boxes[:, 2:] == 0).any(axis=1)
+        zero = (boxes[:, 2:] == 0).all(axis=1)
+        negative = (boxes[:, 2:] <= 0).any(axis=1) & ~zero  # NaN is neither
     for row in np.flatnonzero(negative).tolist():
         w, h = boxes[row, 2:]
         line = row + 1 if by_line else (lines or {}).get(row)

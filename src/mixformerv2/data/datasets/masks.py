@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ..store import FrameStore
+from ..store import FrameStore, decode_picture
 from .base import AnnotatedSequence, Entry, Findings, Frames, Layout, annotate
 from .coco import read_json
 from .text import read_names
@@ -35,8 +35,7 @@ def mask_ids(store: FrameStore, name: str) -> NDArray[np.int64]:
     """
     import cv2
 
-    data = np.frombuffer(store.read(name), np.uint8)
-    image: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    image: Any = decode_picture(store.read(name), cv2.IMREAD_UNCHANGED)
     if image is None:
         raise DataError(f"mask {store.where(name)} cannot be read; it is damaged")
     if image.ndim == 2:

@@ -1,0 +1,132 @@
+"""What may stop a run, and what is left of it then."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mixformerv2.cli.main import main
+from mixformerv2.errors import ConfigError, DataError, WeightsError
+from mixformerv2.training.batches import batch_stream, make_loader
+from mixformerv2.training.checkpoint import load_checkpoint
+from mixformerv2.training.config import TrainConfig
+from mixformerv2.training.judge import Judge
+from mixformerv2.training.loop import Run, train
+from mixformerv2.training.pictures import write_sheet
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
+
+
+def with_optim(config: TrainConfig, **changes: Any) -> TrainConfig:
+    return replace(config, optim=replace(config.optim, **changes))
+
+
+def test_processes_that_make_samples_leave_the_stop_to_the_one_that_trains(
+    tiny: TrainConfig,
+) -> None:
+    """`timeout`, a scheduler and torchrun tell the whole group; a dead worker would be an error."""
+    loader = make_loader(replace(tiny, workers=1), first=0)
+    batches: Any = iter(loader)
+    assert set(next(batches)) >= {"search", "box"}
+    groups = [os.getpgid(worker.pid) for worker in batches._workers]
+    batches._shutdown_workers()
+    assert len(groups) == 1
+    assert os.getpgid(0) not in groups
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_data_that_cannot_be_read_ends_a_run_in_a_sentence_with_a_checkpoint(
+    tiny: TrainConfig, tmp_path: Path, bank_folder: Path, workers: int
+) -> None:
+    bank = tmp_path / "bank"
+    shutil.copytree(bank_folder, bank)
+    config = replace(tiny, bank=str(bank), workers=workers)
+    run = Run(config, tmp_path / "run")
+    stream = run.stream()
+    run._one(stream)
+    for path in bank.rglob("*.jpg"):  # the disk is gone
+        path.write_bytes(b"")
+    with pytest.raises(DataError) as caught:
+        # What is decoded already is kept, so a fresh reader of the bank stands for it.
+        for _ in batch_stream(config, first=1):
+            pass
+    assert "Traceback" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+    run.stream = lambda: batch_stream(config, first=1)  # type: ignore[method-assign]
+    with pytest.raises(DataError):
+        run.go(None)
+    run.monitor.close()
+    state = load_checkpoint(tmp_path / "run")
+    assert state is not None
+    assert state["step"] == 1
+
+
+def test_a_run_is_saved_before_it_is_judged(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An evaluation takes minutes, and somebody may pull the plug meanwhile."""
+    steps = []
+
+    def look(self: Run) -> None:
+        state = load_checkpoint(tmp_path)
+        steps.append((self.step, None if state is None else state["step"]))
+        self.judge._next = 1e18
+
+    run = Run(tiny, tmp_path)
+    monkeypatch.setattr(Judge, "due", property(lambda self: self._next == 0))
+    monkeypatch.setattr(Run, "evaluate", look)
+    run.judge._next = 0
+    run.go(None)
+    run.monitor.close()
+    assert steps == [(1, 1)]
+
+
+def test_settings_of_a_run_that_goes_on(tiny: TrainConfig, tmp_path: Path) -> None:
+    train(with_optim(tiny, steps=6), tmp_path)
+    run = Run(with_optim(tiny, weight_decay=0.3), tmp_path)
+    assert sorted({group["weight_decay"] for group in run.optimizer.param_groups}) == [0.0, 0.3]
+    run.monitor.close()
+    with pytest.raises(WeightsError, match=r"grouped otherwise.*optim\.layer_decay"):
+        Run(with_optim(tiny, layer_decay=0.5), tmp_path)
+    # Fewer steps than there were: it is at its end, with a bundle.
+    shutil.rmtree(tmp_path / "bundle")
+    train(with_optim(tiny, steps=4), tmp_path)
+    assert (tmp_path / "bundle" / "config.json").exists()
+    with pytest.raises(ConfigError, match="minutes must be a number from 0 on, got -1"):
+        train(tiny, tmp_path, minutes=-1)
+
+
+@pytest.mark.parametrize(("template", "search"), [(64, 64), (96, 64), (32, 64)])
+def test_a_contact_sheet_has_room_for_any_crops(tmp_path: Path, template: int, search: int) -> None:
+    class Stage:
+        def predict(self, model: object, batch: dict[str, torch.Tensor]) -> Any:
+            from mixformerv2.training.losses import Predictions
+
+            return Predictions(None, torch.full((4, 4), 0.5), None)
+
+    def crops(side: int) -> torch.Tensor:
+        return torch.zeros(4, side, side, 3, dtype=torch.uint8)
+
+    batch = {
+        "template": crops(template), "online": crops(template), "search": crops(search),
+        "box": torch.full((4, 4), 0.5), "present": torch.ones(4),
+    }  # fmt: skip
+    write_sheet(tmp_path / "sheet.png", Stage(), torch.nn.Linear(1, 1), batch)  # type: ignore[arg-type]
+    assert (tmp_path / "sheet.png").stat().st_size > 0
+
+
+def test_a_setting_may_come_first_whatever_its_value(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path in it is not the path of a settings file."""
+    gone = tmp_path / "no" / "bank"
+    code = main(["train", f"bank={gone}", "device=cpu", "--out", str(tmp_path / "run")])
+    said = capsys.readouterr().err
+    assert code != 0
+    assert f"bank {gone} does not exist" in said
