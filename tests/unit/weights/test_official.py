@@ -56,9 +56,10 @@ def test_any_architecture_is_worked_out_and_computes_the_same(
     with torch.inference_mode():
         out = model(*images)
         boxes, probs, logit = PublishedNet(weights)(*images)
-    torch.testing.assert_close(out.probs, probs[:, [0, 2, 1, 3]], rtol=0, atol=1e-5)
+    # Two bins and few units make large logits, whose float32 rounding shows in the fifth digit.
+    torch.testing.assert_close(out.probs, probs[:, [0, 2, 1, 3]], rtol=0, atol=5e-5)
     size = out.boxes[:, 2:] - out.boxes[:, :2]
-    torch.testing.assert_close(size, boxes[:, 2:], rtol=0, atol=1e-5)
+    torch.testing.assert_close(size, boxes[:, 2:], rtol=0, atol=5e-5)
     if score:
         torch.testing.assert_close(out.score, logit, rtol=0, atol=1e-5)
 
