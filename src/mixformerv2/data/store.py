@@ -48,10 +48,8 @@ CLIP_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 
 Image = NDArray[np.uint8]
 
-_DAMAGED = (
-    KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error,
-    RuntimeError, NotImplementedError,  # encrypted, and packed in a way that Python cannot unpack
-)  # fmt: skip
+# RuntimeError: an entry that is encrypted, or packed in a way that Python cannot unpack.
+_DAMAGED = (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
 _OPEN_CLIPS = 8
 """Decoders that a process keeps open: each has a thread and some megabytes of frames."""
 _open_clips: OrderedDict[int, weakref.ref[VideoStore]] = OrderedDict()

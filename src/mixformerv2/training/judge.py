@@ -59,6 +59,10 @@ class Judge:
         """Whether there is anything to evaluate on."""
         return bool(self._names)
 
+    def postpone(self) -> None:
+        """Not before the time between two evaluations has passed again."""
+        self._next = time.monotonic() + 60 * self.config.every_minutes
+
     def figures(self, bundle: Path) -> dict[str, float]:
         """AUC, precision and normalized precision; empty where tracking failed.
 
@@ -76,7 +80,7 @@ class Judge:
             _logger.warning("the evaluation failed: %s", error)
             return {}
         finally:
-            self._next = time.monotonic() + 60 * self.config.every_minutes
+            self.postpone()
         mean = report.mean
         return {
             "auc": mean.auc,

@@ -295,7 +295,9 @@ class Run:
         """Track the sequences of the settings with the moving average; figures go to the log."""
         began = time.monotonic()
         bundle = self.write_bundle()
-        if bundle is not None:
+        if bundle is None:
+            self.judge.postpone()  # there is no tracker yet; else each step would be saved for it
+        else:
             figures = self.judge.figures(bundle)
             if figures:
                 self.monitor.evaluated(self.step, figures, time.monotonic() - began)

@@ -87,6 +87,21 @@ def test_a_run_is_saved_before_it_is_judged(
     assert steps == [(1, 1)]
 
 
+def test_what_is_no_tracker_yet_is_not_judged_at_each_step(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time a checkpoint is written before it."""
+    run = Run(tiny, tmp_path)
+    saved = []
+    monkeypatch.setattr(Judge, "due", property(lambda self: self._next == 0))
+    monkeypatch.setattr(run.stage, "network", lambda step: None)
+    monkeypatch.setattr(Run, "save", lambda self: saved.append(self.step))
+    run.judge._next = 0
+    run.go(None)
+    run.monitor.close()
+    assert saved == [1]
+
+
 def test_settings_of_a_run_that_goes_on(tiny: TrainConfig, tmp_path: Path) -> None:
     train(with_optim(tiny, steps=6), tmp_path)
     run = Run(with_optim(tiny, weight_decay=0.3), tmp_path)
