@@ -147,6 +147,7 @@ class Ablation:
         if self._pairs is None:
             count = self.options.pairs
             self._pairs = fixed_pairs(self.options.root, count, self.out / f"pairs-{count}.npz")
+            remember_videos(videos_file(self.results), self._pairs)
         return self._pairs
 
     def _judge(self, arm: Arm, seed: int) -> Record:
@@ -214,6 +215,33 @@ def save_backbone(folder: Path) -> None:
 
     weights = read_outcome(folder).part("net.backbone.")
     torch.save({k: v.clone() for k, v in weights.items()}, folder / "backbone.pt")
+
+
+def videos_file(results: Path) -> Path:
+    """Beside the results: which video each of the fixed pairs shows, by the pairs' name."""
+    return results.with_name(f"{results.stem}-pairs.json")
+
+
+def remember_videos(path: Path, pairs: Any) -> None:
+    """Write which video each of these pairs shows, for pairs of one video are no separate facts."""
+    from reduction_judge import identity
+
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    if identity(pairs) not in known:
+        names = sorted({str(name) for name in pairs["video"]})
+        numbers = " ".join(str(names.index(str(name))) for name in pairs["video"])
+        known[identity(pairs)] = {"videos": names, "of_pair": numbers}
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(known) + "\n", encoding="utf-8")
+
+
+def read_videos(path: Path) -> dict[str, list[str]]:
+    """The video of each pair, by the pairs' name."""
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return {
+        name: [one["videos"][int(number)] for number in one["of_pair"].split()]
+        for name, one in known.items()
+    }
 
 
 def read_records(path: Path) -> list[Record]:
@@ -310,7 +338,8 @@ def write_page(options: argparse.Namespace, records: list[Record]) -> None:
     page = options.page or (PAGE if options.results == RESULTS else None)
     if page is not None:
         text = page.read_text(encoding="utf-8")
-        page.write_text(fill(text, report(records, options.steps)), encoding="utf-8")
+        videos = read_videos(videos_file(options.results))
+        page.write_text(fill(text, report(records, options.steps, videos)), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ class Judged:
 
 
 def make_pairs(root: Path, count: int, template: int = 64, search: int = 128) -> Arrays:
-    """The fixed pairs: `template`, `online` `[N, T, T, 3]`, `search` `[N, S, S, 3]`, `box`."""
+    """The fixed pairs: `template`, `online` and `search` `[N, side, side, 3]`, `box`, `video`."""
     config = SyntheticConfig(
         template_size=template,
         search_size=search,
@@ -71,14 +71,22 @@ def make_pairs(root: Path, count: int, template: int = 64, search: int = 128) ->
         sets=(SetConfig(root),),
         sampling=SamplingConfig(centre_jitter=0.6, scale_jitter=0.3),
     )
-    return SampleGenerator(root, config, SEED).batch(0, count)
+    generator = SampleGenerator(root, config, SEED)
+    samples = [generator.sample(index) for index in range(count)]
+    return {
+        "template": np.stack([one.template for one in samples]),
+        "online": np.stack([one.online for one in samples]),
+        "search": np.stack([one.search for one in samples]),
+        "box": np.stack([one.box for one in samples]),
+        "video": np.array([one.sequence for one in samples]),
+    }
 
 
 def fixed_pairs(root: Path, count: int, store: Path) -> Arrays:
     """The pairs, read from `store` where they were made before."""
     if store.exists():
         with np.load(store) as found:
-            if len(found["box"]) == count:
+            if len(found["box"]) == count and "video" in found:
                 return dict(found)
     pairs = make_pairs(root, count)
     store.parent.mkdir(parents=True, exist_ok=True)

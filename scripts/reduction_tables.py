@@ -1,13 +1,13 @@
 """Tables of `ablate_reduction`: our figures with paired differences beside those of the paper.
 
 Differences are paired: the same pairs, the same videos, the same seeds. Their intervals come from
-the bootstrap: of one seed the pairs (or videos) are drawn anew, of several the seeds too.
+the bootstrap: videos are drawn anew, each with all its pairs, and of several seeds the seeds too.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,27 +139,49 @@ class Difference:
         return f"{self.mean:+.3f} ({self.low:+.3f} to {self.high:+.3f})"
 
 
-def bootstrap(differences: Values, draws: int = DRAWS, seed: int = 0) -> Difference:
+def bootstrap(
+    differences: Values, videos: Sequence[str] | None = None, draws: int = DRAWS, seed: int = 0
+) -> Difference:
     """Interval of the mean of `[seeds, N]` paired differences.
 
-    Of several seeds they are drawn too; then the pairs, the same ones for all seeds of a draw.
+    Args:
+        differences: Of each pair, or each video, by seed.
+        videos: Which video each column shows: two pairs of one video are alike, so whole videos
+            are drawn. None where each column stands for itself.
+        draws: How often.
+        seed: Of the draws; of several seeds of training these are drawn too.
     """
     generator = np.random.default_rng(seed)
     seeds, count = differences.shape
+    group = np.arange(count) if videos is None else np.unique(videos, return_inverse=True)[1]
+    sizes = np.bincount(group)
+    sums = np.stack([np.bincount(group, row) for row in differences])
     means = np.empty(draws)
     for draw in range(draws):
         rows = generator.integers(0, seeds, seeds)
-        columns = generator.integers(0, count, count)
-        weights = np.bincount(columns, minlength=count) / count
-        means[draw] = (differences[rows] @ weights).mean()
+        drawn = generator.integers(0, len(sizes), len(sizes))
+        times = np.bincount(drawn, minlength=len(sizes))
+        means[draw] = (sums[rows] @ times).mean() / (sizes @ times)
     low, high = np.percentile(means, [2.5, 97.5])
     return Difference(float(differences.mean()), float(low), float(high))
 
 
 class Figures:
-    """All results of one budget, by arm and seed."""
+    """All results of one budget, by arm and seed.
 
-    def __init__(self, records: Sequence[Record], steps: int) -> None:
+    Args:
+        records: Of the file of results.
+        steps: The budget.
+        videos: Which video each of the fixed pairs shows, by the pairs' name.
+    """
+
+    def __init__(
+        self,
+        records: Sequence[Record],
+        steps: int,
+        videos: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self.videos = videos or {}
         self.by_arm: dict[str, dict[int, Record]] = {}
         self._known: dict[tuple[str | None, ...], Difference | None] = {}
         known = arms()
@@ -183,12 +205,12 @@ class Figures:
 
     def _difference(self, arm: str | None, other: str | None, figure: str) -> Difference | None:
         ours, theirs = self.of(arm), self.of(other)
-        values = [
-            _values(ours[seed], figure) - _values(theirs[seed], figure)
-            for seed in sorted(ours)
-            if seed in theirs and _has(ours[seed], figure)
-        ]
-        return bootstrap(np.stack(values)) if values else None
+        seeds = [seed for seed in sorted(ours) if seed in theirs and _has(ours[seed], figure)]
+        if not seeds:
+            return None
+        values = [_values(ours[seed], figure) - _values(theirs[seed], figure) for seed in seeds]
+        of_pair = None if figure == "auc" else self.videos.get(ours[seeds[0]].get("pairs", ""))
+        return bootstrap(np.stack(values), of_pair)
 
     def mean(self, arm: str | None, figure: str) -> float | None:
         """Of an arm over its seeds."""
@@ -216,15 +238,32 @@ def printed(table: Table, name: str | None) -> float | None:
     return figures[rest if slash else name]
 
 
-def verdict(ours: Difference | None, paper: float | None) -> str:
-    """Whether an ordering of the paper came out, by a difference of ours."""
-    if ours is None or paper is None:
+AS_PRINTED, AGAINST = "as in the paper", "the other way round"
+
+
+def verdict(changes: Mapping[str, Difference | None], paper: float | None) -> str:
+    """Whether an ordering of the paper came out, by our differences in each figure.
+
+    Where one figure decides and the other does not, it is named; where they contradict each other
+    that is said, and neither is chosen.
+    """
+    known = {name: one for name, one in changes.items() if one is not None}
+    if not known or paper is None:
         return ""
-    if not ours.certain:
+    words = {
+        name: AS_PRINTED if (one.mean > 0) == (paper > 0) else AGAINST
+        for name, one in known.items()
+        if one.certain
+    }
+    if not words:
         return "not decided"
     if paper == 0:
         return "the paper has none"
-    return "as in the paper" if (ours.mean > 0) == (paper > 0) else "**the other way round**"
+    if len(set(words.values())) > 1:
+        return "the figures disagree"
+    word = next(iter(words.values()))
+    only = f" by {next(iter(words))}" if len(words) < len(known) else ""
+    return f"**{word}**{only}" if word == AGAINST else f"{word}{only}"
 
 
 def table_text(table: Table, figures: Figures) -> str:
@@ -250,7 +289,7 @@ def _line(table: Table, row: Row, figures: Figures) -> str:
     paper, base = printed(table, row.paper), printed(table, row.against_paper)
     gain = None if paper is None or base is None else paper - base
     changes = [figures.difference(row.arm, row.against, f) for f in ("iou", "auc")]
-    first = next((one for one in changes if one is not None), None)
+    named = dict(zip(("IoU", "AUC"), changes, strict=True))
     cells = [
         row.choice,
         str(len(figures.of(row.arm)) or "to do"),
@@ -261,7 +300,7 @@ def _line(table: Table, row: Row, figures: Figures) -> str:
         number(figures.mean(row.arm, "kl"), ".2f"),
         number(paper, ".1f"),
         number(gain, "+.1f"),
-        verdict(first, gain),
+        verdict(named, gain),
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -278,7 +317,7 @@ def summary(figures: Figures) -> str:
             if not figures.of(row.arm):
                 left.append(f"{table.key} {row.choice}: to do")
             cells = _line(table, row, figures).split(" | ")
-            word = cells[-1].rstrip(" |").strip("* ")
+            word = cells[-1].rstrip(" |").replace("*", "")
             if word:
                 found.setdefault(word, []).append(f"{table.key} {row.choice}")
     lines = [f"- Orderings, {word}: {'; '.join(rows)}." for word, rows in sorted(found.items())]
@@ -300,9 +339,11 @@ def teachers_text(figures: Figures, steps: int) -> str:
     return "\n".join(lines)
 
 
-def report(records: Sequence[Record], steps: int) -> str:
+def report(
+    records: Sequence[Record], steps: int, videos: Mapping[str, Sequence[str]] | None = None
+) -> str:
     """All that is written into the page."""
-    figures = Figures(records, steps)
+    figures = Figures(records, steps, videos)
     seeds = sorted({seed for arm in ("base", "first") for seed in figures.of(arm)})
     said = (
         f"{steps} steps of 16 samples a student; seeds so far: "

@@ -70,6 +70,8 @@ def _check(plan: Plan, console: Console) -> None:
         console.print(f"not there yet: {sentence}", soft_wrap=True, markup=False)
     if not missing:
         console.print("every stage fits its teacher")
+    if all(stage.config.eval.root is None for stage in plan.stages):
+        console.print("no stage is tracked with: set eval.root to sequences with truth, for AUC")
 
 
 def _run(plan: Plan, console: Console, minutes: float | None) -> None:

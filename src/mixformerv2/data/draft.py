@@ -28,6 +28,7 @@ class Draft:
     present: bool
     source: str
     visible: float  # share of the box inside the window
+    sequence: str = ""  # which video of a labelled set
 
 
 @dataclass(frozen=True, slots=True)

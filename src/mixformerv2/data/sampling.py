@@ -216,7 +216,7 @@ class SetSampler:
         view = search.view(rng, pose, self._jittered(recipe, rng), None)
         return Draft(
             template, now, view.image, view.box, view.window, not absent,
-            f"set:{sequence.source}", visible_share(view.box, view.window),
+            f"set:{sequence.source}", visible_share(view.box, view.window), sequence.name,
         )  # fmt: skip
 
     def _jittered(self, recipe: Recipe, rng: np.random.Generator) -> Layout:

@@ -142,6 +142,7 @@ class Sample:
     present: bool  # False: the search does not show the target and the box means nothing
     weight: float
     source: str
+    sequence: str = ""  # which video of a labelled set
 
 
 def usable_weights(config: SyntheticConfig, bank: Bank | None) -> NDArray[np.float64]:
@@ -266,6 +267,7 @@ class SampleGenerator:
             present=draft.present and draft.visible >= self.config.min_visible,
             weight=1.0,
             source=draft.source,
+            sequence=draft.sequence,
         )
 
     def batch(self, first: int, size: int) -> dict[str, NDArray[np.generic]]:

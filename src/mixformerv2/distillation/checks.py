@@ -65,7 +65,12 @@ def check_plan(plan: Plan) -> list[str]:
 
 def _missing_data(config: TrainConfig) -> Iterator[str]:
     """What a run reads that is not there, with the setting that names it."""
-    places = [("bank", config.bank), ("clips", config.clips), ("eval.root", config.eval.root)]
+    reads_bank = config.data.needs_bank(config.clips is not None)
+    places: list[tuple[str, str | Path | None]] = [
+        ("bank", config.bank if reads_bank else None),
+        ("clips", config.clips),
+        ("eval.root", config.eval.root),
+    ]
     for number, one in enumerate(config.data.sets):
         places += [(f"data.sets[{number}].root", one.root)]
         places += [(f"data.sets[{number}].names", one.names)]

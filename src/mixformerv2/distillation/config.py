@@ -47,8 +47,8 @@ class DistillConfig:
         teacher: Run folder, bundle folder or name of a shipped bundle.
         head: Which of the teacher's heads is asked: its prediction "tokens", its "dense" head, or
             "auto": a dense head where the teacher has one and the stage is dense-to-sparse.
-        sides: "sum" adds the divergences of the four sides (eq. 5); "mean" averages them, as the
-            published code does, with `loss.logits` at 5.
+        sides: "sum" adds the divergences of the four sides (eq. 5), or of the two corner maps;
+            "mean" averages them, as the published code does, with `loss.logits` at 5.
         maps: What "logits" compares: the four "sides" (eq. 5), or the two "corners", whole maps of
             a MixViT teacher and a MixViT student (Tables 3d to 3f).
         pairs: Layers whose tokens are matched, `[[student, teacher], ...]`, counted from 0 in the

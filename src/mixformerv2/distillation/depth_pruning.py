@@ -19,6 +19,7 @@ from ..training.config import TrainConfig
 from ..training.learner import Learner
 from ..training.outcome import Outcome, read_outcome, remove_layers
 from ..training.transfer import is_backbone
+from ..weights.mae import choose_layers
 from .config import DEFAULT_DROPS, Pairs, kept_layers, matched_layers
 from .distill import DistillStage
 
@@ -128,6 +129,10 @@ class DepthPruningStage(DistillStage):
 
     def _layers_of(self, depth: int) -> tuple[int, ...]:
         drop = self.config.prune.layers or DEFAULT_DROPS.get(depth, ())
+        stay = self.config.network.depth
+        if self._evenly(depth, stay, drop):
+            chosen = choose_layers(depth, stay, "skip")  # Tea-skip4 of 8b: 2, 5, 8, 11 of 12
+            drop = tuple(n for n in range(depth) if n not in chosen)
         if not drop:
             raise ConfigError(
                 f"which of {depth} layers to drop is not known; set prune.layers, as in [0, 2]"
@@ -137,6 +142,11 @@ class DepthPruningStage(DistillStage):
                 f"prune.layers {list(drop)} cannot be dropped from {depth} layers, counted from 0"
             )
         return drop
+
+    def _evenly(self, depth: int, stay: int, drop: tuple[int, ...]) -> bool:
+        """Whether "skip" has to choose, for nothing is given and what is usual leaves others."""
+        prune = self.config.prune
+        return prune.method == "skip" and not prune.layers and stay < depth != stay + len(drop)
 
     @property
     def fading_steps(self) -> int:
@@ -169,6 +179,12 @@ class DepthPruningStage(DistillStage):
                 f"model.depth={expected}, got {student.depth}"
             )
         super().check_fit(student, teacher)
+        lost = [[ours, theirs] for ours, theirs in self.pairs if ours in self.drop]
+        if lost:
+            raise ConfigError(
+                f"distill.pairs matches {lost}, but layers {list(self.drop)} fade, learn nothing "
+                "and are dropped; match layers that stay"
+            )
 
     def check_start(self, teacher: ModelConfig) -> None:
         """Refuse a student whose layers cannot be the teacher's.

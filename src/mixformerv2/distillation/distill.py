@@ -211,11 +211,13 @@ class DistillStage(BoxStage):
         if self.config.distill.maps == "corners":
             assert out.corners is not None
             assert taught.corners is not None
-            target = taught.corners.flatten(2).float().softmax(-1)
-            return kl_to_sides(out.corners.flatten(2), target)
-        assert out.logits is not None
-        divergence = kl_to_sides(out.logits, resample_sides(taught.sides, out.logits.shape[-1]))
-        return divergence / 4 if self.config.distill.sides == "mean" else divergence
+            target, parts = taught.corners.flatten(2).float().softmax(-1), 2
+            divergence = kl_to_sides(out.corners.flatten(2), target)
+        else:
+            assert out.logits is not None
+            target, parts = resample_sides(taught.sides, out.logits.shape[-1]), 4
+            divergence = kl_to_sides(out.logits, target)
+        return divergence / parts if self.config.distill.sides == "mean" else divergence
 
     @property
     def _half(self) -> bool:
@@ -229,8 +231,13 @@ class DistillStage(BoxStage):
         """Teacher, and what is held to it."""
         teacher = getattr(self, "teacher", None)
         head = f"'s {teacher.head}" if teacher is not None else ""
-        lines = [f"sides of {self.config.distill.teacher}{head} (weight "
-                 f"{self.config.loss.logits:g}, {self.config.distill.sides} of four)"]  # fmt: skip
+        distill, weight = self.config.distill, self.config.loss.logits
+        what, count = "sides", "four"
+        if distill.maps == "corners":
+            what, count = "corner maps", "two"
+        lines = [
+            f"{what} of {distill.teacher}{head} (weight {weight:g}, {distill.sides} of {count})"
+        ]
         pairs = getattr(self, "pairs", ())
         if pairs:
             shown = ", ".join(f"{ours}-{theirs}" for ours, theirs in pairs)

@@ -19,6 +19,7 @@ from ..training.checkpoint import load_checkpoint
 from ..training.monitor import duration, read_log
 from ..training.outcome import read_network
 from ..weights.files import make_folder, write_whole
+from .given import auc_of, given_teachers
 from .plan import Plan, PlannedStage
 from .records import last_evaluation, status
 
@@ -169,19 +170,20 @@ def _is_trained(stage: PlannedStage) -> bool:
 
 def _all_figures(plan: Plan, trained: Sequence[PlannedStage]) -> list[StageFigures]:
     """Teachers from outside the plan first, then its stages, timed in turns."""
-    made = {str(one.folder) for one in plan.stages}
-    named = [one.config.distill.teacher for one in trained]
-    given = {name: read_network(name) for name in named if name and name not in made}
+    used = {one.config.distill.teacher for one in trained}
+    given = {name: read_network(name) for name in given_teachers(plan) if name in used}
     stages = {one.name: one for one in trained}
     networks = {**given, **{name: one.outcome for name, one in stages.items()}}
     cpu = frame_times(list(networks.values()), "cpu")
     gpu: Sequence[float | None] = [None] * len(cpu)
     if torch.cuda.is_available():
         gpu = frame_times(list(networks.values()), "cuda")
-    return [
+    figures = [
         figures_of(name, network, on_cpu, on_gpu, stages.get(name))
         for (name, network), on_cpu, on_gpu in zip(networks.items(), cpu, gpu, strict=True)
     ]
+    return [replace(one, auc=auc_of(plan, one.name)) if one.name in given else one
+            for one in figures]  # fmt: skip
 
 
 def _note(plan: Plan) -> str:
@@ -237,7 +239,7 @@ def _table(figures: list[StageFigures]) -> str:
             *([f"{one.gpu_ms:.1f}" if one.gpu_ms is not None else ""] * gpu),
             "" if one.iou is None else f"{one.iou:.3f}",
             *(["" if one.score is None else f"{one.score:.3f}"] * score),
-            f"{one.auc:.3f}" if one.auc is not None else "" if given else "not measured",
+            f"{one.auc:.3f}" if one.auc is not None else "not measured",
             "" if given else f"{one.samples:,}",
             "" if given else duration(one.seconds),
         ]

@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..models.count import multiply_adds, parameters
 from ..training.loop import check_minutes, train
 from .checks import check_plan
+from .given import measure_given
 from .plan import Plan
 from .records import check_records, remember, status
 
@@ -115,6 +116,8 @@ def run_plan(
             return None
         if state != "done":
             say(f"{stage.name}: {state}, for it failed")
+    if _is_first() and measure_given(plan, say):
+        report = None
     return _report(plan) if report is None else report
 
 
@@ -122,7 +125,12 @@ def _report(plan: Plan) -> Path:
     """Written by the first process alone."""
     from .report import write_report
 
-    return plan.out / "report.html" if int(os.environ.get("RANK", "0")) else write_report(plan)
+    return write_report(plan) if _is_first() else plan.out / "report.html"
+
+
+def _is_first() -> bool:
+    """Whether this is the process that speaks for all, under torchrun."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 def _goes_on(state: str) -> str:

@@ -42,7 +42,7 @@ def write_curves(folder: Path) -> None:
     for ax, (title, shown) in zip(axes[0], panels, strict=True):
         for name in shown:
             points = [(row["samples"] / 1000, row[name]) for row in rows if name in row]
-            marker = "o" if title else None
+            marker = "o" if title or len(points) < 3 else None  # a line needs two points
             ax.plot(*zip(*points, strict=True), label=name, lw=1, marker=marker, ms=3)
         if shown == terms:
             ax.set_yscale("log")

@@ -172,6 +172,12 @@ def test_whole_corner_maps_are_compared_where_both_have_them(
     loss, terms = stage.losses(learner.eval(), batch, torch.tensor(4.0))
     assert terms["logits"] > 1e-3
     loss.backward()
+    mean = make_stage(replace(stage.config, distill=replace(stage.config.distill, sides="mean")))
+    mean.build()
+    _, averaged = mean.losses(learner, batch, torch.tensor(4.0))
+    assert averaged["logits"] == pytest.approx(float(terms["logits"]) / 2, rel=1e-5)
+    assert "corner maps" in mean.plan()[0]
+    assert "mean of two" in mean.plan()[0]
 
 
 @pytest.mark.parametrize(

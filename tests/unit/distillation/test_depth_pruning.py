@@ -263,6 +263,7 @@ def test_features_are_mean_squared_differences_summed_over_pairs(
         (network(depth=5), (), "set prune.layers"),
         (network(), ("prune.method=skip",), "needs model.depth=2, got 4"),
         (network(), ("prune.method=first",), "needs model.depth=3, got 4"),
+        (network(), ("distill.pairs=[[0,0],[1,1]]",), r"matches \[\[0, 0\]\], but layers \[0, 2\]"),
     ],
 )
 def test_what_does_not_fit_is_said(
@@ -270,6 +271,18 @@ def test_what_does_not_fit_is_said(
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         make_stage(settings("depth_pruning", model, *changes)).build()
+
+
+def test_tea_skip_of_any_depth_keeps_the_last_layer_of_each_group(
+    settings: Callable[..., TrainConfig],
+) -> None:
+    """Tea-skip4 of Table 8b: layers 2, 5, 8 and 11 of twelve, without naming the other eight."""
+    for deep, shallow, kept in ((12, 4, (2, 5, 8, 11)), (12, 8, (1, 2, 4, 5, 7, 8, 10, 11))):
+        stage = make_stage(settings("depth_pruning", network(depth=shallow), "prune.method=skip"))
+        stage.match(network(depth=deep))  # type: ignore[attr-defined]
+        pairs = stage.pairs  # type: ignore[attr-defined]
+        assert all(kept[ours] == theirs for ours, theirs in pairs)
+        assert [theirs for _, theirs in pairs] == [2, 5, 8, 11]
 
 
 def test_corner_teachers_fade_too(

@@ -10,9 +10,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 
 from mixformerv2.cli.main import main
+from mixformerv2.distillation.given import auc_of, measure_given
 from mixformerv2.distillation.plan import Plan, read_plan
 from mixformerv2.distillation.records import check_records, last_evaluation, status
 from mixformerv2.distillation.report import write_report
@@ -218,9 +221,47 @@ def test_the_report_has_teachers_that_the_plan_did_not_make(read: Read, tmp_path
     assert names == [str(given), "sparse", "shallow"]
     cells = [row.replace("<td>", "").split("</td>") for row in rows]
     assert cells[0][1] == "given"
-    assert cells[0][-4:] == ["", "", "", ""]
+    assert cells[0][-4:] == ["not measured", "", "", ""]
     assert cells[1][-4] == "not measured"
     assert "Not done yet: score (to do)" in text
+
+
+def test_teachers_that_the_plan_did_not_make_are_tracked_with_once(
+    read: Read, tmp_path: Path
+) -> None:
+    plan = read()
+    given = tmp_path / "given"
+    shutil.copytree(plan.stage("teacher").folder, given)
+    old = plan.stage("sparse").config
+    config = replace(
+        old,
+        distill=replace(old.distill, teacher=str(given)),
+        eval=replace(old.eval, root=write_sequence(tmp_path / "videos").parent, max_frames=3),
+    )
+    plan = replace(plan, stages=(replace(plan.stage("sparse"), config=config, needs=()),))
+    told: list[str] = []
+    assert measure_given(plan, told.append)
+    auc = auc_of(plan, str(given))
+    assert auc is not None
+    assert told == [f"{given}: tracking {tmp_path / 'videos'}, for the first row of the table"]
+    assert f"<td>{auc:.3f}</td>" in write_report(plan).read_text()
+    assert not measure_given(plan, told.append)  # known
+    assert len(told) == 1
+    longer = replace(config, eval=replace(config.eval, max_frames=4))
+    other = replace(plan, stages=(replace(plan.stages[0], config=longer),))
+    assert auc_of(other, str(given)) is None  # of another evaluation
+
+
+def write_sequence(folder: Path) -> Path:
+    """Four frames of a square that moves."""
+    (folder / "square" / "img").mkdir(parents=True)
+    for frame in range(4):
+        picture = np.full((90, 120, 3), 90, np.uint8)
+        picture[30:50, 30 + 3 * frame : 50 + 3 * frame] = (20, 220, 240)
+        cv2.imwrite(str(folder / "square" / "img" / f"{frame + 1:06d}.jpg"), picture)
+    lines = "".join(f"{30 + 3 * frame},30,20,20\n" for frame in range(4))
+    (folder / "square" / "groundtruth.txt").write_text(lines)
+    return folder / "square"
 
 
 def test_a_run_is_as_good_as_its_bundle(read: Read) -> None:

@@ -212,6 +212,7 @@ def test_the_pairs_are_the_same_each_time_and_show_what_their_boxes_say(
     assert judge.identity(pairs) == judge.identity(stored)
     assert judge.identity(pairs) != judge.identity(judge.make_pairs(videos, 11))
     assert len({tuple(box) for box in pairs["box"].tolist()}) == 12
+    assert set(pairs["video"].tolist()) == {"a", "b"}
     for search, box in zip(pairs["search"], pairs["box"], strict=True):
         red = search[..., 2] > 150
         ys, xs = np.nonzero(red)
@@ -285,6 +286,63 @@ def test_the_bootstrap_agrees_with_the_normal_interval(script: Script) -> None:
     assert all(tables.bootstrap(row[None]).certain for row in three)
 
 
+def test_pairs_of_one_video_count_as_one_fact(script: Script) -> None:
+    tables = script("reduction_tables")
+    rng = np.random.default_rng(2)
+    videos = [f"v{number:02}" for number in range(20) for _ in range(50)]
+    of_video = np.repeat(rng.normal(0.1, 1.0, 20), 50)  # all pairs of a video say the same
+    found = tables.bootstrap(of_video[None], videos)
+    by_video = tables.bootstrap(of_video[None, ::50])
+    assert (found.mean, found.low, found.high) == pytest.approx(
+        (by_video.mean, by_video.low, by_video.high)
+    )
+    apart = tables.bootstrap(of_video[None])
+    assert found.high - found.low > 5 * (apart.high - apart.low)
+
+
+def test_an_ordering_is_decided_by_both_figures_or_by_the_one_that_is_named(
+    script: Script,
+) -> None:
+    tables = script("reduction_tables")
+    up, down = tables.Difference(0.1, 0.05, 0.2), tables.Difference(-0.1, -0.2, -0.05)
+    open_ = tables.Difference(0.1, -0.1, 0.3)
+    said = {
+        (up, up): "as in the paper",
+        (up, open_): "as in the paper by IoU",
+        (open_, down): "**the other way round** by AUC",
+        (down, up): "the figures disagree",
+        (open_, open_): "not decided",
+        (None, up): "as in the paper",
+        (None, None): "",
+    }
+    for (iou, auc), word in said.items():
+        assert tables.verdict({"IoU": iou, "AUC": auc}, 1.4) == word
+    assert tables.verdict({"IoU": up, "AUC": up}, None) == ""
+    assert tables.verdict({"IoU": up, "AUC": None}, 0.0) == "the paper has none"
+
+
+def test_the_videos_of_the_pairs_are_kept_beside_the_results(
+    script: Script, tmp_path: Path
+) -> None:
+    module, judge = script("ablate_reduction"), script("reduction_judge")
+    path = module.videos_file(tmp_path / "r.jsonl")
+    assert module.read_videos(path) == {}
+    for boxes in ([[0, 0, 0.5, 0.5]] * 3, [[0, 0, 0.2, 0.2]] * 3):
+        pairs = {"box": np.array(boxes), "video": np.array(["b", "a", "b"])}
+        module.remember_videos(path, pairs)
+        assert module.read_videos(path)[judge.identity(pairs)] == ["b", "a", "b"]
+    assert len(module.read_videos(path)) == 2
+
+
+def test_every_judged_run_has_its_pairs_videos(script: Script) -> None:
+    module = script("ablate_reduction")
+    options = module.parse([])
+    videos = module.read_videos(module.videos_file(options.results))
+    for one in module.read_records(options.results):
+        if "iou_by_pair" in one:
+            assert len(videos[one["pairs"]]) == len(one["iou_by_pair"].split()), one["arm"]
+
+
 def test_the_table_says_what_came_out_and_what_was_not_run(script: Script) -> None:
     module, tables = script("ablate_reduction"), script("reduction_tables")
     arms = module.arms()
@@ -294,7 +352,7 @@ def test_the_table_says_what_came_out_and_what_was_not_run(script: Script) -> No
         record(arms["base"], 1, 850, list(level), [0.3, 0.4]),
         record(arms["sparse"], 1, 850, list(level + 50), [0.4, 0.5]),
         record(arms["base_dense"], 1, 850, list(level + 80), [0.5, 0.5]),
-        record(arms["sparse_dense"], 1, 850, list(level + 60), [0.5, 0.4]),
+        record(arms["sparse_dense"], 1, 850, list(level + 60), [0.4, 0.3]),
         record(arms["t1"], 1, 850, list(level + rng.integers(-90, 91, 60)), [0.3, 0.4]),
         record(arms["corner"], 1, 400, list(level), [0.9, 0.9]),  # of another budget
     ]
@@ -346,5 +404,6 @@ def test_the_page_shows_the_file_of_results(script: Script) -> None:
     page = module.PAGE.read_text(encoding="utf-8")
     steps = re.search(r"(\d+) steps of 16 samples", page)
     assert steps is not None
-    text = tables.report(module.read_records(options.results), int(steps[1]))
+    videos = module.read_videos(module.videos_file(options.results))
+    text = tables.report(module.read_records(options.results), int(steps[1]), videos)
     assert tables.fill(page, text) == page
