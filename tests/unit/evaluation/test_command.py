@@ -38,6 +38,15 @@ def test_a_tracker_that_fails_is_named(root: Path, capsys: pytest.CaptureFixture
     assert "fam_b failed and counts with zeros: ValueError('the sky fell')" in printed
 
 
+def test_names_are_printed_as_they_are(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "fam_a").rename(root / "a [bold]c")
+    finder = "python:tests.unit.evaluation.test_run:Finder"
+    assert main(["eval", "still", finder, "--root", str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert "a [bold]c" in printed
+    assert "too few sequences" in printed
+
+
 def test_presence_of_a_bundle(
     root: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -11,11 +11,20 @@ import pytest
 
 from mixformerv2.box import XYWH
 from mixformerv2.errors import ConfigError, OutputError
-from mixformerv2.evaluation import Report, TrackerSpec, evaluate
+from mixformerv2.evaluation import (
+    Counting,
+    Report,
+    TrackerSpec,
+    evaluate,
+    measure,
+    read_benchmark,
+    read_sequences,
+)
 from mixformerv2.evaluation.benchmarks import read_truth
 from mixformerv2.evaluation.report import Speed
 from mixformerv2.evaluation.run import results_folder
 from mixformerv2.evaluation.trackers import Answer, Frame
+from tests.unit.data.layouts import MAKERS
 
 
 class Finder:
@@ -111,6 +120,44 @@ def test_a_crash_is_recorded_and_the_rest_goes_on(root: Path, tmp_path: Path) ->
 
     assert evaluate(Finder, root, out=out).failed == ()
     assert not (out / "fam_b_error.txt").exists()
+
+
+def test_a_crash_hits_nothing_while_the_target_is_away(root: Path) -> None:
+    """Where absent frames are hits of distance, those of a tracker that failed are none."""
+    (root / "fam_b" / "groundtruth.txt").write_text("11,12,8,8\n" + "0,0,0,0\n" * 3 + "19,12,8,8")
+    found = read_sequences(root, ["fam_b"])
+    report = measure(Crash, found, counting=Counting(absent="near"))
+    assert report.failed
+    assert (report.mean.precision, report.mean.normalized_precision) == (0.0, 0.0)
+    assert report.sequences[0].figures.frames == 4
+
+
+def test_first_pictures_that_are_gone_cost_one_sequence(tmp_path: Path) -> None:
+    """Results of others need a picture only for its size, which GOT-10k clips boxes to."""
+    MAKERS["got10k"](tmp_path / "set")
+    (found,) = read_benchmark("got10k_val", tmp_path / "set").sequences
+    (tmp_path / f"{found.name}.txt").write_text("10,12,8,8\n" * len(found))
+    picture = tmp_path / "set" / "val" / found.name / "00000001.jpg"
+    picture.write_bytes(b"no picture")
+    spec = TrackerSpec(f"results:{tmp_path}")
+    report = evaluate(spec, tmp_path / "set", benchmark="got10k_val")
+    assert "cannot be read" in str(report.failed[0].error)
+    assert report.mean.overlap == 0.0
+
+
+def test_the_f_score_is_of_all_sequences_and_of_labelled_frames(root: Path) -> None:
+    """One sequence with an absence and frames that nobody labelled, one without, one that fails."""
+    truth = "10,12,8,8\nnan,nan,nan,nan\n0,0,0,0\nnan,nan,nan,nan\n18,12,8,8\n"
+    (root / "fam_a" / "groundtruth.txt").write_text(truth)
+    report = evaluate(Finder, root, names=["fam_a", "other_c"])
+    found = report.long_term
+    assert found is not None
+    # Of two known frames of the first the target is there in one, and found; all of the other's.
+    assert (found.precision, found.recall) == (pytest.approx((0.5 + 1) / 2), 1.0)
+    found = evaluate(Crash, root, names=["fam_a", "fam_b"]).long_term
+    assert found is not None
+    assert (found.precision, found.recall) == (0.25, 0.5)
+    assert evaluate(Finder, root, names=["other_c"]).long_term is None
 
 
 def test_processes_answer_the_same(root: Path, tmp_path: Path) -> None:
