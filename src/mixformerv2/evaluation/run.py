@@ -182,7 +182,8 @@ def results_folder(
     """The folder of `out` for this very tracker on these sequences, made with its `run.json`.
 
     Its name ends in a hash of all that decides the boxes, so that a new bundle of the same name,
-    another engine or another protocol never continues the old results.
+    another engine or another protocol never continues the old results. `more` is what else decides
+    them: which benchmark the sequences of the root were read as, for one.
     """
     identity = {**spec.identity(), "root": str(root.resolve()), "max_frames": max_frames, **more}
     text = json.dumps(identity, indent=2, sort_keys=True)
@@ -317,10 +318,14 @@ def _load(folder: Path, sequence: Sequence) -> Run | None:
     if find_results(folder, sequence) is None:
         return None
     try:
-        return load_run(folder, sequence, ours=True)
+        run = load_run(folder, sequence, ours=True)
+        # To and from the origin of the files a number keeps all but its last digits.
+        if not np.allclose(run.boxes[0], sequence.box, rtol=1e-9, atol=1e-6):
+            raise DataError(f"they begin with the box {run.boxes[0]}, not with {sequence.box.xywh}")
     except DataError as error:
         log.warning("%s: old results are not used, it is run again: %s", sequence.name, error)
         return None
+    return run
 
 
 def _read(folder: Path, sequence: Sequence) -> Run | str:
