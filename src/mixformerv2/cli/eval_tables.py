@@ -22,10 +22,10 @@ def print_study(study: Study, folders: list[Path]) -> None:
     if len(study.reports) > 1 or study.published:
         _summary(console, study)
     for one in study.differences:
-        sure = "certain" if one.certain else "not certain"
+        known = f"95 %: {study.interval(one)}; " if one.sequences > 1 else ""
         console.print(
             f"{one.first} is {study.text(one.mean)} better than {one.second} "
-            f"(95 %: {study.text(one.low)} to {study.text(one.high)}; {sure})",
+            f"({known}{one.verdict})",
             markup=False,
             soft_wrap=True,
         )
@@ -41,6 +41,7 @@ def print_study(study: Study, folders: list[Path]) -> None:
 
 
 def _sequences(console, study: Study, report: Report) -> None:  # type: ignore[no-untyped-def]
+    from rich.markup import escape
     from rich.table import Table
 
     from ..evaluation.study import FIGURES
@@ -53,7 +54,7 @@ def _sequences(console, study: Study, report: Report) -> None:  # type: ignore[n
 
     def row(name: str, frames: str, figures: object, fps: float, style: str = "") -> None:
         cells = [_share(float(getattr(figures, key))) for key in keys]
-        table.add_row(name, frames, *cells, _whole(fps), style=style or None)
+        table.add_row(escape(name), frames, *cells, _whole(fps), style=style or None)
 
     for one in report.sequences:
         if one.error is not None:
@@ -75,8 +76,9 @@ def _sequences(console, study: Study, report: Report) -> None:  # type: ignore[n
         console.print(remark, style="yellow", markup=False, soft_wrap=True)
     console.print(table)
     for one in report.failed:
+        zeros = " and counts with zeros" if one.counts else ""
         console.print(
-            f"{one.name} failed and counts with zeros: {one.error}",
+            f"{one.name} failed{zeros}: {one.error}",
             style="red",
             markup=False,
             soft_wrap=True,
@@ -84,6 +86,7 @@ def _sequences(console, study: Study, report: Report) -> None:  # type: ignore[n
 
 
 def _summary(console, study: Study) -> None:  # type: ignore[no-untyped-def]
+    from rich.markup import escape
     from rich.table import Table
 
     from ..evaluation.study import FIGURES
@@ -97,7 +100,7 @@ def _summary(console, study: Study) -> None:  # type: ignore[no-untyped-def]
         mean, speed = report.mean, report.speed
         cells = [study.text(float(getattr(mean, key))) for key in keys]
         times = [_whole(speed.fps), _two(speed.median), _two(speed.p95)]
-        table.add_row(report.tracker, *cells, *times, style="bold")
+        table.add_row(escape(report.tracker), *cells, *times, style="bold")
     for line in study.published:
         cells = [study.text(line.values.get(key, math.nan)) for key in keys]
         table.add_row(f"{line.tracker} (paper, table {line.table})", *cells, "", "", "")
@@ -105,12 +108,13 @@ def _summary(console, study: Study) -> None:  # type: ignore[no-untyped-def]
 
 
 def _robustness(console, study: Study) -> None:  # type: ignore[no-untyped-def]
+    from rich.markup import escape
     from rich.table import Table
 
     from ..evaluation.robustness import KINDS
 
     for report, curves in zip(study.reports, study.robustness, strict=False):
-        table = Table(title=f"robustness of {report.tracker}")
+        table = Table(title=f"robustness of {escape(report.tracker)}")
         for column in ("what gets worse", "as it is", "1", "2", "3", "4", "kept"):
             table.add_column(column, justify="right" if column != "what gets worse" else "left")
         for curve in curves:

@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
 )
 
-_EPILOG = "Exit codes: 0 done, 2 wrong option or tracker, 5 output, 6 bundle."
+_EPILOG = "Exit codes: 0 done, 2 wrong option or tracker, 5 output, 6 bundle, 7 engine."
 _Engine = Annotated[str, typer.Option(help="auto, onnx, openvino or torch, for bundles.")]
 _Threads = Annotated[int | None, typer.Option(help="Threads of the engine or of OpenCV.")]
 
@@ -57,6 +57,9 @@ def serve(
     tracker: Annotated[str, typer.Argument(metavar="TRACKER", help="As for `vot init`.")],
     engine: _Engine = "auto",
     threads: _Threads = None,
+    modules: Annotated[
+        Path | None, typer.Option(help="Where MODULE:CLASS is looked for first.")
+    ] = None,
 ) -> None:
     """Be the tracker of a toolkit: TraX on standard input and output.
 
@@ -65,6 +68,8 @@ def serve(
     from ..evaluation.trackers import TrackerSpec
     from ..evaluation.vot import serve as answer
 
+    if modules is not None:
+        sys.path.insert(0, str(modules))
     spec = TrackerSpec(tracker, engine=engine, threads=threads)
     # Whatever a library prints must not get between the lines of the protocol.
     with os.fdopen(os.dup(1), "wb") as stdout:

@@ -13,6 +13,7 @@ those of `mixformerv2.data.datasets`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -44,6 +45,7 @@ class Sequence:
         category: What the target is, where the set says so.
         given: The box to start from, where it is not the true one.
         alter: What is done to each frame before a tracker sees it: picture and number to picture.
+        uncut: How many frames it had before `first` cut it; None where nothing did.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Sequence:
     alter: Callable[[NDArray[np.uint8], int], NDArray[np.uint8]] | None = field(
         default=None, repr=False
     )
+    uncut: int | None = None
 
     @property
     def family(self) -> str:
@@ -85,6 +88,11 @@ class Sequence:
         """The given box."""
         return self.given or Box(*(float(v) for v in self.truth[0]))
 
+    @property
+    def whole(self) -> int:
+        """How many frames there are from the given one on, also where it was cut."""
+        return len(self) if self.uncut is None else self.uncut
+
     def __len__(self) -> int:
         return len(self.truth)
 
@@ -108,11 +116,12 @@ class Sequence:
 
     def first(self, count: int | None) -> Sequence:
         """The same sequence, at most `count` frames long."""
-        return self._part(slice(None, count))
+        part = self._part(slice(None, count))
+        return replace(part, uncut=self.whole) if len(part) < len(self) else part
 
     def pick(self, frames: list[int]) -> Sequence:
         """The same sequence with some of its frames alone, the given one among them."""
-        return self._part(frames)
+        return replace(self._part(frames), uncut=None)
 
     def _part(self, rows: slice | list[int]) -> Sequence:
         absent = None if self.absent is None else self.absent[rows]
@@ -137,7 +146,8 @@ def read_sequences(
         attributes: Folder of attribute files that do not lie beside the data.
 
     Raises:
-        DataError: the folder is missing or holds no sequence, or a sequence is not as it should be.
+        DataError: the folder is missing or holds no sequence, two have one name, or a sequence is
+            not as it should be.
     """
     folder = Path(root)
     if not folder.exists():
@@ -150,9 +160,13 @@ def read_sequences(
             "NAME/groundtruth.txt, or NAME.mp4 and NAME.txt"
         )
     dataset = read_dataset(folder, layout=layout, split=split, names=names)
-    found = list(dataset)
+    entries = dict.fromkeys(dataset.entries)  # who names a sequence twice means it once
+    found = list(Dataset(dataset.store, dataset.layout, list(entries)))
     if names is None:
         found.sort(key=lambda one: one.name)
+    for name, count in Counter(one.name for one in found).items():
+        if count > 1:
+            raise DataError(f"{folder} holds {count} sequences called {name}; rename one of them")
     return [_from_first_label(one, dataset, attributes) for one in found]
 
 

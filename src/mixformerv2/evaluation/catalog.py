@@ -94,7 +94,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             "trackingnet",
             "test",
             511,
-            Counting(first=True),
+            Counting(),
             ("auc", "normalized_precision", "precision"),
             server="the server of TrackingNet",
         ),

@@ -6,6 +6,7 @@ difference of their means is looked at over many draws (Efron and Tibshirani, 19
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from ..errors import DataError
 from .report import Report
 
-__all__ = ["Difference", "paired_bootstrap"]
+__all__ = ["ENOUGH", "Difference", "paired_bootstrap"]
 
 Values = NDArray[np.float64]
+ENOUGH = 10
+"""Draws from fewer sequences are too much alike: with 2, half of all trackers that are equal in
+truth would be told apart, with 10 one in ten, with very many one in twenty."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +29,9 @@ class Difference:
 
     Attributes:
         mean: Over the sequences as they are.
-        low: The 2.5th percentile over draws.
-        high: The 97.5th.
-        better: Share of the draws in which the first is better, ties half.
+        low: The 2.5th percentile over draws; NaN of one sequence, of which all draws are equal.
+        high: The 97.5th, or NaN as well.
+        better: Share of the draws in which the first is better, ties half; or NaN as well.
         sequences: How many sequences both have.
     """
 
@@ -41,8 +45,15 @@ class Difference:
 
     @property
     def certain(self) -> bool:
-        """Whether zero lies outside the 95 % interval."""
-        return self.low > 0 or self.high < 0
+        """Whether zero lies outside the 95 % interval of at least `ENOUGH` sequences."""
+        return self.sequences >= ENOUGH and (self.low > 0 or self.high < 0)
+
+    @property
+    def verdict(self) -> str:
+        """What a report says of it."""
+        if self.sequences < ENOUGH:
+            return "too few sequences"
+        return "certain" if self.certain else "not certain"
 
 
 def paired_bootstrap(
@@ -63,8 +74,11 @@ def paired_bootstrap(
     a, weights, b = _paired(first, second, figure)
     if not len(a):
         raise DataError(f"{first.tracker} and {second.tracker} have no sequence in common")
-    generator = np.random.default_rng(seed)
     difference = (a - b) * weights
+    mean = float(difference.sum() / weights.sum())
+    if len(a) == 1:
+        return Difference(first.tracker, second.tracker, mean, math.nan, math.nan, math.nan, 1)
+    generator = np.random.default_rng(seed)
     sums = np.empty(draws)
     block = max(1, 2_000_000 // len(a))
     for begin in range(0, draws, block):
@@ -72,7 +86,6 @@ def paired_bootstrap(
         sums[begin : begin + block] = difference[chosen].sum(axis=1) / weights[chosen].sum(axis=1)
     low, high = np.percentile(sums, [2.5, 97.5])
     better = float((sums > 0).mean() + 0.5 * (sums == 0).mean())
-    mean = float(difference.sum() / weights.sum())
     return Difference(first.tracker, second.tracker, mean, float(low), float(high), better, len(a))
 
 

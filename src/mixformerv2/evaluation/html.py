@@ -15,13 +15,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .attributes import NAMES
+from .compare import ENOUGH
 from .metrics import FINE_THRESHOLDS, NORMALIZED_THRESHOLDS, PIXEL_THRESHOLDS
 from .report import Report
 from .robustness import KINDS
 from .stories import Story, tell_stories
 from .study import FIGURES, Study
 from .svg import Line, line_plot, spark
-from .tables import number, speed_cells
+from .tables import number, share, speed_cells
 
 __all__ = ["html"]
 
@@ -82,9 +83,7 @@ def _protocol(study: Study) -> str:
     remarks = dict.fromkeys(one for each in study.reports for one in each.remarks)
     notes += [f'<p class="bad">{escape(one)}.</p>' for one in remarks]
     for each in study.reports:
-        for one in each.failed:
-            text = f"{each.tracker} failed in {one.name}, which counts with zeros: {one.error}"
-            notes.append(f'<p class="bad">{escape(text)}</p>')
+        notes += [f'<p class="bad">{escape(one)}</p>' for one in each.failures]
     return "".join(notes)
 
 
@@ -192,22 +191,23 @@ def _curves(study: Study) -> str:
 def _differences(study: Study) -> str:
     rows = []
     for one in study.differences:
-        certain = '<span class="good">yes</span>' if one.certain else "no"
+        verdict = f'<span class="good">{one.verdict}</span>' if one.certain else one.verdict
         cells = [
             f"{escape(one.first)} better than {escape(one.second)}",
             f"+{study.text(one.mean)}",
-            f"{study.text(one.low)} to {study.text(one.high)}",
-            f"{100 * one.better:.1f} %",
-            certain,
+            study.interval(one),
+            share(one.better),
+            verdict,
         ]
         rows.append(("", cells))
     if not rows:
         return ""
     note = (
         f'<p class="dim">Paired bootstrap of {FIGURES[study.main][0]} over the sequences, 10,000 '
-        "draws: certain where zero lies outside the 95 % interval.</p>"
+        f"draws: certain where there are at least {ENOUGH} and zero lies outside the 95 % "
+        "interval.</p>"
     )
-    heads = ["", "difference", "95 % interval", "better in", "certain"]
+    heads = ["", "difference", "95 % interval", "better in", "verdict"]
     return _table(heads, rows) + note
 
 

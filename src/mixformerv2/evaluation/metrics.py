@@ -160,22 +160,19 @@ class Figures:
     sr_75: float = float("nan")
 
 
-FAILED = Figures(0.0, 0.0, 0.0, 0, 0.0, 0.0, 0.0, 0.0, 0.0)
-"""Of a sequence in which the tracker raised an error."""
-
-
 def counted_frames(
     truth: ArrayLike, counting: Counting | Convention = "size", absent: ArrayLike | None = None
 ) -> Flags:
     """Which rows of the truth `[N, 4]` count.
 
     A row with a value that is not finite is unlabelled and does not, unless it is `absent` and
-    absent frames count as misses. Sparse truth is such rows in between.
+    absent frames count as misses. Sparse truth is such rows in between. Where none counts but the
+    given one, as in a test set whose truth a server keeps, that one says nothing either.
     """
     counting = _counting(counting)
     valid, gone = _validity(_boxes(truth, "truth"), counting, absent)
     counted = valid if counting.absent == "left-out" else valid | gone
-    counted[:1] &= counting.first
+    counted[:1] &= counting.first and bool(counted[1:].any())
     return counted
 
 
@@ -207,13 +204,23 @@ def check_convention(convention: str) -> None:
 
 
 def share_above(values: Array, thresholds: Array) -> Array:
-    """For each threshold the share of values strictly above it: the success curve of IoUs."""
-    return np.asarray((values[:, None] > thresholds).mean(axis=0), np.float64)
+    """For each threshold the share of values strictly above it: the success curve of IoUs.
+
+    NaN where there are no values.
+    """
+    return _share(values[:, None] > thresholds)
 
 
 def share_within(values: Array, thresholds: Array) -> Array:
-    """For each threshold the share of values at or below it: a precision curve of distances."""
-    return np.asarray((values[:, None] <= thresholds).mean(axis=0), np.float64)
+    """For each threshold the share of values at or below it: a precision curve of distances.
+
+    NaN where there are no values.
+    """
+    return _share(values[:, None] <= thresholds)
+
+
+def _share(hits: Flags) -> Array:
+    return np.asarray(hits.mean(axis=0) if len(hits) else np.full(hits.shape[1], np.nan))
 
 
 def center_distances(truth: Array, predicted: Array) -> Array:

@@ -22,7 +22,10 @@ from ..tracking.settings import TrackerSettings
 from .benchmarks import Sequence
 from .metrics import roc_auc
 
-__all__ = ["Presence", "presence"]
+__all__ = ["CROPS", "Presence", "presence"]
+
+CROPS = ("search_factor", "template_factor")
+"""The settings of a tracker that change what it looks at here; the sizes are the network's."""
 
 Picture = NDArray[np.uint8]
 

@@ -14,7 +14,7 @@ from .longterm import LongTerm, f_score
 from .metrics import Convention, Counting, Errors, Figures, figures_of
 from .results import Run
 
-__all__ = ["Report", "SequenceReport", "Speed", "Summary"]
+__all__ = ["Report", "SequenceReport", "Speed", "Summary", "plain"]
 
 Values = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class SequenceReport:
         category: What its target is.
         errors: Of each counted frame.
         run: Boxes, scores and times.
-        visible: `[N]`, the labels show the target there.
+        visible: `[N]`, the labels do not say that the target is away.
     """
 
     name: str
@@ -44,6 +44,11 @@ class SequenceReport:
     errors: Errors | None = field(default=None, repr=False, compare=False)
     run: Run | None = field(default=None, repr=False, compare=False)
     visible: NDArray[np.bool_] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def counts(self) -> bool:
+        """Whether it is in the means; where no frame counts there is nothing to say, only NaN."""
+        return math.isfinite(self.figures.auc)
 
     @property
     def family(self) -> str:
@@ -137,8 +142,7 @@ class Report:
 
     def summary(self, sequences: Iterable[SequenceReport]) -> Summary:
         """Over some of them."""
-        # A sequence with no counted frame has nothing to say, and NaN figures.
-        counted = [one for one in sequences if one.figures.frames or one.error]
+        counted = [one for one in sequences if one.counts]
         seconds = sum(one.seconds for one in counted)
         updates = sum(one.updates for one in counted if one.seconds > 0)
         names = [name for name in Summary.__slots__ if name not in ("fps", "sequences")]
@@ -174,9 +178,18 @@ class Report:
         """The sequences in which the tracker raised an error."""
         return tuple(one for one in self.sequences if one.error is not None)
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """A sentence on each of them."""
+        return tuple(
+            f"{self.tracker} failed in {one.name}"
+            f"{', which counts with zeros' if one.counts else ''}: {one.error}"
+            for one in self.failed
+        )
+
     def curve(self, name: str) -> Values:
         """`success` `[101]`, `precision` `[51]` or `normalized_precision` `[51]`: the mean."""
-        counted = [one for one in self.sequences if one.figures.frames or one.error]
+        counted = [one for one in self.sequences if one.counts]
         weights = [float(one.figures.frames) if self.pooled else 1.0 for one in counted]
         length = 101 if name == "success" else 51
         rows = [
@@ -203,21 +216,20 @@ class Report:
 
     @property
     def long_term(self) -> LongTerm | None:
-        """F-score, where there are scores and frames without the target."""
-        runs = [
-            (one.errors, one.run.scores, one.visible)
-            for one in self.sequences
-            if one.run is not None and one.errors is not None and one.visible is not None
-        ]
-        if not runs or any(not np.isfinite(scores[1:]).all() for _, scores, _ in runs):
+        """F-score, where there are scores and frames without the target.
+
+        Over all sequences, those in which the target is never away too; a failed one is answers
+        that never touch it. Frames that nobody labelled are left out.
+        """
+        rows = [row for row in map(_long_term, self.sequences) if row is not None and len(row[0])]
+        if all(visible.all() for _, _, visible in rows):
             return None
-        if all(visible.all() for _, _, visible in runs):
+        if all(one.run is None for one in self.sequences) or any(
+            np.isnan(scores).any() for _, scores, _ in rows
+        ):
             return None
-        return f_score(
-            [_all_frames(errors, visible) for errors, _, visible in runs],
-            [scores[1:] for _, scores, _ in runs],
-            [visible[1:] for _, _, visible in runs],
-        )
+        overlaps, scores, visible = zip(*rows, strict=True)
+        return f_score(overlaps, scores, visible)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values for a JSON file; NaN becomes None."""
@@ -231,13 +243,13 @@ class Report:
             "origin": self.origin,
             "remarks": list(self.remarks),
             "max_frames": self.max_frames,
-            "mean": _plain(asdict(self.mean)),
-            "speed_ms": {name: _plain(asdict(one)) for name, one in speeds.items()},
-            "long_term": None if long_term is None else _plain(asdict(long_term)),
-            "families": {name: _plain(asdict(one)) for name, one in self.families.items()},
-            "attributes": {name: _plain(asdict(one)) for name, one in self.attributes.items()},
+            "mean": plain(asdict(self.mean)),
+            "speed_ms": {name: plain(asdict(one)) for name, one in speeds.items()},
+            "long_term": None if long_term is None else plain(asdict(long_term)),
+            "families": {name: plain(asdict(one)) for name, one in self.families.items()},
+            "attributes": {name: plain(asdict(one)) for name, one in self.attributes.items()},
             "sequences": [
-                _plain(
+                plain(
                     {
                         "name": one.name,
                         **asdict(one.figures),
@@ -251,11 +263,16 @@ class Report:
         }
 
 
-def _all_frames(errors: Errors, visible: NDArray[np.bool_]) -> Values:
-    """`[N - 1]` IoU of each frame but the given one, 0 where it does not count."""
-    overlaps = np.zeros(len(visible))
-    overlaps[errors.frames] = np.maximum(errors.overlaps, 0.0)
-    return overlaps[1:]
+def _long_term(one: SequenceReport) -> tuple[Values, Values, NDArray[np.bool_]] | None:
+    """`[M]` IoU, score and visibility of the frames whose truth is known, without the given one."""
+    if one.errors is None or one.visible is None:
+        return None
+    overlaps, known = np.zeros(len(one.visible)), ~one.visible
+    overlaps[one.errors.frames] = np.maximum(one.errors.overlaps, 0.0)
+    known[one.errors.frames] = True
+    known[0] = False
+    scores = np.full(len(known), np.inf) if one.run is None else one.run.scores
+    return overlaps[known], scores[known], one.visible[known]
 
 
 def _mean(sequences: Sequence[SequenceReport], name: str) -> float:
@@ -279,7 +296,8 @@ def _pooled(sequences: Sequence[SequenceReport]) -> dict[str, float] | None:
     return figures
 
 
-def _plain(values: dict[str, Any]) -> dict[str, Any]:
+def plain(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with None for numbers that JSON does not have."""
     return {
         key: None if isinstance(value, float) and not math.isfinite(value) else value
         for key, value in values.items()

@@ -93,7 +93,7 @@ def load_run(folder: Path, sequence: Sequence, *, ours: bool = False) -> Run:
     Args:
         folder: Where they lie.
         sequence: Whose they are. More rows than frames are cut off, as published evaluation code
-            does it; rows before its first label are skipped.
+            does it; where there is one for each picture, those before its first label are skipped.
         ours: Written by `save_run`: of the exact length, with scores and times.
 
     Raises:
@@ -103,13 +103,19 @@ def load_run(folder: Path, sequence: Sequence, *, ours: bool = False) -> Run:
     if file is None:
         raise DataError(f"{folder} has no results of {sequence.name} ({sequence.name}.txt)")
     rows, count = read_truth(file), len(sequence)
-    if len(rows) == count + sequence.start:
-        rows = rows[sequence.start :]
-    if len(rows) < count or (ours and len(rows) > count):
+    # How long the sequence is says its uncut length: a cut one may be as long as its tail.
+    skip = sequence.start if not ours and len(rows) == sequence.whole + sequence.start else 0
+    if len(rows) < skip + count or (ours and len(rows) > count):
         raise DataError(f"{file} has {len(rows)} rows, but {sequence.name} has {count} frames")
-    boxes = rows[:count] - np.array([sequence.origin, sequence.origin, 0, 0])
+    boxes = rows[skip : skip + count] - np.array([sequence.origin, sequence.origin, 0, 0])
+    regular = len(rows) if len(rows) == sequence.whole + skip else count
     extras = [
-        _column(_first(folder, names, sequence), count, strict=ours and names is not _DECODES)
+        _column(
+            _first(folder, names, sequence),
+            regular,
+            slice(skip, skip + count),
+            strict=ours and names is not _DECODES,
+        )
         for names in (_SCORES, _TIMES, _DECODES)
     ]
     return Run(boxes, *extras)
@@ -136,9 +142,16 @@ def _first(folder: Path, names: Iterable[str], sequence: Sequence) -> Path | Non
     return None
 
 
-def _column(file: Path | None, count: int, *, strict: bool) -> Values:
-    """The first column of a file of numbers, `[count]`; NaN where there is none."""
-    unknown = np.full(count, np.nan)
+def _column(file: Path | None, rows: int, wanted: slice, *, strict: bool) -> Values:
+    """The wanted part of the first column of a file of numbers; NaN where there is none.
+
+    Args:
+        file: Where it is.
+        rows: How many values there are if there is one for each box.
+        wanted: Whose values.
+        strict: Refuse what is missing.
+    """
+    unknown = np.full(wanted.stop - wanted.start, np.nan)
     if file is None:
         if strict:
             raise DataError("a file of scores or times is missing")
@@ -149,11 +162,11 @@ def _column(file: Path | None, count: int, *, strict: bool) -> Values:
         values = np.array([float(line.split()[0]) for line in lines if line.strip()])
     except (OSError, ValueError) as error:
         raise DataError(f"{file} is no column of numbers: {error}") from error
-    if len(values) == count - 1:  # without the given frame
+    if len(values) == rows - 1:  # without the given frame
         values = np.concatenate([[np.nan], values])
-    if len(values) < count:
+    if len(values) < wanted.stop:
         if strict:
-            raise DataError(f"{file} has {len(values)} values, but there are {count} frames")
-        log.warning("%s has %d values for %d frames, left out", file, len(values), count)
+            raise DataError(f"{file} has {len(values)} values, but there are {wanted.stop} frames")
+        log.warning("%s has %d values for %d frames, left out", file, len(values), wanted.stop)
         return unknown
-    return values[:count]
+    return values[wanted]

@@ -15,6 +15,7 @@ changes, so the fall is the tracker's. All randomness hangs on the sequence's na
 
 from __future__ import annotations
 
+import math
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, replace
@@ -26,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..errors import ConfigError
+from ..errors import ConfigError, DataError
 from .benchmarks import Sequence
 from .report import Report
 
@@ -87,8 +88,10 @@ class Curve:
         return sum(self.values[1:]) / (len(self.values) - 1) / self.values[0]
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self) | {"kept": self.kept if self.values[0] > 0 else None}
+        """Plain values; NaN becomes None."""
+        values = [value if math.isfinite(value) else None for value in self.values]
+        kept = self.kept if self.values[0] > 0 and None not in values else None
+        return asdict(self) | {"values": values, "kept": kept}
 
 
 def find_kinds(names: Iterable[str]) -> list[Kind]:
@@ -156,7 +159,10 @@ def worsen(sequence: Sequence, kind: str, level: float) -> Sequence:
         w, h = box.w * np.exp(moves[2]), box.h * np.exp(moves[3])
         cx, cy = box.center[0] + moves[0] * box.w, box.center[1] + moves[1] * box.h
         # A centre in the picture, so that no tracker may refuse the box.
-        width, height = sequence.size
+        try:
+            width, height = sequence.size
+        except DataError:  # the run will say what is wrong with its first picture
+            return sequence
         cx, cy = np.clip(cx, 1, width - 1), np.clip(cy, 1, height - 1)
         return replace(sequence, given=Box.from_cxcywh(cx, cy, w, h))
     if kind == "dropped":

@@ -25,7 +25,7 @@ from ..errors import ConfigError, DataError, MixFormerError
 from ..weights.files import make_folder
 from .benchmarks import Sequence
 from .catalog import BENCHMARKS, Benchmark, read_benchmark
-from .metrics import FAILED, Convention, Counting, figures_of, frame_errors
+from .metrics import Convention, Counting, figures_of, frame_errors
 from .report import Report, SequenceReport
 from .results import Run, find_results, load_run, save_run, write_text
 from .trackers import Factory, TrackerSpec
@@ -182,7 +182,8 @@ def results_folder(
     """The folder of `out` for this very tracker on these sequences, made with its `run.json`.
 
     Its name ends in a hash of all that decides the boxes, so that a new bundle of the same name,
-    another engine or another protocol never continues the old results.
+    another engine or another protocol never continues the old results. `more` is what else decides
+    them: which benchmark the sequences of the root were read as, for one.
     """
     identity = {**spec.identity(), "root": str(root.resolve()), "max_frames": max_frames, **more}
     text = json.dumps(identity, indent=2, sort_keys=True)
@@ -283,24 +284,33 @@ def _report(
     sequence: Sequence, result: Run | str, counting: Counting, clipped: bool
 ) -> SequenceReport:
     name, tags = sequence.name, (sequence.attributes, sequence.category)
-    if isinstance(result, str):  # every frame that counts is a miss, the given one not counted
-        nothing = np.full_like(sequence.truth, np.nan)
-        given = replace(counting, first=False)
-        errors = frame_errors(sequence.truth, nothing, given, absent=sequence.absent)
-        figures = figures_of(errors) if len(errors.frames) else FAILED
-        return SequenceReport(name, figures, 0, 0.0, result, *tags, errors=errors)
-    errors = frame_errors(
-        sequence.truth,
-        result.boxes,
-        counting,
-        absent=sequence.absent,
-        size=sequence.size if clipped else None,
-    )
+    truth, absent = sequence.truth, sequence.absent
+    visible = np.ones(len(sequence), bool) if absent is None else ~absent
+    try:
+        size = sequence.size if clipped and not isinstance(result, str) else None
+    except DataError as error:
+        result = str(error)
+    if isinstance(result, str):
+        # Every frame that counts is a miss of overlap and of distance, the given one not counted.
+        rules = replace(counting, first=False)
+        if rules.absent == "near":
+            rules = replace(rules, absent="miss")
+        errors = frame_errors(truth, np.full_like(truth, np.nan), rules, absent=absent)
+        return SequenceReport(
+            name, figures_of(errors), 0, 0.0, result, *tags, errors=errors, visible=visible
+        )
+    errors = frame_errors(truth, result.boxes, counting, absent=absent, size=size)
     seconds = float(np.nansum(result.seconds[1:]))
-    figures, count = figures_of(errors), len(sequence) - 1
-    visible = None if sequence.absent is None else ~sequence.absent
     return SequenceReport(
-        name, figures, count, seconds, None, *tags, errors=errors, run=result, visible=visible
+        name,
+        figures_of(errors),
+        len(sequence) - 1,
+        seconds,
+        None,
+        *tags,
+        errors=errors,
+        run=result,
+        visible=visible,
     )
 
 
@@ -308,10 +318,14 @@ def _load(folder: Path, sequence: Sequence) -> Run | None:
     if find_results(folder, sequence) is None:
         return None
     try:
-        return load_run(folder, sequence, ours=True)
+        run = load_run(folder, sequence, ours=True)
+        # To and from the origin of the files a number keeps all but its last digits.
+        if not np.allclose(run.boxes[0], sequence.box, rtol=1e-9, atol=1e-6):
+            raise DataError(f"they begin with the box {run.boxes[0]}, not with {sequence.box.xywh}")
     except DataError as error:
         log.warning("%s: old results are not used, it is run again: %s", sequence.name, error)
         return None
+    return run
 
 
 def _read(folder: Path, sequence: Sequence) -> Run | str:

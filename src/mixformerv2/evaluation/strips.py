@@ -31,6 +31,8 @@ COLOURS = (
 TRUTH = (255, 255, 255)
 SIZE = (272, 204)
 LOST_BELOW, LOST_FOR = 0.3, 5
+FAR = 1e5
+"""Pixels beyond any picture, and few enough for OpenCV's whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +66,7 @@ def frames_to_show(overlaps: NDArray[np.float64], count: int = 6) -> tuple[list[
     run, lost = 0, None
     for frame, is_bad in enumerate(bad):
         run = run + 1 if is_bad else 0
-        if run == min(LOST_FOR, last):
+        if run == max(min(LOST_FOR, last), 1):
             lost = frame - run + 1
             break
     if lost is None:
@@ -120,7 +122,8 @@ def _draw(
         if not np.isfinite(box).all():
             continue
         corners = np.array([box[:2], box[:2] + box[2:]])
-        (x1, y1), (x2, y2) = np.round((corners - (left, top)) * scale).astype(int).tolist()
+        corners = np.clip((corners - (left, top)) * scale, -FAR, FAR)
+        (x1, y1), (x2, y2) = np.round(corners).astype(int).tolist()
         paint = TRUTH if colour is None else COLOURS[colour % len(COLOURS)]
         if colour is None:  # white shows on any picture with a dark line around it
             cv2.rectangle(view, (x1, y1), (x2, y2), (0, 0, 0), 4)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from itertools import combinations
 from typing import Any
 
+from ..errors import DataError
 from .benchmarks import Sequence
 from .catalog import BENCHMARKS, Benchmark
 from .compare import Difference, paired_bootstrap
 from .published import PublishedRow, of_challenge, published_rows
-from .report import Report, Summary
+from .report import Report, Summary, plain
 from .robustness import Curve
 
 __all__ = ["FIGURES", "Study", "figure_text"]
@@ -83,12 +85,11 @@ class Study:
         """Each pair of trackers, the better one first."""
         pairs = []
         for first, second in combinations(self.reports, 2):
-            if not (first.mean.sequences and second.mean.sequences):
-                continue
-            difference = paired_bootstrap(first, second, self.main)
-            if difference.mean < 0:
-                difference = paired_bootstrap(second, first, self.main)
-            pairs.append(difference)
+            with suppress(DataError):  # nothing that both could be measured on
+                difference = paired_bootstrap(first, second, self.main)
+                if difference.mean < 0:
+                    difference = paired_bootstrap(second, first, self.main)
+                pairs.append(difference)
         return pairs
 
     @property
@@ -110,12 +111,17 @@ class Study:
         """A figure as the benchmark's tables print it."""
         return figure_text(value, percent=self.benchmark.percent)
 
+    def interval(self, difference: Difference) -> str:
+        """The 95 % interval as reports print it; a dash where there is none."""
+        low, high = self.text(difference.low), self.text(difference.high)
+        return "-" if low == high == "-" else f"{low} to {high}"
+
     def as_dict(self) -> dict[str, Any]:
-        """Plain values for a JSON file."""
+        """Plain values for a JSON file; NaN becomes None."""
         return {
             "benchmark": self.benchmark.name,
             "trackers": [report.as_dict() for report in self.reports],
-            "differences": [asdict(one) for one in self.differences],
+            "differences": [plain(asdict(one)) for one in self.differences],
             "robustness": {
                 report.tracker: [curve.as_dict() for curve in curves]
                 for report, curves in zip(self.reports, self.robustness, strict=False)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -100,7 +101,8 @@ def find_server(name: str) -> Server:
 def make_archive(server: Server, results: Path, root: Path, out: Path) -> int:
     """Pack a folder of results and check the archive; how many sequences are in it.
 
-    A box that is not finite is written as the one before it: a server refuses `nan`.
+    A box that is not finite is written as the one before it: a server refuses `nan`. The test set
+    may be a part of the server's, which the caller can tell by the number.
 
     Args:
         server: Whose.
@@ -127,14 +129,18 @@ def make_archive(server: Server, results: Path, root: Path, out: Path) -> int:
                 archive.writestr(zipfile.ZipInfo(member, _DATE), text, zipfile.ZIP_DEFLATED)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}") from error
-    wrong = check_archive(server, out, sequences)
+    wrong = check_archive(server, out, sequences, part=True)
     if wrong:
         raise DataError(f"{out} would be refused: {'; '.join(wrong[:_SHOWN])}")
     return len(sequences)
 
 
 def check_archive(
-    server: Server, archive: Path, sequences: Iterable[Sequence] | None = None
+    server: Server,
+    archive: Path,
+    sequences: Iterable[Sequence] | None = None,
+    *,
+    part: bool = False,
 ) -> list[str]:
     """What a server would not like, a sentence each; empty where all is well.
 
@@ -142,6 +148,7 @@ def check_archive(
         server: Whose.
         archive: The `.zip`.
         sequences: The test set: names, lengths and given boxes are checked against it.
+        part: It may hold fewer sequences than the server wants.
 
     Raises:
         DataError: there is no such file.
@@ -155,9 +162,13 @@ def check_archive(
                 return [f"{damaged} is damaged"]
             names = [one for one in opened.namelist() if not one.endswith("/")]
             known = None if sequences is None else {one.name: one for one in sequences}
-            return list(_check(server, names, opened.read, known))
+            return list(_check(server, names, opened.read, known, part=part))
     except zipfile.BadZipFile:
         return [f"{archive.name} is no zip archive"]
+    except (zlib.error, EOFError) as error:
+        return [f"{archive.name} is damaged: {error}"]
+    except RuntimeError as error:  # a password, or a compression that few can undo
+        return [f"{archive.name} cannot be unpacked: {error}"]
 
 
 def _check(
@@ -165,6 +176,8 @@ def _check(
     names: list[str],
     read: Callable[[str], bytes],
     known: dict[str, Sequence] | None,
+    *,
+    part: bool,
 ) -> Iterator[str]:
     boxes, strays = _sorted_out(server, names)
     times = set() if server.times is None else {name for name in names if "_time." in name}
@@ -176,15 +189,14 @@ def _check(
     twice = [name for name, count in counts.items() if count > (3 if server.times else 1)]
     if twice:
         yield f"{_some(twice)} is there more than once"
-    wanted = server.count if known is None else len(known)
     missing = [] if known is None else sorted(set(known) - set(counts))
     if missing:
         yield f"{len(missing)} sequences are missing: {_some(missing)}"
     unknown = [] if known is None else sorted(set(counts) - set(known))
     if unknown:
         yield f"{_some(unknown)} is no sequence of the test set"
-    if len(counts) != wanted and not missing and not unknown:
-        yield f"it holds {len(counts)} sequences, {server.title} has {wanted}"
+    if len(counts) != server.count and not (part or missing or unknown):
+        yield f"it holds {len(counts)} sequences, {server.title} has {server.count}"
     for name, member in boxes:
         sequence = None if known is None else known.get(name)
         wrong, rows = _check_rows(read(member), sequence)
@@ -256,8 +268,8 @@ def _check_times(
     except ValueError:
         yield f"{file} is no column of seconds"
         return
-    if len(values) != rows or min(values) < 0:
-        yield f"{file} has {len(values)} values for {rows} frames, or one below 0"
+    if len(values) != rows or not np.isfinite(values).all() or min(values) < 0:
+        yield f"{file} has {len(values)} values for {rows} frames, or one that is no time"
 
 
 def _finite(boxes: NDArray[np.float64]) -> NDArray[np.float64]:

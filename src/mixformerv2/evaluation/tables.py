@@ -16,7 +16,7 @@ def markdown(study: Study) -> str:
     """The whole report but plots and film strips."""
     report = study.reports[0]
     lines = [f"# {study.title}", "", f"Protocol: {report.protocol}.", ""]
-    lines += [f"First pixel in the benchmark's files: {study.benchmark.origin}.", ""]
+    lines += [f"First pixel in the benchmark's files: {report.origin}.", ""]
     lines += [f"- {one}" for one in dict.fromkeys(_remarks(study))]
     if lines[-1]:
         lines.append("")
@@ -94,6 +94,11 @@ def speed_cells(speed: Speed) -> list[str]:
     ]
 
 
+def share(value: float) -> str:
+    """Percent with one decimal, or a dash where there is none."""
+    return f"{100 * value:.1f} %" if math.isfinite(value) else "-"
+
+
 def number(value: float, digits: int) -> str:
     """A number, or a dash where there is none."""
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"
@@ -102,8 +107,7 @@ def number(value: float, digits: int) -> str:
 def _remarks(study: Study) -> Iterable[str]:
     for report in study.reports:
         yield from report.remarks
-        for one in report.failed:
-            yield f"{report.tracker} failed in {one.name}, which counts with zeros: {one.error}"
+        yield from report.failures
         if report.long_term is not None:
             found = report.long_term
             yield (
@@ -126,13 +130,13 @@ def _differences(study: Study) -> list[str]:
         [
             f"{one.first} - {one.second}",
             study.text(one.mean),
-            f"{study.text(one.low)} to {study.text(one.high)}",
-            f"{100 * one.better:.1f} %",
-            "yes" if one.certain else "no",
+            study.interval(one),
+            share(one.better),
+            one.verdict,
         ]
         for one in study.differences
     ]
-    return lines + _table(["", "difference", "95 % interval", "better in", "certain"], rows)
+    return lines + _table(["", "difference", "95 % interval", "better in", "verdict"], rows)
 
 
 def _robustness(study: Study) -> list[str]:

@@ -161,34 +161,64 @@ class TrackerSpec:
         if not self.is_bundle:
             return self
         from ..runtime.select import load_engine, name_of
-        from ..weights.bundle import list_bundles
 
         engine = name_of(load_engine(self.what, self.engine, self.threads)[0].info)
-        what = self.what if self.what in list_bundles() else str(Path(self.what).resolve())
-        return replace(self, spec=f"{self.label}={what}", engine=engine)
+        return replace(self, spec=f"{self.label}={self.whole}", engine=engine)
+
+    @property
+    def whole(self) -> str:
+        """The text without a label and with full paths, for processes that start elsewhere."""
+        if self.is_bundle:
+            from ..weights.bundle import list_bundles
+
+            return self.what if self.what in list_bundles() else str(Path(self.what).resolve())
+        if self.kind == "opencv":
+            name, colon, files = self.what.removeprefix("opencv:").partition(":")
+            return f"opencv:{name}:{Path(files).resolve()}" if colon and files else self.what
+        return self.what
 
     def identity(self) -> dict[str, Any]:
         """What decides the boxes: results of equal identity may be mixed.
 
+        The tracker is made, once, so that one that cannot be had is said before anything runs.
+
         Raises:
-            ConfigError, WeightsError: there is no such tracker.
+            ConfigError, WeightsError, EngineError: there is no such tracker, or not with these
+                options.
         """
+        from ..runtime.select import check_threads
+
+        check_threads(self.threads)
         identity: dict[str, Any] = {"tracker": self.what}
         if self.folder is not None:
             if not self.folder.is_dir():
                 raise ConfigError(f"{self.spec}: there is no folder {self.folder}")
             return identity
-        if not self.is_bundle:
-            if self.settings:
-                raise ConfigError(f"{self.spec} is no bundle and takes no tracker settings")
-            self()
-            return identity | {"threads": self.threads}
+        if self.settings and not self.is_bundle:
+            raise ConfigError(f"{self.spec} is no bundle and takes no tracker settings")
+        identity["threads"] = self.threads
+        tracker = self()
+        if self.is_bundle:
+            return identity | self._identity_of_bundle(tracker)
+        if isinstance(tracker, OpenCVTracker):
+            tracker.load()
+            identity["opencv"] = tracker.version
+        if isinstance(tracker, OpenCVTracker | OwnClass):
+            identity["files"] = {name: _sha256(file) for name, file in tracker.files.items()}
+        return identity
+
+    def _identity_of_bundle(self, tracker: Any) -> dict[str, Any]:
+        from .. import __version__
+        from ..runtime.select import name_of
         from ..weights.bundle import find_bundle
 
         folder = find_bundle(self.what)
         files = sorted([folder / "config.json", *folder.glob("*.onnx")])
-        content = {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in files}
-        identity |= {"engine": self.engine, "threads": self.threads, "files": content}
+        identity = {
+            "engine": name_of(tracker.info),  # what "auto" takes, here and now
+            "files": {file.name: _sha256(file) for file in files},
+            "version": __version__,
+        }
         return identity | ({"settings": dict(self.settings)} if self.settings else {})
 
 
@@ -205,12 +235,19 @@ class Still:
 
 
 class OpenCVTracker:
-    """One of OpenCV's trackers, which take and answer whole pixels."""
+    """One of OpenCV's trackers, which take and answer whole pixels.
+
+    Attributes:
+        version: OpenCV's.
+        files: Its networks, by name.
+    """
 
     def __init__(self, name: str, threads: int | None = None) -> None:
         import cv2
 
         kind, _, files = name.partition(":")
+        self.version: str = cv2.__version__
+        self.files: dict[str, Path] = {}
         if threads is not None:
             cv2.setNumThreads(threads)
         # OpenCV 5 warns at each creation that it cannot choose a target for these networks.
@@ -219,23 +256,37 @@ class OpenCVTracker:
         self._make: Callable[[], Any]
         if kind == "nano" and hasattr(cv2, "TrackerNano"):
             parameters = cv2.TrackerNano.Params()
-            parameters.backbone = str(_one_file(files, "backbone"))
-            parameters.neckhead = str(_one_file(files, "head"))
+            self.files = {part: _one_file(files, part) for part in ("backbone", "head")}
+            parameters.backbone = str(self.files["backbone"])
+            parameters.neckhead = str(self.files["head"])
             self._make = lambda: cv2.TrackerNano.create(parameters)
         elif kind == "vit" and hasattr(cv2, "TrackerVit"):
             if not Path(files).is_file():
                 raise ConfigError(f"opencv:vit:{files} must name its network's ONNX file")
             vit = cv2.TrackerVit.Params()
             vit.net = files
+            self.files = {"net": Path(files)}
             self._make = lambda: cv2.TrackerVit.create(vit)
         else:
             self._make = _plain_tracker(cv2, kind, name)
+
+    def load(self) -> None:
+        """Make OpenCV's object, with its networks.
+
+        Raises:
+            ConfigError: OpenCV cannot read them.
+        """
+        try:
+            self._tracker = self._make()
+        except Exception as error:
+            files = " and ".join(map(str, self.files.values()))
+            raise ConfigError(f"OpenCV cannot load {files}: {_told(error)}") from error
 
     def init(self, frame: Frame, box: XYWH) -> None:
         """Start; the box is rounded, as OpenCV wants it."""
         x, y, w, h = (round(v) for v in box)
         self._box: XYWH = box
-        self._tracker = self._make()
+        self.load()
         self._tracker.init(frame, (x, y, max(w, 1), max(h, 1)))
 
     def update(self, frame: Frame) -> Answer:
@@ -250,7 +301,11 @@ class OpenCVTracker:
 
 
 class OwnClass:
-    """A class of the user's own; `update` may answer a plain box or something with one."""
+    """A class of the user's own; `update` may answer a plain box or something with one.
+
+    Attributes:
+        files: The source of its module, and of the one that it comes from, by name of the module.
+    """
 
     def __init__(self, path: str) -> None:
         module_name, _, class_name = path.partition(":")
@@ -258,12 +313,22 @@ class OwnClass:
             sys.path.insert(0, "")
         try:
             make = getattr(importlib.import_module(module_name), class_name)
-        except (ImportError, AttributeError, ValueError) as error:
+        except Exception as error:  # whatever the user's module does when it is loaded
             raise ConfigError(
-                f"{path} cannot be imported ({error}); write MODULE:CLASS of a class "
+                f"{path} cannot be imported ({_told(error)}); write MODULE:CLASS of a class "
                 "that Python finds from here"
             ) from error
-        self._tracker = make()
+        wanted = "give a class that is made without arguments and has init and update"
+        try:
+            self._tracker = make()
+        except Exception as error:
+            raise ConfigError(f"{path} cannot be made ({_told(error)}); {wanted}") from error
+        for method in ("init", "update"):
+            if not callable(getattr(self._tracker, method, None)):
+                raise ConfigError(f"{path} has no method {method}; {wanted}")
+        names = (module_name, str(getattr(make, "__module__", module_name)))
+        sources = {name: getattr(sys.modules.get(name), "__file__", None) for name in names}
+        self.files = {name: Path(file) for name, file in sources.items() if file is not None}
 
     def init(self, frame: Frame, box: XYWH) -> None:
         """Start the user's tracker."""
@@ -274,6 +339,14 @@ class OwnClass:
         answer = self._tracker.update(frame)
         box = Box(*(float(v) for v in getattr(answer, "box", answer)))
         return Answer(box.xywh, float(getattr(answer, "score", 1.0)))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 PLAIN = {

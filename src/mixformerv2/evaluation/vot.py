@@ -47,13 +47,16 @@ def write_trackers(
 ) -> Path:
     """Name trackers in a workspace's `trackers.ini`; others in it stay as they are.
 
+    The toolkit starts them elsewhere, so paths are written whole, and a class of one's own is
+    looked for in the present folder.
+
     Args:
         workspace: The toolkit's folder; made where it is missing.
         trackers: Whatever `mixformerv2 eval` takes but results.
         python: The interpreter in which this package is installed, which need not be the toolkit's.
 
     Raises:
-        ConfigError: a tracker cannot be had.
+        ConfigError: a tracker cannot be had, or the file that is there cannot be read.
         OutputError: the file cannot be written.
 
     Example:
@@ -65,13 +68,18 @@ def write_trackers(
     file = Path(workspace) / INI
     # As the toolkit reads it: values with % or $ are plain text.
     ini = configparser.ConfigParser(interpolation=None)
-    ini.read(file, encoding="utf-8")
+    try:
+        ini.read(file, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}; mend it or move it away") from error
     for spec in trackers:
         if spec.folder is not None:
             raise ConfigError(f"{spec.spec}: the toolkit runs trackers, it reads no results")
         spec.identity()
-        words = [str(python), "-m", "mixformerv2", "vot", "serve", _absolute(spec)]
+        words = [str(python), "-m", "mixformerv2", "vot", "serve", spec.whole]
         words += ["--engine", spec.engine]
+        if spec.kind == "class":
+            words += ["--modules", str(Path.cwd())]
         if spec.threads is not None:
             words += ["--threads", str(spec.threads)]
         ini[identifier(spec)] = {
@@ -96,12 +104,6 @@ def identifier(spec: TrackerSpec) -> str:
         'my_net'
     """
     return re.sub(r"[^a-zA-Z0-9_-]", "_", spec.label)
-
-
-def _absolute(spec: TrackerSpec) -> str:
-    """The tracker's text; a folder by its full path, since the toolkit starts it elsewhere."""
-    folder = Path(spec.what)
-    return str(folder.resolve()) if spec.is_bundle and folder.is_dir() else spec.what
 
 
 def parse_message(line: str) -> tuple[str, list[str], dict[str, str]] | None:

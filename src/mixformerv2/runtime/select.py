@@ -11,7 +11,7 @@ from ..weights.bundle import INT8_NAMES, BundleConfig, file_sha256, find_bundle,
 from .base import Engine, EngineInfo
 from .choice import choose
 
-__all__ = ["ENGINES", "load_engine", "name_of"]
+__all__ = ["ENGINES", "check_threads", "load_engine", "name_of"]
 
 _logger = logging.getLogger(__name__)
 
@@ -64,10 +64,7 @@ def load_engine(
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    if threads is not None and (
-        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
-    ):
-        raise ConfigError(f"threads must be a whole number from 1, or None, got {threads!r}")
+    check_threads(threads)
     folder = find_bundle(bundle)
     config = read_config(folder)
     if engine == "auto":
@@ -76,6 +73,18 @@ def load_engine(
         loaded = _load(engine, folder, config, threads, "asked for")
     _logger.info("%s: %s", config.name, loaded.info)
     return loaded, config
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse what is no number of threads.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if threads is not None and (
+        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
+    ):
+        raise ConfigError(f"threads must be a whole number from 1, or None, got {threads!r}")
 
 
 def name_of(info: EngineInfo) -> str:

@@ -94,6 +94,16 @@ def test_bad_folders_are_named(root: Path, tmp_path: Path) -> None:
         read_sequences(root, ["other_c"])
 
 
+def test_two_sequences_of_one_name_are_refused(root: Path) -> None:
+    """They would share their files of results."""
+    write_clip(root / "fam_a.avi", count=5)
+    write_truth(root / "fam_a.txt", np.full((5, 4), 5.0))
+    with pytest.raises(DataError, match="holds 2 sequences called fam_a; rename one of them"):
+        read_sequences(root)
+    names = ["fam_b", "other_c", "fam_b", "2"]  # 2 is fam_b by its number
+    assert [one.name for one in read_sequences(root, names)] == ["fam_b", "other_c"]
+
+
 def test_a_clip_is_a_sequence_too(tmp_path: Path) -> None:
     write_clip(tmp_path / "fam_clip.mp4", count=12)
     truth = np.full((12, 4), np.nan)

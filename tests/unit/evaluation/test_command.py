@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from mixformerv2.cli.main import main
+from tests.unit.data.layouts import MAKERS
 
 
 def test_trackers_are_measured_side_by_side(
@@ -38,6 +39,15 @@ def test_a_tracker_that_fails_is_named(root: Path, capsys: pytest.CaptureFixture
     assert "fam_b failed and counts with zeros: ValueError('the sky fell')" in printed
 
 
+def test_names_are_printed_as_they_are(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (root / "fam_a").rename(root / "a [bold]c")
+    finder = "python:tests.unit.evaluation.test_run:Finder"
+    assert main(["eval", "still", finder, "--root", str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert "a [bold]c" in printed
+    assert "too few sequences" in printed
+
+
 def test_presence_of_a_bundle(
     root: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -45,7 +55,28 @@ def test_presence_of_a_bundle(
     words = ["eval", str(small_bundle), "--root", str(root), "--engine", "onnx", "--presence"]
     assert main([*words, "--json", str(figures)]) == 0
     assert "12 crops with the target" in capsys.readouterr().out
-    assert 0 <= json.loads(figures.read_text())[0]["presence_auc"] <= 1
+    (found,) = json.loads(figures.read_text())
+    assert 0 <= found["presence_auc"] <= 1
+    words += ["--json", str(figures), "--set"]
+    assert main([*words, "search_factor=1.5"]) == 0
+    assert json.loads(figures.read_text())[0]["presence_auc"] != found["presence_auc"]
+    capsys.readouterr()
+    for setting, sentence in (("mirror=true", "nothing to crops"), ("odd=1", "unknown setting")):
+        assert main([*words, setting]) == 2
+        assert sentence in capsys.readouterr().err
+
+
+def test_parts_of_a_benchmark_keep_their_results_apart(tmp_path: Path) -> None:
+    """The same videos at 30 and at 240 frames a second, from one root into one folder."""
+    MAKERS["nfs"](tmp_path / "set")
+    words = ["eval", "still", "--root", str(tmp_path / "set"), "--out", str(tmp_path / "out")]
+    lengths = []
+    for name in ("nfs", "nfs240"):
+        assert main([*words, "--benchmark", name, "--json", str(tmp_path / name)]) == 0
+        (report,) = json.loads((tmp_path / name).read_text())
+        lengths.append(sum(one["frames"] for one in report["sequences"]))
+    assert lengths[0] < lengths[1]
+    assert len(list((tmp_path / "out").glob("still-*"))) == 2
 
 
 def test_a_bundle_is_measured(root: Path, small_bundle: Path, tmp_path: Path) -> None:
@@ -80,12 +111,45 @@ def test_a_bundle_is_measured(root: Path, small_bundle: Path, tmp_path: Path) ->
         (["still", "--root", "ROOT", "--max-frames", "1"], "max_frames must be at least 2", 2),
         (["still", "--root", "ROOT", "--presence"], "presence needs a bundle", 2),
         (["still", "--root", "ROOT", "--json", "no/such/folder/f.json"], "cannot be written", 5),
+        (["still", "--root", "ROOT", "--json", "ROOT"], "is a folder; name a file in it", 5),
+        (["still", "--root", "ROOT", "--report", "ROOT/fam_a/groundtruth.txt"], "be made", 5),
+        (["results:ROOT", "--root", "ROOT", "--out", "ROOT/fam_a/groundtruth.txt"], "be made", 5),
+        (["t", "--root", "ROOT", "--inference", "foo"], "engine must be one of", 2),
+        (["opencv:mil", "--root", "ROOT", "--threads", "0"], "threads must be a whole number", 2),
+        (["still", "--root", "ROOT", "--threads", "2"], "--threads: for bundles and OpenCV", 2),
+        (
+            ["still", "--root", "ROOT", "--long-term", "--set", "mirror=true", "--engine", "onnx"],
+            "--long-term, --set mirror, --inference onnx: for bundles, not for still",
+            2,
+        ),
+        (
+            ["still", "results:ROOT", "--root", "ROOT", "--robustness", "box"],
+            "cannot be run, so it has no robustness curves",
+            2,
+        ),
+        (
+            ["t", "--root", "ROOT", "--presence", "--out", "ROOT", "--no-count-first"],
+            "--out, --count-first: not with --presence",
+            2,
+        ),
     ],
 )
 def test_bad_words_get_a_sentence(
-    root: Path, words: list[str], sentence: str, code: int, capsys: pytest.CaptureFixture[str]
+    root: Path,
+    words: list[str],
+    sentence: str,
+    code: int,
+    capsys: pytest.CaptureFixture[str],
+    no_run: None,
 ) -> None:
+    """Before anything runs."""
     assert main(["eval", *(word.replace("ROOT", str(root)) for word in words)]) == code
     printed = capsys.readouterr().err
     assert sentence in printed
     assert printed.count("\n") == 1
+
+
+@pytest.fixture
+def no_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mixformerv2.evaluation.run.follow", lambda *_: pytest.fail("it ran"))
+    monkeypatch.setattr("mixformerv2.evaluation.run.load_run", lambda *_: pytest.fail("it ran"))

@@ -38,6 +38,15 @@ def test_the_given_frame_may_count_as_a_hit() -> None:
     assert (counted.frames, counted.overlap) == (2, 0.75)
 
 
+def test_a_given_frame_alone_says_nothing() -> None:
+    """As in a test set whose truth a server keeps: a box that never moves would be perfect."""
+    for truth in ([SQUARE], [SQUARE, (NAN,) * 4]):
+        errors = frame_errors(truth, [SQUARE] * len(truth), Counting(first=True))
+        assert (figures_of(errors).frames, len(errors.frames)) == (0, 0)
+        for curve in (errors.success, errors.precision, errors.normalized_precision):
+            assert np.isnan(curve).all()
+
+
 @pytest.mark.parametrize(
     ("absent", "frames", "auc", "precision"),
     [

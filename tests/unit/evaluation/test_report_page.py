@@ -20,7 +20,7 @@ from mixformerv2.evaluation.strips import frames_to_show
 from mixformerv2.evaluation.tables import latex, markdown
 from tests.unit.data.layouts import MAKERS, put
 
-from .test_run import Crash, Finder
+from .test_run import Answer, Crash, Finder, Frame
 
 
 class Reader(HTMLParser):
@@ -126,12 +126,57 @@ def test_the_papers_rows_stand_beside_a_run(tmp_path: Path) -> None:
     assert "table 5" not in html(replace(study, paper=False))
 
 
+def test_a_server_keeps_its_truth(tmp_path: Path) -> None:
+    """No figure anywhere, of a tracker that fails in a sequence either, and no pair to compare."""
+    MAKERS["trackingnet"](tmp_path / "set")
+    found = read("trackingnet", tmp_path / "set").sequences
+    still = evaluate(TrackerSpec("still"), tmp_path / "set", benchmark="trackingnet")
+    lost = evaluate(_fails, tmp_path / "set", benchmark="trackingnet", label="lost")
+    curve = Curve("box", (0, 0.05, 0.1, 0.2, 0.3), (np.nan,) * 5, (0,) * 5)
+    study = Study((still, lost), tuple(found), BENCHMARKS["trackingnet"], ((curve,),) * 2)
+    assert (study.with_truth, study.differences) == (False, [])
+    page = write_report(study, tmp_path / "report").read_text()
+    assert "95.2" not in page
+    assert "lost failed in d_2: " in page
+    text = (tmp_path / "report" / "report.md").read_text()
+    assert "| still | - | - | - | - |" in text
+    plain = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert [one["mean"]["auc"] for one in plain["trackers"]] == [None, None]
+    assert plain["robustness"]["still"][0]["values"] == [None] * 5
+    assert plain["robustness"]["still"][0]["kept"] is None
+
+
+def _fails() -> Crash:
+    raise ValueError("out of memory")
+
+
+def test_the_first_pixel_is_that_of_the_data(tmp_path: Path) -> None:
+    MAKERS["lasot"](tmp_path)
+    report = evaluate(TrackerSpec("still"), tmp_path)  # LaSOT read as one's own folder
+    assert f"First pixel in the benchmark's files: {report.origin}." in markdown(
+        Study((report,), ())
+    )
+    assert report.origin.startswith("1")
+
+
+class Flies(Finder):
+    """Its box leaves the picture for good."""
+
+    def update(self, frame: Frame) -> Answer:
+        return Answer((1e40, -1e40, 1e40, 8.0), 1.0)
+
+
+def test_a_box_that_flies_away_is_drawn(root: Path) -> None:
+    report = evaluate(Flies, root)
+    study = Study((report,), tuple(read("own", root).sequences))
+    assert "img" in Reader(html(study)).tags
+
+
 def test_bootstrap(root: Path) -> None:
     best, still = evaluate(Finder, root, label="best"), evaluate(TrackerSpec("still"), root)
     apart = paired_bootstrap(best, still)
     assert apart.mean == pytest.approx(best.mean.auc - still.mean.auc)
     assert apart.low <= apart.mean <= apart.high
-    assert apart.certain
     assert apart.better == 1.0
     same = paired_bootstrap(still, still)
     assert (same.mean, same.low, same.high, same.better, same.certain) == (0, 0, 0, 0.5, False)
@@ -146,6 +191,24 @@ def test_bootstrap_interval_is_that_of_the_mean() -> None:
     found = paired_bootstrap(first, second)
     half = 1.96 * 0.1 / 20
     assert found.high - found.low == pytest.approx(2 * half, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("count", "verdict"), [(1, "too few sequences"), (9, "too few sequences"), (10, "certain")]
+)
+def test_few_sequences_make_nothing_certain(count: int, verdict: str) -> None:
+    """However far apart two trackers are on them; one sequence has no interval at all."""
+    first, second = (_made(np.full(count, value)) for value in (0.9, 0.1))
+    study = Study((replace(first, tracker="other"), second), ())
+    (found,) = study.differences
+    assert (found.verdict, found.certain) == (verdict, verdict == "certain")
+    row = next(line for line in markdown(study).splitlines() if "other - made" in line)
+    spread = "80.0 to 80.0 | 100.0 %" if count > 1 else "- | -"
+    assert row == f"| other - made | 80.0 | {spread} | {verdict} |"
+    assert verdict in html(study, pictures=False)
+    low = study.as_dict()["differences"][0]["low"]
+    assert low is None if count == 1 else low == pytest.approx(0.8)
+    assert paired_bootstrap(second, second).verdict == verdict.replace("certain", "not certain")
 
 
 def _made(values: np.ndarray) -> Report:
@@ -165,6 +228,8 @@ def _made(values: np.ndarray) -> Report:
         ([1.0] * 20 + [0.0] * 4 + [1.0] * 17, [0, 8, 16, 24, 32, 40], None),
         ([1.0, 0.0], [0, 1], 1),
         ([np.nan, 0.0, np.nan], [0, 1, 2], None),
+        ([1.0], [0], None),
+        ([0.0], [0], 0),
     ],
 )
 def test_frames_of_a_strip(overlaps: list[float], frames: list[int], lost: int | None) -> None:

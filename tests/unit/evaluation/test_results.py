@@ -13,6 +13,8 @@ from mixformerv2.evaluation import Sequence, TrackerSpec, evaluate, read_benchma
 from mixformerv2.evaluation.results import Run, load_run, save_run
 from tests.unit.data.layouts import MAKERS, put
 
+from .conftest import write_sequence
+
 BOXES = "10,12,8,8\n12,12,8,8\n14,12,8,8\n16,12,8,8\n18,12,8,8\n"
 
 
@@ -73,6 +75,29 @@ def test_lengths(sequence: Sequence, tmp_path: Path) -> None:
     later = replace(sequence, start=2).pick([2, 3, 4])
     put(tmp_path / "fam_a.txt", BOXES)  # a row for each frame of the file, the first two unlabelled
     assert load_run(tmp_path, later).boxes[0, 0] == 14
+
+
+@pytest.mark.parametrize("limit", [None, 25, 24, 20, 6])
+def test_results_of_a_sequence_that_starts_late(limit: int | None, tmp_path: Path) -> None:
+    """With a row for each picture or from the first label on, cut wherever one likes."""
+    write_sequence(tmp_path / "set" / "late", start=2, frames=30)
+    file = tmp_path / "set" / "late" / "groundtruth.txt"
+    rows = file.read_text().splitlines(keepends=True)
+    file.write_text("nan,nan,nan,nan\n" * 5 + "".join(rows[5:]))
+    times = [f"{number}\n" for number in range(30)]
+    (sequence,) = read_benchmark("own", tmp_path / "set").sequences
+    sequence = sequence.first(limit)
+    for name, first in (("all", 0), ("labelled", 5)):
+        put(tmp_path / name / "late.txt", "".join(rows[first:]))
+        put(tmp_path / name / "late_time.txt", "".join(times[first + 1 :]))
+        run = load_run(tmp_path / name, sequence)
+        np.testing.assert_array_equal(run.boxes, sequence.truth)
+        assert run.seconds[1:].tolist() == list(range(6, 5 + len(sequence)))
+    # Ours never have rows for other pictures: these are of another truth.
+    put(tmp_path / "all" / "late_score.txt", "1\n" * 30)
+    put(tmp_path / "all" / "late_time.txt", "1\n" * 30)
+    with pytest.raises(DataError, match=f"30 rows, but late has {len(sequence)} frames"):
+        load_run(tmp_path / "all", sequence, ours=True)
 
 
 def test_results_of_others_are_a_tracker(root: Path, tmp_path: Path) -> None:

@@ -91,6 +91,12 @@ def test_curves(root: Path, tmp_path: Path) -> None:
     assert curves[0].as_dict()["levels"] == (0, 0.05, 0.1, 0.2, 0.3)
 
 
+def test_a_first_picture_that_cannot_be_read_is_left_to_the_run(root: Path) -> None:
+    (root / "fam_a" / "img" / "000001.png").write_bytes(b"no picture")
+    (sequence,) = read_benchmark("own", root, ["fam_a"]).sequences
+    assert [one.name for one in measure(Finder, [worsen(sequence, "box", 0.1)]).failed] == ["fam_a"]
+
+
 def test_unknown_curves_are_refused() -> None:
     assert find_kinds(["all"]) == list(KINDS.values())
     with pytest.raises(ConfigError, match="--robustness rain: choose all or from box, dropped"):

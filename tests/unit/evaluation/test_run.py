@@ -5,17 +5,29 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
+from mixformerv2 import __version__
 from mixformerv2.box import XYWH
 from mixformerv2.errors import ConfigError, OutputError
-from mixformerv2.evaluation import Report, TrackerSpec, evaluate
+from mixformerv2.evaluation import (
+    Counting,
+    Report,
+    TrackerSpec,
+    evaluate,
+    measure,
+    read_benchmark,
+    read_sequences,
+)
 from mixformerv2.evaluation.benchmarks import read_truth
 from mixformerv2.evaluation.report import Speed
 from mixformerv2.evaluation.run import results_folder
-from mixformerv2.evaluation.trackers import Answer, Frame
+from mixformerv2.evaluation.trackers import Answer, Frame, OpenCVTracker
+from tests.unit.data.layouts import MAKERS
 
 
 class Finder:
@@ -49,6 +61,19 @@ class Crash(Finder):
         if self.bad:
             raise ValueError("the sky fell")
         return super().update(frame)
+
+
+class Unmade:
+    """Cannot be made here."""
+
+    def __init__(self) -> None:
+        raise RuntimeError("no weights")
+
+
+class Half:
+    """Lacks a method."""
+
+    def init(self, frame: Frame, box: XYWH) -> None: ...
 
 
 class Killer(Finder):
@@ -111,6 +136,44 @@ def test_a_crash_is_recorded_and_the_rest_goes_on(root: Path, tmp_path: Path) ->
 
     assert evaluate(Finder, root, out=out).failed == ()
     assert not (out / "fam_b_error.txt").exists()
+
+
+def test_a_crash_hits_nothing_while_the_target_is_away(root: Path) -> None:
+    """Where absent frames are hits of distance, those of a tracker that failed are none."""
+    (root / "fam_b" / "groundtruth.txt").write_text("11,12,8,8\n" + "0,0,0,0\n" * 3 + "19,12,8,8")
+    found = read_sequences(root, ["fam_b"])
+    report = measure(Crash, found, counting=Counting(absent="near"))
+    assert report.failed
+    assert (report.mean.precision, report.mean.normalized_precision) == (0.0, 0.0)
+    assert report.sequences[0].figures.frames == 4
+
+
+def test_first_pictures_that_are_gone_cost_one_sequence(tmp_path: Path) -> None:
+    """Results of others need a picture only for its size, which GOT-10k clips boxes to."""
+    MAKERS["got10k"](tmp_path / "set")
+    (found,) = read_benchmark("got10k_val", tmp_path / "set").sequences
+    (tmp_path / f"{found.name}.txt").write_text("10,12,8,8\n" * len(found))
+    picture = tmp_path / "set" / "val" / found.name / "00000001.jpg"
+    picture.write_bytes(b"no picture")
+    spec = TrackerSpec(f"results:{tmp_path}")
+    report = evaluate(spec, tmp_path / "set", benchmark="got10k_val")
+    assert "cannot be read" in str(report.failed[0].error)
+    assert report.mean.overlap == 0.0
+
+
+def test_the_f_score_is_of_all_sequences_and_of_labelled_frames(root: Path) -> None:
+    """One sequence with an absence and frames that nobody labelled, one without, one that fails."""
+    truth = "10,12,8,8\nnan,nan,nan,nan\n0,0,0,0\nnan,nan,nan,nan\n18,12,8,8\n"
+    (root / "fam_a" / "groundtruth.txt").write_text(truth)
+    report = evaluate(Finder, root, names=["fam_a", "other_c"])
+    found = report.long_term
+    assert found is not None
+    # Of two known frames of the first the target is there in one, and found; all of the other's.
+    assert (found.precision, found.recall) == (pytest.approx((0.5 + 1) / 2), 1.0)
+    found = evaluate(Crash, root, names=["fam_a", "fam_b"]).long_term
+    assert found is not None
+    assert (found.precision, found.recall) == (0.25, 0.5)
+    assert evaluate(Finder, root, names=["other_c"]).long_term is None
 
 
 def test_processes_answer_the_same(root: Path, tmp_path: Path) -> None:
@@ -217,11 +280,87 @@ def test_trackers_of_others(root: Path) -> None:
         ("python:nowhere:Tracker", "cannot be imported"),
         ("python:json:Nothing", "cannot be imported"),
         ("python:", "cannot be imported"),
+        (
+            "{here}:Unmade",
+            r"cannot be made \(RuntimeError: no weights\); give a class that is made",
+        ),
+        ("{here}:json", r"cannot be made \(TypeError: 'module' object is not callable"),
+        ("{here}:Half", "has no method update; give a class that is made without arguments"),
     ],
 )
 def test_unknown_trackers_are_refused(spec: str, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
-        TrackerSpec(spec).identity()
+        TrackerSpec(spec.format(here=__name__)).identity()
+
+
+def test_what_a_module_raises_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "needs_gpu.py").write_text("raise RuntimeError('no GPU')")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ConfigError, match=r"cannot be imported \(RuntimeError: no GPU\)"):
+        TrackerSpec("needs_gpu:Tracker").identity()
+
+
+def test_networks_that_opencv_cannot_load_are_refused(tmp_path: Path) -> None:
+    for part in ("backbone", "head"):
+        (tmp_path / f"{part}.onnx").write_bytes(b"no graph")
+    with pytest.raises(ConfigError, match=r"OpenCV cannot load .*backbone\.onnx and .*head\.onnx"):
+        TrackerSpec(f"opencv:nano:{tmp_path}").identity()
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"engine": "foo"}, "engine must be one of auto"),
+        ({"threads": 0}, "threads must be a whole number from 1"),
+        ({"settings": (("nonsense", 1),)}, "unknown setting"),
+        ({"settings": (("search_factor", -3),)}, "search_factor must be from 1"),
+    ],
+)
+def test_options_that_a_bundle_cannot_take_are_refused(
+    options: dict[str, Any], sentence: str, small_bundle: Path
+) -> None:
+    spec = TrackerSpec(str(small_bundle), **{"engine": "onnx", **options})
+    with pytest.raises(ConfigError, match=sentence):
+        spec.identity()
+
+
+def test_what_decides_the_boxes(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The engine that auto takes, our version, the source of a class, OpenCV and its networks."""
+    found = TrackerSpec(str(small_bundle)).identity()
+    assert found["engine"].startswith("openvino-")
+    assert found["version"] == __version__
+
+    (tmp_path / "mine.py").write_text("from theirs import T\n")
+    (tmp_path / "theirs.py").write_text("class T:\n init = update = print\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    before = TrackerSpec("mine:T").identity()
+    assert list(before["files"]) == ["mine", "theirs"]
+    (tmp_path / "theirs.py").write_text("class T:\n init = update = repr\n")
+    assert TrackerSpec("mine:T").identity() != before
+
+    net = tmp_path / "net.onnx"
+    net.write_bytes(b"one")
+    monkeypatch.setattr(OpenCVTracker, "load", lambda self: None)
+    before = TrackerSpec(f"opencv:vit:{net}").identity()
+    net.write_bytes(b"two")
+    after = TrackerSpec(f"opencv:vit:{net}").identity()
+    assert before.pop("files") != after.pop("files")
+    assert before == after
+    assert before["opencv"] == cv2.__version__
+
+
+def test_results_from_another_box_are_run_again(root: Path, tmp_path: Path) -> None:
+    still, truth = TrackerSpec("still"), root / "fam_a" / "groundtruth.txt"
+    evaluate(still, root, out=tmp_path / "out")
+    stored = (tmp_path / "out" / "fam_a.txt").read_text()
+    evaluate(still, root, out=tmp_path / "out")
+    assert (tmp_path / "out" / "fam_a.txt").read_text() == stored
+    truth.write_text(truth.read_text().replace("10.0,12.0,8.0,8.0", "11,12,8,8"))
+    report = evaluate(still, root, out=tmp_path / "out")
+    assert (tmp_path / "out" / "fam_a.txt").read_text() == stored.replace("10.0", "11.0")
+    assert _figures(report) == _figures(evaluate(still, root))
 
 
 def test_another_protocol_gets_another_folder(root: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,11 @@ ROWS = "10,12,8,8\n" * 5
     [("trackingnet", ["d_2.txt"]), ("got10k", [f"{GOT}/{GOT}_001.txt", f"{GOT}/{GOT}_time.txt"])],
 )
 def test_an_archive_is_made_and_accepted(
-    server: str, members: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    server: str,
+    members: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     MAKERS[server](tmp_path / "set")
     benchmark = SERVERS[server].benchmark
@@ -42,15 +48,19 @@ def test_an_archive_is_made_and_accepted(
     assert main(words) == 0
     assert archive.read_bytes() == first  # equal results, equal archives
     words = ["submit", "check", server, str(archive), "--root", str(tmp_path / "set")]
+    # However many sequences the test set here has: the server wants all of its own.
+    for given in (words, words[:4]):
+        assert main(given) == 9
+        assert f"holds 1 sequences, {SERVERS[server].title} has" in capsys.readouterr().out
+    monkeypatch.setitem(SERVERS, server, replace(SERVERS[server], count=1))
     assert main(words) == 0
     assert "nothing that" in capsys.readouterr().out
-    # Without the test set all that can be said is that sequences are missing.
-    assert main(words[:4]) == 9
-    assert f"has {SERVERS[server].count}" in capsys.readouterr().out
 
 
-def zipped(path: Path, members: dict[str, str | bytes]) -> Path:
-    with zipfile.ZipFile(path, "w") as archive:
+def zipped(
+    path: Path, members: dict[str, str | bytes], compression: int = zipfile.ZIP_STORED
+) -> Path:
+    with zipfile.ZipFile(path, "w", compression) as archive:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
@@ -74,6 +84,10 @@ def zipped(path: Path, members: dict[str, str | bytes]) -> Path:
         (
             {f"{GOT}/{GOT}_001.txt": ROWS, f"{GOT}/{GOT}_time.txt": "0.1\n" * 3},
             "has 3 values for 5 frames",
+        ),
+        (
+            {f"{GOT}/{GOT}_001.txt": ROWS, f"{GOT}/{GOT}_time.txt": "0.1\n" * 4 + "nan\n"},
+            "has 5 values for 5 frames, or one that is no time",
         ),
         (
             {
@@ -105,6 +119,19 @@ def test_files_that_are_no_archives(tmp_path: Path) -> None:
     assert check_archive(SERVERS["got10k"], tmp_path / "a.zip") == ["a.zip is no zip archive"]
     with pytest.raises(DataError, match="is not there"):
         check_archive(SERVERS["got10k"], tmp_path / "b.zip")
+    packed = zipped(tmp_path / "c.zip", {"d_2.txt": ROWS * 50}, zipfile.ZIP_DEFLATED).read_bytes()
+    for place, value, sentence in (
+        (packed.index(b"d_2.txt") + 7, 0xFF, "is damaged"),
+        (packed.index(b"PK\x01\x02") + 8, 1, "cannot be unpacked: .*password"),
+        (packed.index(b"PK\x01\x02") + 10, 97, "cannot be unpacked"),
+    ):
+        spoilt = bytearray(packed)
+        spoilt[place] = value
+        if value == 97:  # the same unknown compression in the file's own header
+            spoilt[8] = value
+        (tmp_path / "d.zip").write_bytes(spoilt)
+        (wrong,) = check_archive(SERVERS["trackingnet"], tmp_path / "d.zip")
+        assert re.search(sentence, wrong)
     with pytest.raises(ConfigError, match="choose from trackingnet, got10k"):
         find_server("lasot")
 

@@ -85,6 +85,45 @@ def test_a_workspace_keeps_its_other_trackers(
         write_trackers(tmp_path, [TrackerSpec(f"results:{tmp_path}")])
 
 
+def test_paths_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The toolkit starts trackers in a folder of its own."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t").mkdir()  # the shipped bundle has this name, and wins
+    assert TrackerSpec("t").whole == "t"
+    assert TrackerSpec("a=opencv:nano:nets").whole == f"opencv:nano:{tmp_path / 'nets'}"
+    assert TrackerSpec("opencv:mil").whole == "opencv:mil"
+    class_ = f"{Finder.__module__}:Finder"
+    file = write_trackers(tmp_path, [TrackerSpec(class_)], python="python")
+    assert f"vot serve {class_} --engine auto --modules {tmp_path}" in file.read_text()
+
+
+def test_a_class_is_found_where_the_toolkit_was_told(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    text = "class T:\n def init(self, f, b): 0\n def update(self, f): return 1, 2, 3, 4\n"
+    (tmp_path / "here" / "its_own.py").write_text(text)
+    words = [sys.executable, "-m", "mixformerv2", "vot", "serve", "its_own:T"]
+    words += ["--modules", str(tmp_path / "here")]
+    run = subprocess.run(
+        words, input="@@TRAX:quit\n", capture_output=True, text=True, check=True, cwd=tmp_path
+    )
+    assert run.stdout.startswith('@@TRAX:hello "trax.version=4" "trax.name=T"')
+
+
+@pytest.mark.parametrize("content", [b"label = still\n", b"[a]\n[a]\n", b"[a]\nb = \xff\n"])
+def test_a_workspace_that_cannot_be_read(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "trackers.ini").write_bytes(content)
+    with pytest.raises(ConfigError, match=r"(?s)trackers\.ini cannot be read: .*; mend it"):
+        write_trackers(tmp_path, [TrackerSpec("still")])
+    assert (tmp_path / "trackers.ini").read_bytes() == content
+
+
+def test_wrong_options_are_not_written(tmp_path: Path, small_bundle: Path) -> None:
+    for wrong in ({"engine": "foo"}, {"threads": 0}):
+        with pytest.raises(ConfigError, match=r"engine must be one of|threads must be a whole"):
+            write_trackers(tmp_path, [TrackerSpec(str(small_bundle), **wrong)])  # type: ignore[arg-type]
+    assert not (tmp_path / "trackers.ini").exists()
+
+
 def test_the_command_of_a_workspace_answers(root: Path) -> None:
     """The process itself: nothing but TraX on its standard output."""
     picture = root / "fam_a" / "img" / "000001.png"
