@@ -21,6 +21,14 @@ _SIDES = (
     (-5, -11, "right"),
     (0, 10, "center"),
     (0, -18, "center"),
+    (9, -4, "left"),
+    (-9, -4, "right"),
+    (0, 20, "center"),
+    (0, -28, "center"),
+    (20, 14, "left"),
+    (-20, 14, "right"),
+    (20, -20, "left"),
+    (-20, -20, "right"),
 )
 """Where a label may stand beside its point, in points, best first."""
 
@@ -132,7 +140,7 @@ class _Panel:
     def _label(self, text: str, x: float, y: float, colour: str, size: int) -> None:
         """On the first side on which the text hides nothing; else on the first."""
         px, py = self._points(x, y)
-        width, height = 0.56 * size * len(text), 1.1 * size
+        width, height = self._size(text, size)
         boxes = []
         for dx, dy, align in _SIDES:
             left = px + dx - width * {"left": 0.0, "center": 0.5, "right": 1.0}[align]
@@ -150,6 +158,13 @@ class _Panel:
             color=colour,
             ha=align,
         )
+
+    def _size(self, text: str, size: int) -> tuple[float, float]:
+        """Width and height of a label in points, as it will be drawn."""
+        drawn = self.ax.text(0, 0, text, fontsize=size)
+        extent, scale = drawn.get_window_extent(), 72 / self.ax.figure.dpi
+        drawn.remove()
+        return float(extent.width) * scale, float(extent.height) * scale
 
     def _is_free(self, box: tuple[float, float, float, float]) -> bool:
         bounds = self.ax.get_window_extent()
