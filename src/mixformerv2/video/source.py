@@ -163,6 +163,7 @@ class Source:
         self.live = reader.live
         self.broken = 0
         self.first = start
+        self._stopped = False
         self._reader = reader
         self._ahead = _ReadAhead(reader, read_ahead, start)
         # A source that is forgotten without close() must not leave a thread behind.
@@ -235,8 +236,14 @@ class Source:
         if self.cut_short is not None:
             logger.warning("%s ended early: %s", self.name, self.cut_short)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
+
     def stop(self) -> None:
         """End the iteration after the present frame; any thread or signal handler may call it."""
+        self._stopped = True
         self._waiting.clear()
         self._ahead.stop()
 
