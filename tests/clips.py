@@ -39,6 +39,7 @@ def write_clip(
     options: dict[str, str] | None = None,
     size: tuple[int, int] = SIZE,
     pix_fmt: str = "yuv420p",
+    aspect: Fraction | None = None,
 ) -> Path:
     """Write numbered frames by PyAV alone, so that readers are tested without our writer."""
     with av.open(str(path), "w") as container:
@@ -46,6 +47,8 @@ def write_clip(
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
         stream.options = options or {}
+        if aspect is not None:
+            stream.codec_context.sample_aspect_ratio = aspect
         for index in range(count):
             frame = av.VideoFrame.from_ndarray(numbered(index, size), format="bgr24")
             container.mux(stream.encode(frame.reformat(format=pix_fmt)))

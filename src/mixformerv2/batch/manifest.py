@@ -19,11 +19,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TextIO
-from urllib.parse import urlsplit
 
 from ..box import XYWH, Box
 from ..errors import BoxError, ConfigError, DataError
-from ..video.address import folder_of, within
+from ..video.address import folder_of, path_of, public_address, within
 
 __all__ = ["FORMATS", "Target", "read_manifest"]
 
@@ -72,13 +71,13 @@ def read_manifest(place: str, path: str) -> Iterator[Target]:
         DataError: It cannot be read, or lacks a column.
         ConfigError: It is Parquet and pyarrow is not installed.
     """
-    end = PurePosixPath(urlsplit(place).path).suffix.lower()
+    end, shown = PurePosixPath(path_of(place)).suffix.lower(), public_address(place)
     if end not in FORMATS:
-        raise ConfigError(f"manifest {place} must end in one of {', '.join(FORMATS)}")
-    rows = _parquet(path, place) if end == ".parquet" else _text(path, place, end)
+        raise ConfigError(f"manifest {shown} must end in one of {', '.join(FORMATS)}")
+    rows = _parquet(path, shown) if end == ".parquet" else _text(path, shown, end)
     folder = folder_of(place)  # once, and not for each of a million rows
     for number, row in enumerate(rows, 1):
-        yield _target(row, place, folder, number)
+        yield _target(row, shown, folder, number)
 
 
 def _text(path: str, place: str, end: str) -> Iterator[Mapping[str, Any]]:

@@ -13,12 +13,11 @@ from typing import Any
 
 from ..errors import ConfigError, DataError, OutputError
 from ..settings import build
-from ..video.address import fetched
+from ..video.address import fetched, public_address
 from ..video.formats import FORMATS
-from ..video.readers import public_address
 from .manifest import Target, read_manifest
 
-__all__ = ["PER_VIDEO", "TABLES", "Plan", "Settings", "Video", "make_plan"]
+__all__ = ["PER_VIDEO", "TABLES", "Plan", "Settings", "Video", "make_plan", "shown_name"]
 
 TABLES = ("csv", "jsonl", "parquet")
 """Formats with all videos of a shard in one table."""
@@ -69,6 +68,15 @@ class Settings:
             raise ConfigError(f"the time limit of a video must be above 0 s, got {self.timeout}")
 
 
+def shown_name(place: str) -> str:
+    """A video's place, fit for tables. Those that differ in what is hidden keep two names."""
+    name = public_address(place)
+    if "***" not in name or name == place:
+        return name
+    hidden = place.rpartition("@")[2].encode(errors="surrogatepass")
+    return f"{name}~{hashlib.blake2b(hidden, digest_size=4).hexdigest()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Video:
     """A video and its targets, as a shard holds it."""
@@ -80,8 +88,7 @@ class Video:
     def name(self) -> str:
         """What the manifest calls it, without a password, so that results can be joined with it."""
         # JSON can hold halves of letters, which no table can.
-        given = self.targets[0].given.encode("utf-8", "replace").decode()
-        return public_address(given) if "://" in given else given
+        return shown_name(self.targets[0].given.encode("utf-8", "replace").decode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +157,8 @@ def make_plan(manifest: str, folder: str | Path, settings: Settings, bundle: str
     with fetched(manifest) as copy:
         identity = {
             "format": _FORMAT,
-            "manifest": public_address(manifest) if "://" in manifest else manifest,
-            "manifest_sha256": _sha256(copy, manifest),
+            "manifest": public_address(manifest),
+            "manifest_sha256": _sha256(copy, public_address(manifest)),
             "bundle_sha256": bundle,
             "settings": json.loads(json.dumps(asdict(settings))),
         }
@@ -164,7 +171,9 @@ def make_plan(manifest: str, folder: str | Path, settings: Settings, bundle: str
             part.mkdir(parents=True)
             counts = _write_shards(read_manifest(manifest, copy), part, settings.shard_size)
             if not counts["videos"]:
-                raise DataError(f"manifest {manifest} holds no video; it needs a row for each box")
+                raise DataError(
+                    f"manifest {identity['manifest']} holds no video; it needs a row for each box"
+                )
             text = json.dumps({**identity, **counts}, indent=2)
             (part / "run.json").write_text(text + "\n", encoding="utf-8")
             os.rename(part, folder / "plan")

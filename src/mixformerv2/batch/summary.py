@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, OutputError
-from ..video.readers import public_address
-from .plan import Plan
+from .plan import Plan, shown_name
 from .shard import VIDEOS
 
 __all__ = ["Totals", "write_summary"]
@@ -129,7 +128,7 @@ def _quarantine_rows(
             box = target.box or ("", "", "", "")
             reason = one["reasons"][-1] if one["reasons"] else ""
             yield (
-                public_address(video.address),
+                shown_name(video.address),
                 *box,
                 target.start,
                 "" if target.id is None else target.id,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -35,7 +36,7 @@ def parse_boxes(texts: Iterable[str]) -> list[Box]:
         numbers = _numbers(text)
         if numbers is not None:
             boxes.append(Box.parse(numbers))
-        elif Path(text).is_file():
+        elif os.path.isfile(text):  # `Path` raises where the text is longer than any name
             boxes.extend(_from_file(Path(text)))
         else:
             raise BoxError(

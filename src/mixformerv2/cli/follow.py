@@ -6,41 +6,40 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .. import __version__
 from ..box import Box
-from ..errors import SourceError
+from ..errors import OutputError, SourceError
 from ..runtime.base import EngineInfo
 from ..tracking.crowd import Crowd, Follower, Results, Start
 from ..tracking.result import TargetState
 from ..video.draw import Overlay
-from ..video.formats import export
+from ..video.formats import export, prove
 from ..video.formats.journal import Journal, JournalWriter, RunHeader
+from ..video.formats.streams import is_stdout, is_stream
 from ..video.source import Source, VideoFrame
-from ..video.writer import VideoWriter
+from ..video.writer import VideoWriter, check_size
 
-__all__ = ["Answers", "Follower", "Outputs", "Summary", "follow", "record"]
-
-
-class Answers(Protocol):
-    """What a run needs of a `Crowd`: results for each frame."""
-
-    @property
-    def waiting(self) -> list[Start]: ...
-
-    @property
-    def seconds(self) -> float: ...
-
-    def take(self, frame: VideoFrame) -> Results: ...
+__all__ = [
+    "Follower",
+    "Interrupt",
+    "Outputs",
+    "Picture",
+    "Summary",
+    "follow",
+    "prove_outputs",
+    "record",
+    "video_writer",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +50,18 @@ class Outputs:
         journal: JSONL, always written.
         video: Annotated video, or None.
         exports: Files made from the journal at the end, with their formats.
+        replaced: Files that nobody named, and that an earlier run has left.
     """
 
     journal: Path
     video: Path | None = None
     exports: tuple[tuple[Path, str], ...] = ()
+    replaced: tuple[Path, ...] = ()
+
+    @property
+    def to_stdout(self) -> bool:
+        """Whether results come out where the command prints."""
+        return any(map(is_stdout, (self.journal, *(path for path, _ in self.exports))))
 
 
 @dataclass(slots=True)
@@ -69,8 +75,9 @@ class Summary:
         gaps: How often a stream dropped and came back.
         missed: Seconds of its gaps together.
         seconds: Wall time of the run: decoding, tracking, drawing and encoding.
-        tracking: Seconds in the tracker alone, without the first frame.
+        tracking: Seconds in the tracker alone, without the first frame; 0 where nobody took them.
         states: Frames by object and state.
+        drawn: Whether the video was made, if one was asked for.
         signal: Number of the signal that ended the run, or None.
         engine: Which engine ran.
     """
@@ -84,6 +91,7 @@ class Summary:
     seconds: float = 0.0
     tracking: float = 0.0
     states: dict[int, Counter[TargetState]] = field(default_factory=dict)
+    drawn: bool = True
     signal: int | None = None
 
     @property
@@ -126,12 +134,18 @@ def follow(
         OutputError: A file cannot be written any further.
     """
     run = Crowd(follower, [Start(number, box) for number, box in enumerate(boxes, 1)])
-    return record(source, run, follower.info, outputs, model=model, limit=limit, watch=watch)
+    frames = iter(source)
+    # The first good frame proves the boxes before any file is touched.
+    opening = _until_started(frames, run)
+    results = _all_results(opening, frames, run)
+    summary = record(source, results, follower.info, outputs, model=model, limit=limit, watch=watch)
+    summary.tracking = run.seconds
+    return summary
 
 
 def record(
     source: Source,
-    run: Answers,
+    results: Iterable[tuple[VideoFrame | None, Results]],
     info: EngineInfo,
     outputs: Outputs,
     *,
@@ -139,42 +153,84 @@ def record(
     limit: int | None = None,
     watch: Callable[[Results], None] = lambda results: None,
 ) -> Summary:
-    """`follow` for whatever answers with the results of a frame, such as results of a run before.
+    """Write results as they come.
+
+    Args:
+        source: Where the frames come from; a signal stops it.
+        results: Results of each frame, in order, with the frame where a video is made.
+        info: Which engine runs.
+        outputs: Where to.
+        model: Name of the bundle, for the journal.
+        limit: Frames at most.
+        watch: Called after each frame with its results.
 
     Raises:
-        BoxError, OutputError: as in `follow`.
+        OutputError: as in `follow`.
     """
     summary = Summary(info)
-    frames = iter(source)
-    # The first good frame proves the boxes before any file is touched.
-    opening = _until_started(frames, run)
+    prove_outputs(outputs, source.size)
     with ExitStack() as stack:
-        interrupt = stack.enter_context(_Interrupt(source.stop))
+        interrupt = stack.enter_context(Interrupt(source.stop))
         journal = stack.enter_context(JournalWriter(outputs.journal, _header(source, model, info)))
         picture = None
         if outputs.video is not None:
-            writer = stack.enter_context(VideoWriter(outputs.video, fps=source.fps))
-            picture = _Picture(writer)
-        began = time.perf_counter()
-        for frame, results in _all_results(opening, frames, run):
-            for number, result in results.items():
+            picture = Picture(stack.enter_context(video_writer(outputs.video, source)))
+        began, why = time.perf_counter(), "source"
+        for frame, found in results:
+            for number, result in found.items():
                 journal.write(number, result)
                 summary.states.setdefault(number, Counter())[result.state] += 1
-            if picture is not None:
-                picture.add(frame, results)
+            if picture is not None and frame is not None:
+                picture.add(frame, found)
             summary.frames += 1
-            watch(results)
-            if interrupt.received is not None or summary.frames == limit:
+            watch(found)
+            if summary.frames == limit:
+                why = "limit"
                 break
         summary.seconds = time.perf_counter() - began
         summary.broken, summary.dropped = source.broken, source.dropped
         summary.gaps, summary.missed = source.gaps, source.missed
-        summary.tracking, summary.signal = run.seconds, interrupt.received
-        why = "source" if interrupt.received is None else "interrupted"
+        summary.signal = interrupt.received
+        why = why if interrupt.received is None else "interrupted"
         journal.end(why, frames=summary.frames, broken=summary.broken)
         for path, form in outputs.exports:
             export(Journal(outputs.journal), path, form)
     return summary
+
+
+def prove_outputs(outputs: Outputs, size: tuple[int, int]) -> None:
+    """Find out before the run, and before an older file is emptied, what cannot be written.
+
+    Args:
+        outputs: Where to.
+        size: Width and height of the frames, in pixels.
+
+    Raises:
+        OutputError: A file cannot be written, or no video can have this size.
+    """
+    if outputs.video is not None:
+        check_size(*size)
+    for path, _ in outputs.exports:
+        prove(path)
+    for file in (outputs.journal, outputs.video):
+        if file is not None and not is_stream(file):
+            _prove_file(file)
+
+
+def _prove_file(path: Path) -> None:
+    there = path.exists()
+    try:
+        with path.open("ab"):
+            pass
+        if not there:
+            path.resolve().unlink()
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def video_writer(path: Path, source: Source) -> VideoWriter:
+    """A video in which the frames of a source look as they do there."""
+    return VideoWriter(path, fps=source.fps, aspect=source.aspect)
 
 
 def _header(source: Source, model: str, engine: EngineInfo) -> RunHeader:
@@ -189,7 +245,7 @@ def _header(source: Source, model: str, engine: EngineInfo) -> RunHeader:
     )
 
 
-def _until_started(frames: Iterator[VideoFrame], run: Answers) -> list[tuple[VideoFrame, Results]]:
+def _until_started(frames: Iterator[VideoFrame], run: Crowd) -> list[tuple[VideoFrame, Results]]:
     """Everything up to the first good frame, which starts the tracker."""
     done: list[tuple[VideoFrame, Results]] = []
     for frame in frames:
@@ -200,7 +256,7 @@ def _until_started(frames: Iterator[VideoFrame], run: Answers) -> list[tuple[Vid
 
 
 def _all_results(
-    opening: list[tuple[VideoFrame, Results]], frames: Iterator[VideoFrame], run: Answers
+    opening: list[tuple[VideoFrame, Results]], frames: Iterator[VideoFrame], run: Crowd
 ) -> Iterator[tuple[VideoFrame, Results]]:
     yield from opening
     opening.clear()  # a picture that is not needed any more
@@ -208,7 +264,7 @@ def _all_results(
         yield frame, run.take(frame)
 
 
-class _Picture:
+class Picture:
     """Draws frames into the video; in place of a broken frame the last good one stays."""
 
     def __init__(self, writer: VideoWriter) -> None:
@@ -226,7 +282,7 @@ class _Picture:
             self._last = image
 
 
-class _Interrupt(contextlib.AbstractContextManager["_Interrupt"]):
+class Interrupt(contextlib.AbstractContextManager["Interrupt"]):
     """While it is entered, the first Ctrl-C or SIGTERM only asks for an end; a second one insists.
 
     Outside of the main thread signals cannot be had, and are left as they are.
@@ -237,7 +293,7 @@ class _Interrupt(contextlib.AbstractContextManager["_Interrupt"]):
         self._ask = ask
         self._before: dict[int, Any] = {}
 
-    def __enter__(self) -> _Interrupt:
+    def __enter__(self) -> Interrupt:
         with contextlib.suppress(ValueError):
             for number in (signal.SIGINT, signal.SIGTERM):
                 self._before[number] = signal.signal(number, self._handle)

@@ -25,7 +25,12 @@ def run(
     ] = None,
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", metavar="FILE", help="File to write; beside the journal else."),
+        typer.Option(
+            "--out",
+            "-o",
+            metavar="FILE",
+            help="File to write, - for stdout; beside the journal else.",
+        ),
     ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
@@ -36,6 +41,7 @@ def run(
     """
     from ..video.formats import FORMATS, export, find_format
     from ..video.formats.journal import Journal
+    from ..video.formats.streams import is_stdout
 
     if to is None and out is None:
         raise ConfigError(f"say which format: --to {'|'.join(FORMATS)}, or a file name with --out")
@@ -47,4 +53,4 @@ def run(
             raise OutputError(f"{target} is the journal itself; name another file with --out")
         export(content, target, form)
         if not quiet:
-            say(f"{form}: {target}")
+            say(f"{form}: {target}", aside=is_stdout(target))

@@ -6,6 +6,7 @@ PyTorch is loaded for it.
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import traceback
@@ -123,6 +124,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     wrong is one line too, with the traceback where `MIXFORMERV2_DEBUG` is set.
     """
     _open_closed_streams()
+    _let_any_name_be_printed()
     # OpenCV tells of a camera that is not there by itself, in its own way.
     os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
     # A picture of one megabyte can unfold to three gigabytes; OpenCV reads its limit when loaded.
@@ -184,6 +186,13 @@ def _open_closed_streams() -> None:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest free number: this one
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "r+" if number else "r"))  # noqa: SIM115
+
+
+def _let_any_name_be_printed() -> None:
+    """What the terminal has no letters for, as in names of files, comes in ASCII: `\\u6f22`."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _finish(code: int) -> int:

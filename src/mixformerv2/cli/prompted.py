@@ -1,26 +1,28 @@
-"""`track --prompt FRAME:X,Y,W,H`: several given boxes of one object, tracked and then written.
+"""`track --prompt FRAME:X,Y,W,H`: several given boxes of one object, tracked and then drawn.
 
 Between two given boxes both runs are known only once the later one is reached, so the source is
-read twice: to track, and to draw and write.
+read twice: to track, with the journal written on the way, and to draw the video.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..box import Box
-from ..errors import BoxError, ConfigError
-from ..tracking.result import TrackResult
+from ..errors import BoxError, ConfigError, SourceError
 from .boxes import parse_boxes
 from .terminal import progress
 
 if TYPE_CHECKING:
-    from ..tracking.crowd import Results, Start
-    from ..video.source import VideoFrame
+    from ..tracking.crowd import Results
+    from ..video.source import Source
     from .follow import Outputs, Summary
 
-__all__ = ["Recorded", "follow_prompted", "read_prompts"]
+__all__ = ["follow_prompted", "read_prompts"]
 
 
 def read_prompts(texts: Iterable[str]) -> dict[int, Box]:
@@ -45,24 +47,6 @@ def read_prompts(texts: Iterable[str]) -> dict[int, Box]:
     return out
 
 
-class Recorded:
-    """Results that are there already, given out with the frames they belong to."""
-
-    def __init__(self, results: Mapping[int, TrackResult], seconds: float) -> None:
-        self._results = results
-        self.seconds = seconds
-
-    @property
-    def waiting(self) -> list[Start]:
-        """Nobody: all is tracked."""
-        return []
-
-    def take(self, frame: VideoFrame) -> Results:
-        """The result of a frame; none before the first given box of a run without `reverse`."""
-        found = self._results.get(frame.index)
-        return {} if found is None else {1: found}
-
-
 def follow_prompted(
     source: str,
     prompts: Mapping[int, Box],
@@ -75,31 +59,95 @@ def follow_prompted(
     reverse: bool,
     quiet: bool,
 ) -> Summary:
-    """Track from all given boxes, then write everything that `outputs` names.
+    """Track from all given boxes, with the journal written on the way; then draw the video.
+
+    Ctrl-C and SIGTERM end the tracking after the present frame; the journal and what is made of it
+    then hold the results so far, and there is no video.
 
     Raises:
-        ConfigError: a live source.
+        BoxError: A box is outside of its frame.
+        ConfigError: A live source.
+        SourceError: There is no frame for a box.
+        OutputError: A file cannot be written.
     """
     import time
 
     from ..tracking.prompts import follow_prompts
     from ..tracking.tracker import Tracker
     from ..video.source import open_source
-    from .follow import record
+    from .follow import prove_outputs, record
 
     tracker = Tracker(model, engine, threads, settings=settings)
     began = time.perf_counter()
-    results = {}
+    found: dict[int, Results] = {}
     with open_source(source) as frames:
         if frames.live:
             raise ConfigError(f"{frames.name} is live and cannot be read twice; use --box")
+        _check_boxes(source, frames, prompts)
+        prove_outputs(outputs, frames.size)
         with progress(f"{frames.name}, tracking", frames.count, quiet=quiet) as watch:
-            for one in follow_prompts(source, frames, tracker, prompts, both=reverse):
-                results[one.frame] = one
-                watch({1: one})
-    run = Recorded(results, time.perf_counter() - began)
+
+            def keep(results: Results) -> None:
+                watch(results)
+                if outputs.video is not None:
+                    found[results[1].frame] = results
+
+            answers = follow_prompts(source, frames, tracker, prompts, both=reverse)
+            summary = record(
+                frames,
+                ((None, {1: one}) for one in answers),
+                tracker.info,
+                replace(outputs, video=None),
+                model=model,
+                watch=keep,
+            )
+    if outputs.video is not None:
+        summary.drawn = summary.signal is None
+        if summary.drawn:
+            summary.signal = _draw(source, found, outputs.video, quiet=quiet)
+    summary.seconds = time.perf_counter() - began
+    return summary
+
+
+def _check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None:
+    """Refuse what would be refused at its frame, after hours perhaps.
+
+    A video has one size; pictures have each their own, and are opened in no time.
+    """
+    from ..video.source import open_source
+
+    pictures = not ("://" in source or os.path.isfile(source))
+    for number, box in prompts.items():
+        size = frames.size
+        if pictures:
+            if number >= (frames.count or 0):
+                raise SourceError(
+                    f"{frames.name} has {frames.count} pictures, and a box is given on frame "
+                    f"{number}; frames count from 0"
+                )
+            with open_source(source, start=number, read_ahead=1) as one:
+                size = one.size
+        if box.intersect(*size) is None:
+            raise BoxError(
+                f"frame {number}: box {box.xywh} lies outside the picture of {size[0]} x {size[1]} "
+                "pixels; x and y are its top left corner, counted from 0"
+            )
+
+
+def _draw(source: str, found: Mapping[int, Results], path: Path, *, quiet: bool) -> int | None:
+    """Make the video; the signal that ended it early, or None."""
+    from ..video.source import open_source
+    from .follow import Interrupt, Picture, video_writer
+
     with (
         open_source(source) as frames,
-        progress(f"{frames.name}, writing", frames.count, quiet=quiet) as watch,
+        Interrupt(frames.stop) as interrupt,
+        video_writer(path, frames) as writer,
+        progress(f"{frames.name}, drawing", frames.count, quiet=quiet) as watch,
     ):
-        return record(frames, run, tracker.info, outputs, model=model, watch=watch)
+        picture = Picture(writer)
+        for frame in frames:
+            results = found.get(frame.index, {})  # none before the first box of a run forward
+            picture.add(frame, results)
+            watch(results)
+    return interrupt.received

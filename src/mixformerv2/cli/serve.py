@@ -142,7 +142,7 @@ def _is_loopback(host: str) -> bool:
 
 def _offers(videos: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Files to choose from, and live pictures by their names."""
-    from ..video.readers import public_address
+    from ..video.address import public_address
 
     library: list[Path] = []
     live: list[tuple[str, str]] = []

@@ -22,10 +22,15 @@ class Watcher(Protocol):
     def __call__(self, results: dict[int, TrackResult]) -> None: ...
 
 
-def say(line: str) -> None:
-    """Print a line for the user; that nobody can read it is no reason to fail."""
+def say(line: str, *, aside: bool = False) -> None:
+    """Print a line for the user; that nobody can read it is no reason to fail.
+
+    Args:
+        line: What to say.
+        aside: On stderr, because results come out on stdout.
+    """
     with suppress(OSError):
-        print(line, flush=True)
+        print(line, flush=True, file=sys.stderr if aside else sys.stdout)
 
 
 @contextmanager

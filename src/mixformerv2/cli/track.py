@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, OutputError
+from ..errors import ConfigError, DataError, OutputError
 from .chosen import LongTerm, Sets, chosen_settings
 from .terminal import progress, say, sentences
 
@@ -85,7 +85,7 @@ def run(
             "--boxes",
             metavar="FILE",
             help="Boxes; the format goes by the suffix: .jsonl, .csv, .mot or .txt, .json (COCO), "
-            ".xml (CVAT), .labelstudio.json. May be given several times.",
+            ".xml (CVAT), .labelstudio.json; - is stdout. May be given several times.",
         ),
     ] = None,
     format_: Annotated[
@@ -125,10 +125,13 @@ def run(
     --boxes alone no video is made. Every run leaves a journal (.jsonl), written as it goes, from
     which `mixformerv2 formats` makes all other formats, also after a crash.
     """
+    from ..video.address import local_name
+    from ..video.formats.streams import is_stream
     from ..video.source import open_source
     from .boxes import parse_boxes
     from .prompted import follow_prompted, read_prompts
 
+    source = local_name(source)
     if not box and not select and not prompt:
         raise ConfigError("say what to follow: --box X,Y,W,H, or --select to draw it")
     settings = chosen_settings(sets, long_term=long_term)
@@ -138,6 +141,8 @@ def run(
                 "--prompt names its frames itself and goes with the whole source; leave out "
                 "--box, --select, --start-frame and --max-frames"
             )
+        if is_stream(source):
+            raise ConfigError(f"{source} is a pipe or device and cannot be read twice; use --box")
         with sentences(quiet=quiet):
             given_later = read_prompts(prompt)
             with open_source(source) as frames:
@@ -181,7 +186,7 @@ def _tell(name: str, model: str, summary: Summary, outputs: Outputs, *, quiet: b
     """Say what a run came to; end as a signal that stopped it would have."""
     if not quiet:
         for line in report(name, model, summary, outputs):
-            say(line)
+            say(line, aside=outputs.to_stdout)
     if summary.signal is not None:
         raise typer.Exit(128 + summary.signal)
 
@@ -229,11 +234,17 @@ def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[st
         lines.append(f"the stream dropped and came back {gaps}, {summary.missed:.1f} s in all")
     if summary.dropped:
         lines.append(f"{_many(summary.dropped, 'frame')} came too fast and were left out")
-    if outputs.video is not None:
-        lines.append(f"video: {outputs.video}")
+    if outputs.video is not None and not summary.drawn:
+        lines.append("no video: the run was stopped before it was drawn")
+    elif outputs.video is not None:
+        lines.append(f"video: {outputs.video}{_instead(outputs, outputs.video)}")
     lines.extend(f"{form}: {path}" for path, form in outputs.exports)
-    lines.append(f"journal: {outputs.journal}")
+    lines.append(f"journal: {outputs.journal}{_instead(outputs, outputs.journal)}")
     return lines
+
+
+def _instead(outputs: Outputs, path: Path) -> str:
+    return ", in place of that of an earlier run" if path in outputs.replaced else ""
 
 
 def _many(number: int, thing: str) -> str:
@@ -245,38 +256,70 @@ def plan_outputs(name: str, video: Path | None, boxes: list[Path], form: str | N
 
     Raises:
         ConfigError: A suffix or format that stands for nothing, or one file for two things.
-        OutputError: A folder that is not there.
+        OutputError: A folder that is not there, or a file that nobody named and would be lost.
     """
     from ..video.formats import FORMATS, find_format
+    from ..video.formats.streams import is_stream
     from ..video.writer import VIDEO_SUFFIXES
     from .follow import Outputs
 
     base = _safe_stem(name) + _SUFFIX
+    implied: list[Path] = []  # names that are not the user's
     if video is None and not boxes:
-        video = Path(f"{base}.mp4")
+        implied.append(video := Path(f"{base}.mp4"))
     if video is not None and video.is_dir():
-        video = video / f"{base}.mp4"
+        implied.append(video := video / f"{base}.mp4")
     if video is not None and video.suffix.lower() not in VIDEO_SUFFIXES:
-        raise ConfigError(f"--out {video}: videos are written as .mp4, .m4v or .mov; rename it")
+        way_out = "rename it" if video.suffix else "name one, or make that folder first"
+        raise ConfigError(f"--out {video}: videos are written as .mp4, .m4v or .mov; {way_out}")
     if form is not None and not boxes and video is not None:
         boxes = [video.with_name(video.stem + FORMATS[find_format("", form)].suffixes[0])]
     exports = [(path, find_format(path, form)) for path in boxes]
-    journals = [path for path, kind in exports if kind == "jsonl"]
-    if journals:
-        journal = journals[0]
-    else:
-        files = [path for path in boxes if path.is_file() or not path.exists()]
-        journal = _beside(files[0] if files else video or Path(f"{base}.mp4"))
+    journal = _named_journal(exports)
+    if journal is None:
+        files = [path for path in boxes if not is_stream(path)]
+        implied.append(journal := _beside(files[0] if files else video or Path(f"{base}.mp4")))
     exports = [(path, kind) for path, kind in exports if path != journal]
-    paths = [journal, *(path for path, _ in exports), *([video] if video else [])]
-    for path in paths:
+    _check_places([journal, *(path for path, _ in exports), *([video] if video else [])])
+    if journal in implied:
+        _refuse_foreign(journal)
+    return Outputs(journal, video, tuple(exports), tuple(one for one in implied if one.exists()))
+
+
+def _named_journal(exports: list[tuple[Path, str]]) -> Path | None:
+    """The journal among the files of boxes; None where there is none."""
+    from ..video.formats.streams import is_stream
+
+    # A stream is written once: as the journal, line by line, if nothing has to be made of that.
+    lines = [path for path, kind in exports if kind == "jsonl"]
+    return next((path for path in lines if len(exports) == 1 or not is_stream(path)), None)
+
+
+def _check_places(paths: list[Path]) -> None:
+    from ..video.formats.streams import is_stream
+
+    for path in (one for one in paths if not is_stream(one)):
         if not path.parent.is_dir():
             raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
         if path.is_dir():
             raise OutputError(f"{path} is a folder; give the name of a file in it")
     if len({path.resolve() for path in paths}) < len(paths):
         raise ConfigError("two outputs have the same name; give each a file of its own")
-    return Outputs(journal, video, tuple(exports))
+
+
+def _refuse_foreign(path: Path) -> None:
+    """A journal whose name nobody gave replaces nothing but a journal."""
+    from ..video.formats.journal import Journal
+
+    if not path.exists() or not path.stat().st_size:
+        return
+    try:
+        Journal(path)
+    except DataError as error:
+        raise OutputError(
+            f"{path} would be replaced by the journal of this run, and is none; move it, or give "
+            "the journal another name: --boxes NAME.jsonl"
+        ) from error
 
 
 def _beside(path: Path) -> Path:

@@ -19,8 +19,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import ConfigError, DataError, OutputError
-from ..video.address import download, file_system, is_remote, patiently, resolve
-from ..video.readers import public_address
+from ..video.address import (
+    download,
+    file_system,
+    is_remote,
+    local_name,
+    patiently,
+    public_address,
+)
 
 _ROOM = "MIXFORMERV2_CACHE"
 _SIGNS = ("ETag", "etag", "Last-Modified", "LastModified", "mtime", "updated", "created", "size")
@@ -61,7 +67,7 @@ def local_copies(place: str | Path) -> list[Path]:
     """
     name = str(place)
     if not is_remote(name):
-        path = Path(resolve(name, "") if name.startswith("file://") else name)
+        path = Path(local_name(name))
         if path.exists() or not glob.has_magic(str(path)):
             return [path]
         return [Path(one) for one in _some(sorted(glob.glob(str(path))), name)]

@@ -65,6 +65,9 @@ def follow_prompts(
         prompts: As `parse_prompts` gives them.
         both: Run backward as well.
 
+    After `video.stop()` it ends soon; then, and where the source ends before the last prompt, what
+    is known after the one before is the run forward alone.
+
     Raises:
         ConfigError: `both` of a live source.
         SourceError: the source ends before the last prompt.
@@ -83,7 +86,9 @@ def follow_prompts(
         if waiting and waiting[0] <= one.index:
             prompt = waiting.pop(0)
             if both:
-                yield from _between(source, tracker, prompts, (begun, prompt), times, ahead)
+                yield from _between(source, video, tracker, prompts, (begun, prompt), times, ahead)
+                if video.stopped:
+                    return
             begun, state, ahead = prompt, None, []
         if begun is None:
             continue
@@ -92,7 +97,8 @@ def follow_prompts(
             ahead.append(row_of(result))
         else:
             yield replace(result, frame=one.index, time=one.time)
-    if waiting:
+    yield from _forward_alone(ahead, begun, times)
+    if waiting and not video.stopped:
         raise SourceError(
             f"{video.name} ended after {len(times)} frames, before the box given on frame "
             f"{waiting[0]}"
@@ -112,8 +118,17 @@ def _next(
     return tracker.step(frame.image, state, frame.time)
 
 
+def _forward_alone(
+    ahead: list[list[float]], begun: int | None, times: list[float]
+) -> Iterator[TrackResult]:
+    """What the run from a prompt has found, where it will not be blended."""
+    for number, row in enumerate(ahead, begun or 0):
+        yield result_of(np.array(row), number, times[number])
+
+
 def _between(
     source: SourceLike,
+    video: Source,
     tracker: Tracker,
     prompts: Mapping[int, Box],
     ends: tuple[int | None, int],
@@ -128,6 +143,9 @@ def _between(
     back: list[list[float]] = []
     state: TrackState | None = None
     for frame in clip.backward(after, -1 if before is None else before):
+        if video.stopped:
+            yield from _forward_alone(ahead, before, times)
+            return
         result, state = _next(tracker, prompts[after], state, frame)
         back.append(row_of(result))
     rows: Rows = np.array(back[:0:-1]).reshape(-1, 6)  # without the prompt itself, in order

@@ -1,12 +1,13 @@
 """Frames of a source from any place, forward and backward, with the numbers of a first read.
 
 A first read has written down the time of each frame. With those, a seek to a key frame of a video
-file finds its number again; where a file has no usable clock, reading begins anew. Pictures need
-no seek.
+file finds its number again; where a file has no usable clock (raw H.264, MPEG-PS), reading begins
+anew, for as many frames at once as the memory allows. Pictures need no seek.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
-from .readers import Upright, VideoFrame
+from .address import local_name
+from .readers import VideoFrame
 from .source import SourceLike, open_source
+from .upright import Upright
 
 __all__ = ["Clip"]
 
 _CHUNK_BYTES = 192 << 20
+_CHUNK = 64  # frames at most; where each chunk is read from the start, 16 times as many
+_UNTIMED = "mpeg"  # MPEG-PS: stamps behind a seek are guessed, and wrong by a frame
+_EARLIER = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds, for each try of a seek
 _NEAR = 24  # frames: below, reading from the start is as quick as a seek
 
 
@@ -34,9 +40,10 @@ class Clip:
 
     def __init__(self, source: SourceLike, times: NDArray[np.float64]) -> None:
         self._source = source
-        file = isinstance(source, str | Path) and Path(source).is_file()
-        self._path = Path(source) if file and isinstance(source, str | Path) else None
+        name = local_name(str(source)) if isinstance(source, str | Path) else ""
+        self._path = Path(name) if os.path.isfile(name) else None
         self._times = times
+        self._seeks = True  # until none has worked
 
     def frame(self, number: int) -> VideoFrame:
         """One frame.
@@ -52,7 +59,7 @@ class Clip:
     def forward(self, start: int, stop: int) -> Iterator[VideoFrame]:
         """Frames `start` to `stop`, the latter not included, in order and without a hole."""
         wanted = start
-        if start > _NEAR and self._path is not None:
+        if start > _NEAR and self._path is not None and self._seeks:
             for frame in self._sought(self._path, start, stop):
                 if frame.index != wanted:
                     break  # the seek has missed, or a frame is broken: a plain read knows which
@@ -71,7 +78,8 @@ class Clip:
         size: int | None = None
         last = start
         while last > stop:
-            length = 8 if size is None else max(1, min(64, _CHUNK_BYTES // size))
+            most = _CHUNK if self._seeks else 16 * _CHUNK
+            length = 8 if size is None else max(1, min(most, _CHUNK_BYTES // size))
             first = max(stop + 1, last - length + 1)
             chunk = list(self.forward(first, last + 1))
             yield from reversed(chunk)
@@ -83,20 +91,10 @@ class Clip:
         import av
         from av.error import FFmpegError
 
+        turned = Upright()
         try:
             with av.open(f"file:{path}", metadata_errors="replace") as container:
-                stream: Any = container.streams.best("video")
-                stream.thread_type = "SLICE"
-                first = next(container.decode(stream), None)
-                if first is None or first.pts is None or stream.time_base is None:
-                    return
-                base = float(stream.time_base)
-                origin = first.pts - round(float(self._times[0]) / base)
-                target = origin + round(float(self._times[start]) / base)
-                container.seek(target, stream=stream, backward=True)
-                turned = Upright()
-                for frame in container.decode(stream):
-                    index = None if frame.pts is None else self._number(frame.pts - origin, base)
+                for index, frame in self._landed(container, start):
                     if index is None or index >= stop:
                         return
                     if index >= start:
@@ -106,6 +104,33 @@ class Clip:
                         yield VideoFrame(index, float(self._times[index]), image)
         except FFmpegError:
             return  # the caller reads on from the start
+
+    def _landed(self, container: Any, start: int) -> Iterator[tuple[int | None, Any]]:
+        """Numbers and frames from a key frame on that is not behind `start`."""
+        stream: Any = container.streams.best("video")
+        stream.thread_type = "SLICE"
+        first = next(container.decode(stream), None)
+        if first is None or first.pts is None or container.format.name == _UNTIMED:
+            self._seeks = False
+            return
+        base = float(stream.time_base or 1)
+        origin = first.pts - round(float(self._times[0]) / base)
+        # MPEG-TS has no index: there a seek finds the next key frame, and not the last.
+        for early in _EARLIER:
+            wanted = float(self._times[start]) - early
+            if wanted < 0:
+                return  # reading from the start is as quick
+            container.seek(origin + round(wanted / base), stream=stream, backward=True)
+            frames = (
+                (None if one.pts is None else self._number(one.pts - origin, base), one)
+                for one in container.decode(stream)
+            )
+            landing = next(frames, None)
+            if landing is not None and (landing[0] is None or landing[0] <= start):
+                yield landing
+                yield from frames
+                return
+        self._seeks = False
 
     def _number(self, ticks: int, base: float) -> int | None:
         """The frame with a time stamp; None where no frame has it."""

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
 
 from ..errors import SourceError
 from .readers import DEFAULT_FPS, ContainerReader, VideoFrame
@@ -52,6 +53,7 @@ class LiveReader:
     def __init__(self, first: ContainerReader, place: str, reconnect: float = RECONNECT) -> None:
         self.name = first.name
         self.fps = first.fps
+        self.aspect: Fraction | None = None
         self.cut_short: str | None = None
         self.gaps = 0
         self.missed = 0.0
@@ -84,6 +86,7 @@ class LiveReader:
         while self._inner is not None:
             fresh = True
             for frame in self._inner.frames(0):
+                self.aspect = self._inner.aspect
                 yield fresh, frame
                 if fresh:
                     fresh, pauses = False, _pauses()

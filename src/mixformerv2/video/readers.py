@@ -10,19 +10,22 @@ import glob
 import heapq
 import logging
 import math
+import os
 import re
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import SourceError
+from .address import STREAMS, public_address, scheme_of
 from .clock import NO_STAMP, Clock
+from .upright import MOST_PIXELS, Upright, upright
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -32,6 +35,7 @@ __all__ = [
     "DEFAULT_FPS",
     "MOST_PIXELS",
     "PICTURE_SUFFIXES",
+    "SLOWEST_FPS",
     "CameraReader",
     "ContainerReader",
     "PictureReader",
@@ -41,6 +45,7 @@ __all__ = [
     "natural_key",
     "pictures_in",
     "public_address",
+    "upright",
 ]
 
 logger = logging.getLogger(__name__)
@@ -48,8 +53,8 @@ logger = logging.getLogger(__name__)
 DEFAULT_FPS = 30.0
 """What a source without a clock of its own counts as."""
 
-MOST_PIXELS = 1 << 27
-"""Of a frame: a bit more than 16K. A file of a megabyte can ask for a picture of many gigabytes."""
+SLOWEST_FPS = 1e-5
+"""A frame a day, and a bit less: the longest that a frame can last in an MP4."""
 
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jp2", ".png", ".bmp", ".dib", ".webp"}
@@ -58,8 +63,8 @@ PICTURE_SUFFIXES = frozenset(
 
 # Formats of FFmpeg that turn any text into a picture of letters.
 _NOT_VIDEO = {"tty", "lavfi"}
-_ENDLESS = {"rtsp", "rtsps", "rtmp", "rtmps", "rtp", "srt", "udp", "mms", "mmsh"}
 _NETWORK_TIMEOUT = 15.0  # seconds to connect, and the longest silence after that
+_FLATTEST = Fraction(1, 10)  # of the sides of a pixel; beyond, it is nonsense
 _HIGHEST_FPS = 1000.0  # above, it is the clock of the file and not a rate of pictures
 
 
@@ -88,6 +93,11 @@ class Reader(Protocol):
     cut_short: str | None
     """Why the source ended before its end, once it did."""
 
+    @property
+    def aspect(self) -> Fraction | None:
+        """Width of a pixel by its height, upright; None where it is square or nobody knows."""
+        ...
+
     def frames(self, start: int) -> Iterator[VideoFrame]:
         """Frames from number `start` on."""
         ...
@@ -95,12 +105,6 @@ class Reader(Protocol):
     def close(self) -> None:
         """Let go of the file or device. Called by the thread that read from it."""
         ...
-
-
-def public_address(address: str) -> str:
-    """An address without its user name and password, fit for messages and journals."""
-    parts = urlsplit(address)
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
 
 
 def natural_key(path: Path) -> list[tuple[int, int | str]]:
@@ -122,7 +126,8 @@ def pictures_in(place: str) -> list[Path]:
     """
     folder = Path(place)
     if folder.is_dir():
-        found = list(folder.iterdir())
+        # As in a glob; `._1.jpg` is what macOS leaves beside 1.jpg, and no picture.
+        found = [path for path in folder.iterdir() if not path.name.startswith(".")]
         where = f"folder {place}"
     else:
         found = [Path(path) for path in glob.glob(place, recursive=True)]
@@ -140,10 +145,14 @@ class PictureReader:
 
     live = False
     fps: float | None = None
+    aspect: Fraction | None = None
 
     def __init__(self, pictures: Sequence[Path | str | NDArray[Any]], name: str) -> None:
         if not pictures:
             raise SourceError(f"{name}: the list of pictures is empty; give at least one")
+        for number, picture in enumerate(pictures):
+            if not isinstance(picture, np.ndarray | str | os.PathLike):
+                raise SourceError(f"{name}: entry {number} is {_foreign(picture)}")
         self.name = name
         self.cut_short: str | None = None
         self.count: int | None = len(pictures)
@@ -155,6 +164,17 @@ class PictureReader:
 
     def close(self) -> None:
         pass
+
+
+def _foreign(picture: Any) -> str:
+    """What came in place of a picture, and what to do."""
+    if picture is None:
+        return "None, as OpenCV gives for a picture that it cannot read; check its path"
+    kind = f"{type(picture).__module__}.{type(picture).__qualname__}"
+    way_out = "give paths, or arrays as OpenCV reads them"
+    if kind.startswith("PIL."):
+        way_out = 'give numpy.asarray(image.convert("RGB"))[..., ::-1]: frames here are BGR'
+    return f"of type {kind}; {way_out}"
 
 
 def _load(picture: Path | str | NDArray[Any]) -> NDArray[np.uint8] | None:
@@ -182,6 +202,7 @@ class CameraReader:
 
     live = True
     count: int | None = None
+    aspect: Fraction | None = None
 
     def __init__(self, number: int) -> None:
         import cv2
@@ -232,8 +253,15 @@ class ContainerReader:
         self._stream = stream
         self.fps = _sensible_fps(stream.average_rate or stream.guessed_rate)
         self._length = self._seconds()
-        self.live = network and self._is_endless(urlsplit(place).scheme.lower())
+        self.live = network and self._is_endless(scheme_of(place))
         self.count: int | None = None if self.live else stream.frames or self._estimated_count()
+        pixel = Fraction(stream.sample_aspect_ratio or 1)
+        self._pixel = pixel if _FLATTEST <= pixel <= 1 / _FLATTEST and pixel != 1 else None
+        self._upright = Upright()
+
+    @property
+    def aspect(self) -> Fraction | None:
+        return 1 / self._pixel if self._pixel and self._upright.lies else self._pixel
 
     def _seconds(self) -> float | None:
         """Length that the header promises."""
@@ -243,18 +271,17 @@ class ContainerReader:
 
     def _is_endless(self, scheme: str) -> bool:
         """Whether a stream: by its protocol, or as the server knows neither size nor length."""
-        return scheme in _ENDLESS or (self._length is None and self._container.size <= 0)
+        return scheme in STREAMS or (self._length is None and self._container.size <= 0)
 
     def _estimated_count(self) -> int | None:
         return round(self._length * self.fps) if self._length and self.fps else None
 
     def frames(self, start: int) -> Iterator[VideoFrame]:
         clock = Clock(self._stream.time_base, 1 / (self.fps or DEFAULT_FPS))
-        turned = Upright()
         for index, (pts, frame) in enumerate(self._shown()):
             when = clock.at(pts, index)
             if index >= start:
-                yield VideoFrame(index, when, turned.picture(frame) if frame else None)
+                yield VideoFrame(index, when, self._upright.picture(frame) if frame else None)
         self._notice_early_end(clock.latest)
 
     def _shown(self) -> Iterator[tuple[int, AVFrame | None]]:
@@ -321,7 +348,7 @@ def _open_container(place: str, name: str, network: bool) -> InputContainer:
             metadata_errors="replace",
         )
     except InvalidDataError as error:
-        if network and urlsplit(place).scheme.lower() in _ENDLESS:
+        if network and scheme_of(place) in STREAMS:
             raise SourceError(
                 f"{name} answers but sends no video; is its camera on, and the path right?"
             ) from error
@@ -355,37 +382,4 @@ def _video_stream(container: InputContainer, name: str) -> Any:
 
 def _sensible_fps(rate: Any) -> float | None:
     value = float(rate or 0)
-    return value if math.isfinite(value) and 0 < value <= _HIGHEST_FPS else None
-
-
-class Upright:
-    """Turns decoded frames into upright BGR pictures."""
-
-    def __init__(self) -> None:
-        self._rotation: int | None = None
-        self._matrix: NDArray[np.int32] | None = None
-
-    def picture(self, frame: AVFrame) -> NDArray[np.uint8] | None:
-        """The frame's picture; None where the decoder says that it had to guess."""
-        if frame.is_corrupt or frame.width * frame.height > MOST_PIXELS:
-            return None
-        # A frame whose side data were looked at is in a reference cycle with them, and stays in
-        # memory until Python happens to look for cycles: not with every frame of a video.
-        if frame.rotation != self._rotation:
-            matrix: Any = frame.side_data.get("DISPLAYMATRIX")
-            self._matrix = None if matrix is None else np.frombuffer(matrix, np.int32).copy()
-            self._rotation = frame.rotation
-        image = np.asarray(frame.to_ndarray(format="bgr24"), np.uint8)
-        return image if self._matrix is None else upright(image, self._matrix)
-
-
-def upright(image: NDArray[np.uint8], matrix: NDArray[np.int32]) -> NDArray[np.uint8]:
-    """Turn and mirror a picture as the display matrix of its file asks, to the nearest quarter."""
-    import cv2
-
-    a, b, c, d = (int(matrix[i]) for i in (0, 1, 3, 4))  # x' = a x + c y, y' = b x + d y
-    if abs(b) + abs(c) > abs(a) + abs(d):
-        image, a, d = np.asarray(cv2.transpose(image), np.uint8), c, b
-    if a < 0 or d < 0:
-        image = np.asarray(cv2.flip(image, (-1 if d < 0 else 1) if a < 0 else 0), np.uint8)
-    return image
+    return value if math.isfinite(value) and SLOWEST_FPS <= value <= _HIGHEST_FPS else None

@@ -18,15 +18,16 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, MixFormerError, SourceError
+from .address import local_name
 from .live import RECONNECT, LiveReader
 from .readers import (
     PICTURE_SUFFIXES,
@@ -99,21 +100,32 @@ def _reader(source: SourceLike, reconnect: float) -> Reader:
     if isinstance(source, int):
         return CameraReader(source)
     if isinstance(source, str | Path):
-        return _reader_of_text(str(source), reconnect)
+        return _reader_of_text(local_name(str(source)), reconnect)
+    shape = getattr(source, "shape", None)  # of an array, in place of a list of them
+    if shape is not None and _is_picture(shape):
+        raise SourceError(
+            f"an array of shape {shape} is one picture; give a list of such, or a path"
+        )
     return PictureReader(list(source), f"list of {len(source)} pictures")
+
+
+def _is_picture(shape: tuple[int, ...]) -> bool:
+    """Whether an array is a frame, and not frames one behind the other."""
+    return len(shape) < 3 or (len(shape) == 3 and shape[2] in (1, 3, 4))
 
 
 def _reader_of_text(text: str, reconnect: float) -> Reader:
     path = Path(text)
     if not text.strip():
         raise SourceError("the source is an empty name; give a video, a folder or an address")
-    if path.is_dir():
+    # By `os.path`: `Path` raises where a name is longer than any file's, as addresses are.
+    if os.path.isdir(text):
         return PictureReader(pictures_in(text), path.resolve().name)
-    if path.exists():
+    if os.path.exists(text):
         return _reader_of_file(path)
     if text.isascii() and text.isdigit():
         return CameraReader(int(text))
-    if "://" in text and urlsplit(text).scheme != "file":
+    if "://" in text:
         reader = ContainerReader(text, network=True)
         return LiveReader(reader, text, reconnect) if reader.live else reader
     if any(letter in text for letter in "*?["):
@@ -136,7 +148,8 @@ class Source:
         name: File, folder or address without its password, for messages.
         fps: Frames a second, or None where nobody knows (pictures).
         count: Frames in all as the header says, or None where nobody knows; can be an estimate.
-        size: Width and height of the first good frame, in pixels.
+        size: Width and height of the first good frame, in pixels as they are stored.
+        aspect: Width of a pixel by its height; None where it is square or nobody knows.
         live: A camera or stream: frames that are not fetched in time are dropped.
         broken: Frames given out so far that could not be decoded.
         dropped: Frames of a live source that were dropped so far.
@@ -150,12 +163,14 @@ class Source:
         self.live = reader.live
         self.broken = 0
         self.first = start
+        self._stopped = False
         self._reader = reader
         self._ahead = _ReadAhead(reader, read_ahead, start)
         # A source that is forgotten without close() must not leave a thread behind.
         self._finalizer = weakref.finalize(self, self._ahead.stop)
         self._waiting: list[VideoFrame] = []
         self.size: tuple[int, int] = self._look_ahead()
+        self.aspect: Fraction | None = reader.aspect
 
     def _look_ahead(self) -> tuple[int, int]:
         """Fetch up to the first good frame: a source without one is refused at the door."""
@@ -221,8 +236,14 @@ class Source:
         if self.cut_short is not None:
             logger.warning("%s ended early: %s", self.name, self.cut_short)
 
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stopped
+
     def stop(self) -> None:
         """End the iteration after the present frame; any thread or signal handler may call it."""
+        self._stopped = True
         self._waiting.clear()
         self._ahead.stop()
 

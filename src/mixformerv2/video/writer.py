@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OutputError
-from .readers import DEFAULT_FPS
+from ..errors import ConfigError, OutputError
+from .readers import DEFAULT_FPS, SLOWEST_FPS
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
 
-__all__ = ["VIDEO_SUFFIXES", "VideoWriter"]
+__all__ = ["VIDEO_SUFFIXES", "VideoWriter", "check_size"]
 
 logger = logging.getLogger(__name__)
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov"})
 
 _SMALLEST = 16  # pixels; H.264 works in blocks of that size
+_LARGEST = 16384  # pixels of a side
+_FASTEST_FPS = 1e6
 _FINEST_CLOCK = 10_000  # ticks a second, at least
 _BT709 = 1  # the colours of HD, by the number that FFmpeg and H.264 give them; 1 is also "limited"
 
@@ -36,14 +38,17 @@ class VideoWriter:
     While it runs the file is a chain of fragments of a second each, every one complete on disk:
     after a crash all but the last second or two plays. `close` turns it into an ordinary MP4 in
     place. The size is that of the first frame; later frames of another size are fitted into it.
-    H.264 wants even sides, so an odd one gets its last row or column twice.
+    H.264 wants even sides, so an odd one gets its last row or column twice, and takes sides of up
+    to 16384 pixels.
 
     Args:
         path: Where to; `.mp4`, `.m4v` or `.mov`. An existing file is replaced.
-        fps: Frames a second, for frames without a time of their own; None is taken as 30.
+        fps: Frames a second, for frames without a time of their own; None or 0 is taken as 30.
         quality: x264's constant rate factor: lower is better and larger, 0 to 51.
+        aspect: Width of a pixel by its height, as a source's `aspect`; None where it is square.
 
     Raises:
+        ConfigError: `fps`, `quality` or `aspect` is a number that cannot be.
         OutputError: The file cannot be written, now or later (disk full).
 
     Example:
@@ -55,14 +60,26 @@ class VideoWriter:
         ```
     """
 
-    def __init__(self, path: str | Path, *, fps: float | None = None, quality: int = 23) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        fps: float | None = None,
+        quality: int = 23,
+        aspect: Fraction | float | None = None,
+    ) -> None:
         self.path = Path(path)
         if self.path.suffix.lower() not in VIDEO_SUFFIXES:
             raise OutputError(f"{path}: videos are written as .mp4, .m4v or .mov; rename it")
         if not self.path.parent.is_dir():
             raise OutputError(f"{path}: there is no folder {self.path.parent}; make it first")
+        if not 0 <= quality <= 51:
+            raise ConfigError(f"quality must be 0 to 51, where lower is better, got {quality}")
+        if aspect is not None and not 0.01 <= aspect <= 100:
+            raise ConfigError(f"aspect is width by height of a pixel, 0.01 to 100, got {aspect}")
         self.frames = 0
-        self._rate = Fraction(fps or DEFAULT_FPS).limit_denominator(1001)
+        self._rate = _rate(fps or DEFAULT_FPS)
+        self._aspect = None if aspect is None else Fraction(aspect).limit_denominator(1000)
         # A clock in which every frame of a steady source falls on a tick.
         ticks = self._rate.numerator * math.ceil(_FINEST_CLOCK / self._rate.numerator)
         self._clock = Fraction(1, ticks)
@@ -78,11 +95,21 @@ class VideoWriter:
         """Append a frame.
 
         Args:
-            image: `[H, W, 3]` uint8, BGR.
+            image: `[H, W, 3]` uint8, BGR; or what `Tracker.update` takes besides.
             time: Seconds from the start of the source; None places it one frame after the last.
+
+        Raises:
+            FrameError: No picture.
+            ConfigError: A time that is not finite.
+            OutputError: It cannot be written.
         """
         from av import VideoFrame
 
+        from ..tracking.frame import as_bgr
+
+        if time is not None and not math.isfinite(time):
+            raise ConfigError(f"the time of a frame must be finite seconds, got {time}")
+        image = as_bgr(image)
         if self._container is None:
             self._open(image.shape[1], image.shape[0])
         picture = VideoFrame.from_ndarray(self._fit(image), format="bgr24")
@@ -105,6 +132,7 @@ class VideoWriter:
     def _open(self, width: int, height: int) -> None:
         import av
 
+        check_size(width, height)
         self._given = (width, height)
         self._size = (max(width + width % 2, _SMALLEST), max(height + height % 2, _SMALLEST))
         # A chain of fragments, which the end of the run turns into an ordinary file.
@@ -121,6 +149,8 @@ class VideoWriter:
             self._stream = self._container.add_stream(encoder, rate=self._rate)
             self._stream.width, self._stream.height = self._size
             self._stream.pix_fmt = "yuv420p"
+            if self._aspect is not None:
+                self._stream.codec_context.sample_aspect_ratio = self._aspect
             self._stream.codec_context.time_base = self._clock
             self._stream.codec_context.gop_size = max(1, round(self._rate))
             # Untagged, players guess the colours by the size of the picture.
@@ -204,6 +234,30 @@ class VideoWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def check_size(width: int, height: int) -> None:
+    """Refuse frames that are too large for a video.
+
+    Raises:
+        OutputError: They are.
+    """
+    if max(width, height) > _LARGEST:
+        raise OutputError(
+            f"frames of {width} x {height} pixels make no video: H.264 takes sides of up to "
+            f"{_LARGEST}; write boxes alone (--boxes), or scale the source down"
+        )
+
+
+def _rate(fps: float) -> Fraction:
+    """A rate as a fraction; slow ones by the time of a frame, which keeps them as exact."""
+    if not SLOWEST_FPS <= fps <= _FASTEST_FPS:
+        raise ConfigError(
+            f"fps must be {SLOWEST_FPS:g} to {_FASTEST_FPS:g} frames a second, got {fps}"
+        )
+    if fps < 1:
+        return 1 / Fraction(1 / fps).limit_denominator(1001)
+    return Fraction(fps).limit_denominator(1001)
 
 
 def _reason(error: BaseException) -> str:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mixformerv2.batch import plan as planning
 from mixformerv2.batch.manifest import Target, read_manifest
-from mixformerv2.batch.plan import Settings, make_plan
+from mixformerv2.batch.plan import Settings, make_plan, shown_name
 from mixformerv2.errors import ConfigError, DataError, MixFormerError
 from mixformerv2.video.address import resolve
 
@@ -197,3 +197,19 @@ def test_many_rows_go_by_without_being_kept(
     last = plan.read(plan.shards - 1)
     assert (len(last), last[-1].name) == (2000, f"clips/{videos - 1:06d}.mp4")
     assert {len(video.targets) for video in last} == {each}
+
+
+def test_addresses_that_differ_in_what_is_hidden_keep_two_names() -> None:
+    first, second = (shown_name(f"http://me:pw@h/get?video={n}&key=pw") for n in ("abc", "abd"))
+    assert first != second
+    assert first.startswith("http://h/get?video=***&key=***~")
+    assert "pw" not in first
+    for name in ("a?b=***.mp4", "http://h/a.mp4?channel=1"):
+        assert shown_name(name) == name
+
+
+def test_faults_of_a_manifest_do_not_show_its_password(tmp_path: Path) -> None:
+    path = write(tmp_path / "l.csv", "video,x\n")
+    with pytest.raises(DataError, match=r"manifest http://h/l.csv\?key=\*\*\* must have") as caught:
+        list(read_manifest("http://me:secret@h/l.csv?key=secret", str(path)))
+    assert "secret" not in str(caught.value)

@@ -33,6 +33,7 @@ def test_several_boxes_keep_their_order() -> None:
         ("a,b,c,d", "neither four numbers"),
         ("0x1,2,3,4", "neither four numbers"),
         ("nofile.txt", "neither four numbers"),
+        ("n" * 300, "neither four numbers"),
         ("nan,1,2,3", "not finite"),
         ("1,2,inf,3", "not finite"),
         ("1e400,1,2,3", "not finite"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from mixformerv2.errors import BoxError, EngineError, OutputError, SourceError
 from mixformerv2.tracking import MultiTracker, Tracker, TrackResult
 from mixformerv2.video import open_source
 from mixformerv2.video.formats.journal import Journal
+from tests.clips import write_clip
 from tests.doubles import ScriptedEngine, config, moving_square
 
 BOX = Box(20, 40, 24, 24)
@@ -31,7 +33,7 @@ def scripted(scores: list[float] | None = None) -> MultiTracker:
 
 def run(
     folder: Path,
-    frames: list[Any],
+    frames: Any,
     boxes: list[Box] | None = None,
     follower: MultiTracker | None = None,
     **more: Any,
@@ -118,6 +120,8 @@ def test_start_and_limit(tmp_path: Path) -> None:
     summary, rows = run(tmp_path, frames(9), start=3, limit=4)
     assert [result.frame for _, result in rows] == [3, 4, 5, 6]
     assert summary.frames == 4
+    last = json.loads((tmp_path / "run.jsonl").read_text().splitlines()[-1])
+    assert last == {"end": "limit", "frames": 4, "broken": 0}
 
 
 def test_a_box_partly_outside_is_cut_to_the_picture(tmp_path: Path) -> None:
@@ -132,6 +136,37 @@ def test_a_box_outside_leaves_no_file(tmp_path: Path) -> None:
     with pytest.raises(BoxError, match="lies outside"):
         run(tmp_path, frames(2), [Box(900, 900, 10, 10)], outputs=outputs)
     assert list((tmp_path / "o").iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["/proc/a.csv", "/proc/a.mp4", "a" * 300])
+def test_what_cannot_be_written_is_said_before_an_older_file_is_emptied(
+    tmp_path: Path, place: str
+) -> None:
+    journal, path = tmp_path / "run.jsonl", Path(place)
+    journal.write_text("old")
+    video, exports = (path, ()) if path.suffix == ".mp4" else (None, ((path, "csv"),))
+    with pytest.raises(OutputError, match="cannot be written"):
+        run(tmp_path, frames(2), outputs=Outputs(journal, video, exports))
+    assert journal.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [journal]
+
+
+def test_a_frame_too_large_for_a_video_is_said_before_an_older_file_is_emptied(
+    tmp_path: Path,
+) -> None:
+    outputs = Outputs(tmp_path / "run.jsonl", tmp_path / "run.mp4")
+    outputs.journal.write_text("old")
+    with pytest.raises(OutputError, match="pixels make no video"):
+        run(tmp_path, [np.zeros((60, 20000), np.uint8)], [Box(0, 0, 9, 9)], outputs=outputs)
+    assert outputs.journal.read_text() == "old"
+
+
+def test_a_video_keeps_the_shape_of_the_pixels(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "clip.mp4", 2, aspect=Fraction(16, 11))
+    outputs = Outputs(tmp_path / "run.jsonl", tmp_path / "run.mp4")
+    run(tmp_path, clip, [Box(4, 4, 20, 20)], outputs=outputs)
+    with open_source(tmp_path / "run.mp4") as video:
+        assert video.aspect == Fraction(16, 11)
 
 
 def test_all_outputs_are_written(tmp_path: Path) -> None:

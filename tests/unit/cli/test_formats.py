@@ -38,6 +38,17 @@ def test_by_the_suffix_of_the_output(journal: Path, capsys: pytest.CaptureFixtur
     assert capsys.readouterr() == ("", "")
 
 
+@pytest.mark.parametrize("out", ["-", "/dev/stdout", "/dev/fd/1"])
+def test_to_stdout_come_results_and_nothing_else(
+    journal: Path, out: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["formats", str(journal), "--to", "csv", "--out", out]) == 0
+    printed = capfd.readouterr()
+    assert [line[:2] for line in printed.out.splitlines()] == ["fr", "0,", "1,", "2,"]
+    assert printed.err == f"csv: {out}\n"
+    assert list(journal.parent.iterdir()) == [journal]
+
+
 def test_after_a_crash(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
     os.truncate(journal, journal.stat().st_size - 20)
     assert main(["formats", str(journal), "--to", "csv"]) == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -183,3 +184,19 @@ def test_closed_streams_do_not_lend_their_numbers_to_files() -> None:
         "print(done.returncode)\n"
     )
     assert in_new_python(code) == "0\n"
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "utf-8:strict"])
+def test_names_that_the_terminal_cannot_show_are_no_error(encoding: str) -> None:
+    code = (
+        "import sys; from mixformerv2.cli.main import main; main(['--help'])\n"
+        "print('\\u6f22\\udcff'); print('\\udcff', file=sys.stderr)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"\\udcff\n")
+    assert done.stdout.endswith(b"\\udcff\n")

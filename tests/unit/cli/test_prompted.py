@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import csv
+import json
+import os
+import signal
 from pathlib import Path
+from typing import Any
 
 import cv2
 import pytest
+import typer
 
+from mixformerv2.cli import track
 from mixformerv2.cli.prompted import read_prompts
 from mixformerv2.cli.track import run
-from mixformerv2.errors import BoxError, ConfigError
+from mixformerv2.errors import BoxError, ConfigError, OutputError, SourceError
+from mixformerv2.tracking import Tracker
 from mixformerv2.video import open_source
+from mixformerv2.video.formats.journal import Journal
+from tests.clips import write_clip
 from tests.doubles import moving_square
 
 
@@ -57,6 +66,101 @@ def test_forward_alone_starts_at_the_first_box(
     options = {"model": str(small_bundle), "engine": "onnx", "quiet": True}
     run(str(frames), prompt=["3:26,40,24,24"], reverse=False, boxes=[table], **options)  # type: ignore[arg-type]
     assert [int(row["frame"]) for row in rows(table)] == [3, 4, 5, 6]
+
+
+@pytest.mark.parametrize(
+    ("prompts", "step", "expected"),
+    [
+        (["0:20,40,24,24"], 3, [0, 1, 2, 3]),  # after the last box
+        (["0:20,40,24,24", "6:32,40,24,24"], 3, [0, 1, 2, 3]),  # on the way to a box
+        (["0:20,40,24,24", "4:28,40,24,24"], 5, [0, 1, 2, 3]),  # on the way back from it
+        (["5:30,40,24,24"], 2, []),  # on the way back to the start
+    ],
+)
+def test_a_signal_leaves_the_results_so_far(
+    frames: Path,
+    small_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prompts: list[str],
+    step: int,
+    expected: list[int],
+) -> None:
+    steps = iter(range(1, 99))
+    plain = Tracker.step
+
+    def stopped(self: Tracker, *rest: Any) -> Any:
+        if next(steps) == step:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return plain(self, *rest)
+
+    monkeypatch.setattr(Tracker, "step", stopped)
+    film, table = tmp_path / "out.mp4", tmp_path / "out.csv"
+    options: dict[str, Any] = {"model": str(small_bundle), "engine": "onnx", "quiet": True}
+    with pytest.raises(typer.Exit) as ended:
+        run(str(frames), prompt=prompts, out=film, boxes=[table], **options)
+    assert ended.value.exit_code == 128 + signal.SIGTERM
+    assert [int(row["frame"]) for row in rows(table)] == expected
+    last = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[-1])
+    assert last == {"end": "interrupted", "frames": len(expected), "broken": 0}
+    assert not film.exists()
+
+
+@pytest.mark.parametrize(
+    ("prompts", "boxes", "kind", "sentence"),
+    [
+        (["0:20,40,24,24", "5:900,0,9,9"], "a.csv", BoxError, "frame 5: .* outside the picture of"),
+        (["0:20,40,24,24", "7:20,40,24,24"], "a.csv", SourceError, "has 7 pictures, .* frame 7"),
+        (["0:20,40,24,24"], "/proc/a.csv", OutputError, "/proc/a.csv cannot be written"),
+    ],
+)
+def test_what_cannot_be_is_said_before_anything_is_tracked(
+    frames: Path,
+    small_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    prompts: list[str],
+    boxes: str,
+    kind: type[Exception],
+    sentence: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Tracker, "start", None)
+    given: dict[str, Any] = {"boxes": [Path("a.jsonl"), Path(boxes)], "model": str(small_bundle)}
+    with pytest.raises(kind, match=sentence):
+        run(str(frames), prompt=prompts, engine="onnx", quiet=True, **given)
+    assert list(tmp_path.iterdir()) == [frames]
+
+
+def test_a_source_that_ends_before_a_box_leaves_what_was_tracked(
+    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clip = str(write_clip(tmp_path / "clip.mp4", 5))
+    given: dict[str, Any] = {"boxes": [tmp_path / "a.jsonl"], "model": str(small_bundle)}
+    with pytest.raises(SourceError, match="ended after 5 frames, before the box"):
+        run(clip, prompt=["0:9,9,20,20", "8:9,9,20,20"], engine="onnx", quiet=True, **given)
+    assert [row.result.frame for row in Journal(tmp_path / "a.jsonl")] == [0, 1, 2, 3, 4]
+
+
+def test_a_pipe_cannot_be_read_twice(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ConfigError, match="is a pipe or device and cannot be read twice"):
+        run(str(tmp_path / "pipe"), prompt=["0:1,2,3,4"])
+
+
+def test_the_time_of_a_run_is_that_of_both_passes(
+    frames: Path, small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = iter(range(1000))
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
+    told: list[Any] = []
+    monkeypatch.setattr(
+        track, "_tell", lambda name, model, summary, *rest, **more: told.append(summary)
+    )
+    given: dict[str, Any] = {"out": tmp_path / "a.mp4", "model": str(small_bundle)}
+    run(str(frames), prompt=["0:20,40,24,24"], engine="onnx", quiet=True, **given)
+    assert told[0].seconds > 2  # more than one look at the clock and the next
+    assert told[0].tracker_fps == 0  # nobody took it
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from mixformerv2.cli.follow import Outputs, Summary
-from mixformerv2.cli.track import plan_outputs, refuse_overwriting, report
+from mixformerv2.cli.track import _tell, plan_outputs, refuse_overwriting, report
 from mixformerv2.errors import ConfigError, MixFormerError, OutputError
 from mixformerv2.runtime.base import EngineInfo
+from mixformerv2.video.formats.journal import RunHeader, dump_header
 
 
 @pytest.fixture(autouse=True)
@@ -48,6 +49,11 @@ def paths(*names: str) -> list[Path]:
         ),
         (None, ["b.csv", "dir/c.jsonl"], None, ("dir/c.jsonl", None, [("b.csv", "csv")])),
         (None, ["/dev/null"], "csv", ("clip_tracked.jsonl", None, [("/dev/null", "csv")])),
+        (None, ["-"], "csv", ("clip_tracked.jsonl", None, [("-", "csv")])),
+        (None, ["/dev/fd/1"], "csv", ("clip_tracked.jsonl", None, [("/dev/fd/1", "csv")])),
+        ("a.mp4", ["/dev/stdout"], "csv", ("a.jsonl", "a.mp4", [("/dev/stdout", "csv")])),
+        (None, ["-"], "jsonl", ("-", None, [])),
+        (None, ["-", "b.csv"], "jsonl", ("b.csv", None, [("-", "jsonl")])),
     ],
 )
 def test_which_files_are_written(
@@ -82,7 +88,8 @@ def test_names_are_made_from_the_source(name: str, stem: str) -> None:
 @pytest.mark.parametrize(
     ("video", "boxes", "form", "kind", "sentence"),
     [
-        ("a.avi", [], None, ConfigError, "are written as .mp4"),
+        ("a.avi", [], None, ConfigError, "are written as .mp4, .m4v or .mov; rename it"),
+        ("new", [], None, ConfigError, "; name one, or make that folder first"),
         ("no/a.mp4", [], None, OutputError, "there is no folder no"),
         (None, ["no/a.csv"], None, OutputError, "there is no folder no"),
         (None, ["dir"], "csv", OutputError, "dir is a folder"),
@@ -107,6 +114,18 @@ def test_what_cannot_be_written(
     else:
         with pytest.raises(kind, match=sentence):
             plan()
+
+
+@pytest.mark.parametrize("boxes", [["clip_tracked.csv"], []])
+def test_a_journal_that_nobody_named_replaces_a_journal_alone(boxes: list[str]) -> None:
+    journal = Path("clip_tracked.jsonl")
+    journal.write_text('{"note": 1}')
+    with pytest.raises(OutputError, match=r"clip_tracked.jsonl would be replaced .* and is none"):
+        plan_outputs("clip.mp4", None, paths(*boxes), None)
+    assert plan_outputs("clip.mp4", None, [journal], None).replaced == ()  # named
+    for text in ("", dump_header(RunHeader("clip.mp4", 64, 48))):
+        journal.write_text(text)
+        assert plan_outputs("clip.mp4", None, paths(*boxes), None).replaced == (journal,)
 
 
 def test_the_input_is_not_overwritten(here: Path) -> None:
@@ -136,3 +155,21 @@ def test_the_report() -> None:
         "csv: a.csv",
         "journal: a.jsonl",
     ]
+    summary.drawn = False
+    outputs = Outputs(Path("a.jsonl"), Path("a.mp4"), replaced=(Path("a.jsonl"),))
+    assert report("clip.mp4", "t", summary, outputs)[-2:] == [
+        "no video: the run was stopped before it was drawn",
+        "journal: a.jsonl, in place of that of an earlier run",
+    ]
+
+
+@pytest.mark.parametrize(
+    "outputs", [Outputs(Path("-")), Outputs(Path("a"), None, ((Path("-"), "csv"),))]
+)
+def test_the_report_keeps_out_of_results_on_stdout(
+    outputs: Outputs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _tell("clip.mp4", "t", Summary(EngineInfo("onnx", "fp32", 2)), outputs, quiet=False)
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "clip.mp4: 0 frames" in printed.err

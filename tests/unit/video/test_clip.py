@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,7 @@ CLIPS = {
     "mpeg4.avi": {"codec": "mpeg4"},
     "vp9.webm": {"codec": "libvpx-vp9", "options": {"deadline": "realtime", "cpu-used": "8"}},
     "transport.ts": {"options": {"bf": "2", "g": "25"}},
+    "program.mpg": {"codec": "mpeg2video", "options": {"bf": "2", "g": "15"}},
 }
 
 
@@ -48,6 +50,31 @@ def test_any_place_is_found(name: str, tmp_path: Path) -> None:
     assert [one.index for one in back] == list(range(70, 40, -1))
     assert all(same(one, frames[one.index]) for one in back)
     assert [one.index for one in clip.backward(2, -1)] == [2, 1, 0]
+
+
+@pytest.mark.parametrize(
+    ("name", "tries", "seeks"),
+    [("transport.ts", 2, True), ("program.mpg", 1, False), ("raw.h264", 1, False)],
+)
+def test_where_seeks_work_and_where_they_are_given_up(
+    name: str, tries: int, seeks: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codec = "mpeg2video" if name.endswith(".mpg") else "libx264"
+    frames, clip = read(write_clip(tmp_path / name, COUNT, codec=codec, options={"g": "15"}))
+    opened: list[int] = []
+    landed = clip._landed
+
+    def watch(container: Any, start: int) -> Any:
+        opened.append(start)
+        return landed(container, start)
+
+    monkeypatch.setattr(clip, "_landed", watch)
+    if seeks:
+        monkeypatch.setattr("mixformerv2.video.clip.open_source", None)  # nothing read from frame 0
+    back = list(clip.backward(COUNT - 1, 39))
+    assert [one.index for one in back] == list(range(COUNT - 1, 39, -1))
+    assert all(same(one, frames[one.index]) for one in back)
+    assert len(opened) == tries  # of two chunks
 
 
 def test_a_turned_video_stays_upright(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ class ListReader:
     name = "list"
     fps: float | None = 10.0
     cut_short: str | None = None
+    aspect = None
 
     def __init__(self, count: int, *, live: bool = False, fail_at: int = -1) -> None:
         self.count: int | None = count

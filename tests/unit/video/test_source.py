@@ -7,6 +7,7 @@ import os
 import socket
 import struct
 import threading
+from fractions import Fraction
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -19,7 +20,7 @@ import pytest
 
 from mixformerv2.errors import ConfigError, SourceError
 from mixformerv2.video import open_source
-from mixformerv2.video.readers import public_address, upright
+from mixformerv2.video.upright import upright
 from tests.clips import SIZE, damage_packets, indices, number_of, numbered, turn, write_clip
 
 
@@ -72,6 +73,7 @@ def test_any_codec_and_pixel_format_comes_as_bgr(
 def test_pictures_of_a_folder_come_in_natural_order(tmp_path: Path) -> None:
     write_pictures(tmp_path / "f", ["f1.png", "f2.png", "f9.png", "f10.png", "f011.png"])
     (tmp_path / "f" / "notes.txt").write_text("no picture")
+    (tmp_path / "f" / "._f1.png").write_bytes(b"\0\5\x16\7Mac OS X")
     with open_source(tmp_path / "f") as source:
         assert (source.name, source.count, source.fps) == ("f", 5, None)
         assert [number_of(frame.image) for frame in source if frame.image is not None] == [
@@ -79,18 +81,20 @@ def test_pictures_of_a_folder_come_in_natural_order(tmp_path: Path) -> None:
         ]
 
 
-@pytest.mark.parametrize("kind", ["glob", "paths", "arrays", "one"])
+@pytest.mark.parametrize("kind", ["glob", "paths", "arrays", "array", "one", "address"])
 def test_other_ways_to_name_pictures(tmp_path: Path, kind: str) -> None:
     write_pictures(tmp_path / "f", ["a2.png", "a10.png", "b1.png"])
     given: dict[str, Any] = {
         "glob": str(tmp_path / "f" / "a*.png"),
         "paths": [tmp_path / "f" / "a2.png", str(tmp_path / "f" / "a10.png")],
         "arrays": [numbered(0), numbered(1)],
+        "array": np.stack([numbered(0), numbered(1)]),
         "one": str(tmp_path / "f" / "a2.png"),
+        "address": (tmp_path / "f" / "a2.png").as_uri(),
     }
     with open_source(given[kind]) as source:
         numbers = [number_of(frame.image) for frame in source if frame.image is not None]
-    assert numbers == [0, 1][: 1 if kind == "one" else 2]
+    assert numbers == [0, 1][: 1 if kind in ("one", "address") else 2]
 
 
 @pytest.mark.parametrize(
@@ -188,6 +192,9 @@ def test_a_camera_by_its_number(monkeypatch: pytest.MonkeyPatch, name: int | str
 
 # What cannot be opened.
 
+PILLOW = type("Image", (), {"__module__": "PIL.Image"})
+"""What a picture of Pillow says that it is."""
+
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
@@ -207,6 +214,14 @@ def test_a_camera_by_its_number(monkeypatch: pytest.MonkeyPatch, name: int | str
         (True, "is no source"),
         ((image for image in ()), "is no source"),
         (-1, "camera -1 cannot be opened"),
+        ("a" * 300, "no such file or folder"),
+        ("file:///no/such.mp4", "^/no/such.mp4: there is no such file"),
+        ("http://[::1/x.mp4?key=secret", r"^http://\[::1/x.mp4\?key=\*\*\* cannot be opened"),
+        ([numbered(0), None], "entry 1 is None, as OpenCV gives"),
+        ([PILLOW()], r'PIL.Image.Image; give numpy.asarray\(image.convert\("RGB"\)'),
+        ([b"a.png"], "entry 0 is of type builtins.bytes; give paths, or arrays"),
+        (numbered(0), r"an array of shape \(48, 64, 3\) is one picture"),
+        (numbered(0)[..., 0], r"an array of shape \(48, 64\) is one picture"),
     ],
 )
 def test_what_cannot_be_opened_gives_a_sentence(
@@ -231,10 +246,6 @@ def test_wrong_settings_are_refused(tmp_path: Path) -> None:
         open_source([numbered(0)], read_ahead=0)
     with pytest.raises(ConfigError, match="first frame is 0"):
         open_source([numbered(0)], start=-1)
-
-
-def test_messages_never_show_a_password() -> None:
-    assert public_address("rtsp://me:secret@cam.local:554/a?b=1") == "rtsp://cam.local:554/a?b=1"
 
 
 # Turned videos.
@@ -294,6 +305,16 @@ def test_a_silent_address_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
         port = silent.getsockname()[1]
         with pytest.raises(SourceError, match=r"did not answer within 0 s"):
             open_source(f"http://127.0.0.1:{port}/clip.mp4")
+
+
+@pytest.mark.parametrize(
+    ("given", "turned", "found"),
+    [("16/11", False, "16/11"), ("16/11", True, "11/16"), ("1", False, None), ("64", False, None)],
+)
+def test_the_shape_of_a_pixel(given: str, turned: bool, found: str | None, tmp_path: Path) -> None:
+    path = write_clip(tmp_path / "c.mp4", 2, aspect=Fraction(given))
+    with open_source(turn(path, 0, 1, -1, 0) if turned else path) as source:
+        assert source.aspect == (found and Fraction(found))
 
 
 # Broken frames.

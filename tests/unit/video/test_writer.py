@@ -5,15 +5,17 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mixformerv2.errors import OutputError
-from mixformerv2.video import VideoWriter
+from mixformerv2.errors import ConfigError, FrameError, OutputError
+from mixformerv2.video import VideoWriter, open_source
 from tests.clips import number_of, numbered
 
 
@@ -70,8 +72,9 @@ def test_it_is_what_browsers_play(tmp_path: Path) -> None:
         (25.0, [0.0, 0.04, 0.2, 0.24, 1.0]),
         (30.0, [7.5 + i / 30 for i in range(4)]),
         (None, [0.0, 0.1, 0.35]),
+        (1 / 3600, [0.0, 3600.0, 7200.0]),
     ],
-    ids=["ntsc", "gaps", "late-start", "no-rate"],
+    ids=["ntsc", "gaps", "late-start", "no-rate", "one-an-hour"],
 )
 def test_frames_keep_the_times_of_their_source(
     tmp_path: Path, fps: float | None, times: Sequence[float]
@@ -82,6 +85,55 @@ def test_frames_keep_the_times_of_their_source(
     # A clock of at least 10,000 ticks a second.
     expected = [time - times[0] for time in times]
     assert [time for time, _ in read(tmp_path / "out.mp4")] == pytest.approx(expected, abs=1e-4)
+
+
+@pytest.mark.parametrize("fps", [1e-5, 1 / 1500, 0.5, 24000 / 1001, 240])
+def test_a_rate_is_kept(tmp_path: Path, fps: float) -> None:
+    with VideoWriter(tmp_path / "out.mp4", fps=fps) as out:
+        for index in range(3):
+            out.write(numbered(index))
+    assert [time for time, _ in read(tmp_path / "out.mp4")] == pytest.approx([0, 1 / fps, 2 / fps])
+
+
+def test_pixels_keep_their_shape(tmp_path: Path) -> None:
+    with VideoWriter(tmp_path / "out.mp4", aspect=16 / 11) as out:
+        out.write(numbered(0))
+    with open_source(tmp_path / "out.mp4") as source:
+        assert source.aspect == Fraction(16, 11)
+
+
+def test_whatever_a_tracker_takes_is_written(tmp_path: Path) -> None:
+    grey = np.full((48, 64), 90, np.uint8)
+    with VideoWriter(tmp_path / "out.mp4") as out:
+        for image in (grey, np.dstack([grey] * 4), np.float32(grey / 255), grey[..., None]):
+            out.write(image)
+    for _, image in read(tmp_path / "out.mp4"):
+        assert image.mean() == pytest.approx(90, abs=2)  # 8-bit YUV and back
+
+
+@pytest.mark.parametrize(
+    ("options", "image", "time", "kind", "sentence"),
+    [
+        ({"fps": float("inf")}, numbered(0), 0.0, ConfigError, "fps must be .*, got inf"),
+        ({"fps": float("nan")}, numbered(0), 0.0, ConfigError, "fps must be .*, got nan"),
+        ({"fps": -5}, numbered(0), 0.0, ConfigError, "fps must be .*, got -5"),
+        ({"quality": 99}, numbered(0), 0.0, ConfigError, "quality must be .*, got 99"),
+        ({"aspect": 0.0}, numbered(0), 0.0, ConfigError, "aspect is .*, got 0.0"),
+        ({}, numbered(0), float("nan"), ConfigError, "finite seconds, got nan"),
+        ({}, numbered(0) * 2.0, 0.0, FrameError, "must lie in 0..1"),
+        ({}, None, 0.0, FrameError, "the frame is None"),
+        ({}, np.zeros((20, 20000, 3), np.uint8), 0.0, OutputError, "of 20000 x 20 pixels make no"),
+    ],
+)
+def test_what_is_no_video_is_said(
+    tmp_path: Path, options: Any, image: Any, time: float, kind: type[Exception], sentence: str
+) -> None:
+    with (
+        pytest.raises(kind, match=sentence),
+        VideoWriter(tmp_path / "out.mp4", **options) as out,
+    ):
+        out.write(image, time)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_source_whose_clock_runs_backwards_is_still_written(tmp_path: Path) -> None:

@@ -20,11 +20,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
 
 from ...errors import ConfigError, OutputError
+from .streams import is_stream, open_text
 
 if TYPE_CHECKING:
     from .journal import Journal
 
-__all__ = ["FORMATS", "Format", "export", "find_format"]
+__all__ = ["FORMATS", "Format", "export", "find_format", "prove"]
 
 
 class Format(NamedTuple):
@@ -82,7 +83,7 @@ def export(journal: Journal, path: str | Path, name: str | None = None) -> None:
 
     Args:
         journal: Where the results come from.
-        path: Where to.
+        path: Where to; `-` is standard output.
         name: The format; by the suffix of `path` where it is None.
 
     Raises:
@@ -98,14 +99,33 @@ def export(journal: Journal, path: str | Path, name: str | None = None) -> None:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
 
+def prove(path: str | Path) -> None:
+    """Find out that `export` can write a file, before there is anything to write.
+
+    Raises:
+        OutputError: It cannot.
+    """
+    try:
+        if not is_stream(path):
+            handle, part = _part(Path(path).resolve())
+            os.close(handle)
+            os.unlink(part)
+    except OSError as error:
+        raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _part(target: Path) -> tuple[int, str]:
+    """A file beside the target, so that the last step is a rename and cannot stop half-way."""
+    return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+
+
 def _write_whole(path: Path, write: Callable[[TextIO], None]) -> None:
-    if path.exists() and not path.is_file():  # a pipe or device must not be replaced by a file
-        with path.open("w", encoding="utf-8", newline="") as file:
+    if is_stream(path):  # a pipe or device must not be replaced by a file
+        with open_text(path) as file:
             write(file)
         return
     target = path.resolve()  # a link stays a link
-    # Beside the target, so that the last step is a rename and cannot stop half-way.
-    handle, part = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    handle, part = _part(target)
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
             write(file)

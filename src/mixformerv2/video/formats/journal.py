@@ -7,8 +7,9 @@
 {"end": "source", "frames": 196, "broken": 0}
 ```
 
-The first line tells about the run, the last how it ended; a killed run has no last line, and
-perhaps half a line before it. All other formats are made from a journal.
+The first line tells about the run, the last how it ended: with the source, at the "limit" of
+frames that was set, or "interrupted". A killed run has no last line, and perhaps half a line before
+it. All other formats are made from a journal.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from typing import Any, NamedTuple, TextIO, get_args
 
 from ...errors import DataError, OutputError
 from ...tracking.result import TargetState, TrackResult
+from .streams import open_text
 
 __all__ = ["Journal", "JournalWriter", "Row", "RunHeader", "dump_header", "dump_row"]
 
@@ -94,7 +96,7 @@ class JournalWriter:
         self.path = Path(path)
         self.rows = 0
         try:
-            self._file: TextIO = self.path.open("w", encoding="utf-8", buffering=1)
+            self._file: TextIO = open_text(self.path, buffering=1)
         except OSError as error:
             raise OutputError(f"{path} cannot be written: {error.strerror}") from error
         try:
