@@ -107,6 +107,8 @@ def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: P
         ({}, ConfigError),
         ({-1: TRUTH[0]}, ConfigError),
         ({True: TRUTH[0]}, ConfigError),
+        ({1.0: TRUTH[0]}, ConfigError),
+        ({"1": TRUTH[0]}, ConfigError),
         ({0: TRUTH[0], 4: (1, 2, 3)}, BoxError),
         ({4: (1, 2, 0, 3)}, BoxError),
         ({0: TRUTH[0], COUNT: TRUTH[0]}, SourceError),
@@ -116,6 +118,12 @@ def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: P
 def test_impossible_prompts_are_named(prompts: Any, error: type[Exception], both: bool) -> None:
     with pytest.raises(error, match=r"box|frame"):
         drifting(prompts, both=both)
+
+
+def test_numbers_of_numpy() -> None:
+    given = {np.int64(9): np.array(TRUTH[9]), np.uint8(3): TRUTH[3]}
+    assert parse_prompts(given) == {3: TRUTH[3], 9: TRUTH[9]}
+    assert {type(frame) for frame in parse_prompts(given)} == {int}
 
 
 def test_one_way_of_giving_boxes(small_bundle: Path) -> None:

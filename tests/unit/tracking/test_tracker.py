@@ -149,6 +149,9 @@ def test_odd_frames_are_refused_and_change_nothing() -> None:
         (1e308, 0, 1e308, 5),
         (1, 2, 3),
         "abcd",
+        "1234",
+        b"1234",
+        (1, 2, 1e-200, 1e-200),
         None,
     ],
     ids=str,
@@ -156,6 +159,11 @@ def test_odd_frames_are_refused_and_change_nothing() -> None:
 def test_boxes_that_cannot_be_tracked(box: Any) -> None:
     with pytest.raises(BoxError):
         tracker().init(FRAME, box)
+
+
+def test_a_number_that_no_float_holds_is_not_printed() -> None:
+    with pytest.raises(BoxError, match="no float can hold"):
+        tracker().init(FRAME, (10**5000, 1, 1, 1))
 
 
 @pytest.mark.parametrize(
