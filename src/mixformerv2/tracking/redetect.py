@@ -42,11 +42,6 @@ class Trust:
     home: Box
     confirmed: int = 0
 
-    def resized(self, sx: float, sy: float) -> Trust:
-        """The same in a picture that has grown by these factors."""
-        x, y, w, h = self.home
-        return Trust(Box(x * sx, y * sy, w * sx, h * sy), self.confirmed)
-
 
 class Judged(NamedTuple):
     """What a frame comes to."""
