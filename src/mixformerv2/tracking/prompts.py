@@ -116,7 +116,7 @@ def _next(
     if frame.image is None:
         if state is None:
             return TrackResult(given.xywh, 0.0, "lost", 0, 0.0), None
-        return tracker.miss(state)
+        return tracker.miss(state, frame.time)
     if state is None:
         return tracker.start(frame.image, given, frame.time)
     return tracker.step(frame.image, state, frame.time)
