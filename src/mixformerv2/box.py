@@ -53,13 +53,17 @@ class Box(NamedTuple):
         Raises:
             BoxError: not four numbers, not finite, or without area.
         """
+        if isinstance(value, str | bytes):  # "1234" would be read digit by digit
+            raise BoxError(f"a box is four numbers x, y, w, h in pixels, got the text {value!r}")
         try:
             x, y, w, h = (float(v) for v in value)
         except (TypeError, ValueError) as error:
             raise BoxError(f"a box is four numbers x, y, w, h in pixels, got {value!r}") from error
+        except OverflowError as error:  # whole numbers of hundreds of digits; do not print them
+            raise BoxError("a box has a number that no float can hold; give real pixels") from error
         if not all(math.isfinite(v) for v in (x, y, w, h)):
             raise BoxError(f"box {(x, y, w, h)} has a value that is not finite; give real pixels")
-        if w <= 0 or h <= 0:
+        if w <= 0 or h <= 0 or w * h == 0:  # the last where the product underflows
             raise BoxError(
                 f"box {(x, y, w, h)} has width {w:g} and height {h:g}; both must be above zero"
             )

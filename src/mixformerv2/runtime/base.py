@@ -92,9 +92,8 @@ class Pieces:
     """
 
     def __init__(self) -> None:
-        self._memory: Memory = None
-        self._sizes: list[int] = []
-        self._parts: list[Memory] = []
+        # Memory, sizes and parts in one value: threads that share an engine replace it whole.
+        self._kept: tuple[Memory, list[int], list[Memory]] = (None, [], [])
 
     def of(
         self, search: NDArray[np.uint8], memory: Memory, sizes: list[int]
@@ -109,10 +108,11 @@ class Pieces:
         if len(sizes) == 1:
             yield search, memory
             return
-        if memory is not self._memory or sizes != self._sizes:
+        whole, cut_by, parts = self._kept
+        ends = np.cumsum(sizes)[:-1]
+        if memory is not whole or sizes != cut_by:
             # Templates change seldom, so that this is cut once for many frames.
-            ends = np.cumsum(sizes)[:-1]
-            parts = np.split(memory, ends, axis=MEMORY_BATCH)
-            self._parts = [np.ascontiguousarray(part) for part in parts]
-            self._memory, self._sizes = memory, sizes
-        yield from zip(np.split(search, np.cumsum(sizes)[:-1]), self._parts, strict=True)
+            cut = np.split(memory, ends, axis=MEMORY_BATCH)
+            parts = [np.ascontiguousarray(part) for part in cut]
+            self._kept = (memory, sizes, parts)
+        yield from zip(np.split(search, ends), parts, strict=True)

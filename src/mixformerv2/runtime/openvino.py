@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -139,6 +140,7 @@ class _Graph:
         self._usual = self._compile_usual(starts) if before is None else before
         self._shapes = {one.any_name: _dims(one) for one in self._usual.inputs}
         self._requests = {_key(self._shapes): self._usual.create_infer_request()}
+        self._lock = threading.Lock()
 
     def _compile_usual(self, starts: dict[str, tuple[int, ...]]) -> Any:
         model = self._read()
@@ -164,10 +166,12 @@ class _Graph:
 
     def run(self, inputs: dict[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """All outputs, in the order of the file."""
-        request = self._request({name: value.shape for name, value in inputs.items()})
         try:
-            # Inputs are read where they lie; outputs are copied, for the next run overwrites them.
-            outputs = request.infer(inputs, share_inputs=True, share_outputs=False)
+            # Inputs are read where they lie; outputs are copied, for the next run overwrites them:
+            # that of another thread would do so before they are copied.
+            with self._lock:
+                request = self._request({name: value.shape for name, value in inputs.items()})
+                outputs = request.infer(inputs, share_inputs=True, share_outputs=False)
         except RuntimeError as error:
             raise EngineError(
                 "OpenVINO refuses these crops, perhaps because config.json is not that of the "

@@ -65,7 +65,7 @@ def track(
     if prompts is not None:
         yield from _prompted(source, prompts, reverse, (model, engine, threads), settings)
         return
-    given = Box.parse(box or ())
+    given = Box.parse(() if box is None else box)
     yield from follow(source, given, lambda: Tracker(model, engine, threads, settings=settings))
 
 

@@ -50,7 +50,7 @@ class Crop:
     @classmethod
     def around(cls, box: Box, factor: float, size: int) -> Crop:
         """The square around a box: `factor` times the square root of its area on each side."""
-        side = math.ceil(math.sqrt(box.w * box.h) * factor)
+        side = max(1, math.ceil(math.sqrt(box.w * box.h) * factor))
         # Written in this order because it is rounded to a whole pixel: another order of the same
         # sum can land on the other side of a half.
         left = round(box.x + 0.5 * box.w - side * 0.5)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 import cv2
@@ -14,6 +15,9 @@ __all__ = ["Channels", "as_bgr"]
 
 Channels = Literal["bgr", "rgb"]
 
+_OVERSHOOT = 0.05
+"""Cut off without a word: rounding leaves 0..1 by far less, cubic resizing seldom by more."""
+
 _ACCEPTED = "a frame is [H, W, 3] of uint8 as OpenCV gives it, or grey, with alpha, 16-bit or 0..1"
 
 
@@ -25,7 +29,7 @@ def as_bgr(frame: Any) -> NDArray[np.uint8]:
     | uint8 `[H, W, 3]` | returned as it is, whatever its strides |
     | grey, `[H, W]` or `[H, W, 1]` | the grey goes into all three channels |
     | with alpha, `[H, W, 4]` | alpha is dropped |
-    | float | must lie in 0..1, is multiplied by 255 and rounded |
+    | float | must lie in 0..1 (what stands out by up to 0.05 is cut), times 255, rounded |
     | uint16 | must use the full range: the upper eight bits are kept |
 
     Raises:
@@ -54,7 +58,10 @@ def _not_an_array(frame: Any) -> str:
     if frame is None:
         return "the frame is None: OpenCV gives that for a picture it cannot read; check the path"
     kind = f"{type(frame).__module__}.{type(frame).__qualname__}"
-    return f"a frame of type {kind} is not a numpy array; convert it with numpy.asarray(frame)"
+    way = "convert it with numpy.asarray(frame)"
+    if kind.startswith("PIL."):
+        way = "give numpy.asarray(frame.convert('RGB')) to a tracker with channels='rgb'"
+    return f"a frame of type {kind} is not a numpy array; {way}"
 
 
 def _as_bytes(frame: NDArray[Any]) -> NDArray[np.uint8]:
@@ -64,10 +71,20 @@ def _as_bytes(frame: NDArray[Any]) -> NDArray[np.uint8]:
         return (frame >> 8).astype(np.uint8)
     if frame.dtype.kind == "f":
         low, high = float(frame.min()), float(frame.max())
-        if not (low >= 0.0 and high <= 1.0):  # also refuses NaN
+        if not (low >= -_OVERSHOOT and high <= 1.0 + _OVERSHOOT):  # also refuses NaN
             raise FrameError(
-                f"a frame of {frame.dtype} must lie in 0..1, found {low:g} to {high:g}; "
-                "for values up to 255 give frame.astype('uint8')"
+                f"a frame of {frame.dtype} must lie in 0..1, found {low!r} to {high!r}; "
+                f"{_way_into_range(low, high)}"
             )
+        if low < 0.0 or high > 1.0:
+            frame = frame.clip(0.0, 1.0)
         return np.rint(frame * 255.0).astype(np.uint8)
     raise FrameError(f"a frame of {frame.dtype} cannot be used: {_ACCEPTED}")
+
+
+def _way_into_range(low: float, high: float) -> str:
+    if not math.isfinite(high - low):
+        return "numpy.nan_to_num(frame, posinf=1, neginf=0) replaces what is not finite"
+    if low >= 0.0 and high > 2.0:
+        return "for values up to 255 give frame.astype('uint8')"
+    return "undo what moved it (a network's normalisation?), or give numpy.clip(frame, 0, 1)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -150,12 +151,17 @@ class _Memories:
         self._keep = keep
         self._single: OrderedDict[_Key, tuple[Picture, Memory]] = OrderedDict()
         self._batches: OrderedDict[tuple[_Key, ...], tuple[list[Picture], Memory]] = OrderedDict()
+        self._lock = threading.Lock()  # what one thread looks up, another may be dropping
 
     def of(self, templates: Sequence[Templates], *, mirror: bool) -> Memory:
         """The memory for a batch of targets, followed by that of their mirror images if wanted."""
         pairs = [one.pair for one in templates]
         sides = (False, True) if mirror else (False,)
         key = tuple((id(pair), side) for side in sides for pair in pairs)
+        with self._lock:
+            return self._kept(key, pairs, sides)
+
+    def _kept(self, key: tuple[_Key, ...], pairs: list[Picture], sides: tuple[bool, ...]) -> Memory:
         if key in self._batches:
             self._batches.move_to_end(key)
             return self._batches[key][1]

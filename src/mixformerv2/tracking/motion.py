@@ -132,7 +132,8 @@ def search_box(box: Box, motion: Motion, settings: TrackerSettings) -> tuple[Box
     lead = settings.search_lead
     if lead:
         box = Box(box.x + lead * motion.speed[0], box.y + lead * motion.speed[1], box.w, box.h)
-    return box, settings.search_factor * motion.growth
+    # The motion may come from a saved state of a tracker that was allowed to grow further.
+    return box, settings.search_factor * min(motion.growth, settings.search_growth_max)
 
 
 def middle_shown(box: Box, motion: Motion, settings: TrackerSettings) -> int:

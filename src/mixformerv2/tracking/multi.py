@@ -10,20 +10,20 @@ from typing import Any
 from ..errors import ConfigError
 from ..runtime.base import EngineInfo
 from .frame import Channels
-from .result import TrackResult
+from .result import TrackResult, seconds_at
 from .settings import TrackerSettings
 from .state import TrackState
 from .tracker import Tracker
 
 __all__ = ["MultiTracker"]
 
-_FPS = 30.0
-
 
 class MultiTracker:
     """Follows any number of targets, each by itself, on one engine.
 
-    Arguments and errors are those of `Tracker`.
+    Give every frame to `update`, also one in which targets are added, and then to `add`: results
+    carry the number of the frame, counted from 0 for the first that came to `update`, `skip` or
+    `add`. Arguments and errors are those of `Tracker`.
 
     Example:
         >>> multi = MultiTracker("t")  # doctest: +SKIP
@@ -53,7 +53,8 @@ class MultiTracker:
     def _setup(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._states: dict[int, TrackState] = {}
-        self._frame = 0
+        self._frame = -1  # before the first picture
+        self._time = 0.0
 
     @property
     def info(self) -> EngineInfo:
@@ -91,7 +92,8 @@ class MultiTracker:
             number = next(n for n in range(len(self._states) + 1) if n not in self._states)
         elif number in self._states:
             raise ConfigError(f"target {number} is there already; remove({number}) it first")
-        _, self._states[number] = self._tracker.start(frame, box, self._frame / _FPS)
+        _, self._states[number] = self._tracker.start(frame, box, self._time)
+        self._frame = max(self._frame, 0)
         return number
 
     def remove(self, id: int) -> None:  # noqa: A002
@@ -105,22 +107,27 @@ class MultiTracker:
         del self._states[id]
 
     def update(self, frame: Any, time: float | None = None) -> dict[int, TrackResult]:
-        """Find all targets in the next frame.
+        """Find all targets in the next frame; there may be none yet.
 
         Raises:
             FrameError: not a picture.
+            ConfigError: a time that is no finite number.
         """
-        time = (self._frame + 1) / _FPS if time is None else time
-        answers = self._tracker.step_all(frame, list(self._states.values()), time)
-        return self._keep(answers)
+        seconds = seconds_at(time, self._frame + 1)
+        return self._keep(
+            self._tracker.step_all(frame, list(self._states.values()), seconds), seconds
+        )
 
     def skip(self, time: float | None = None) -> dict[int, TrackResult]:
         """Count a frame that could not be read: the last boxes again, "lost", score 0."""
-        time = (self._frame + 1) / _FPS if time is None else time
-        return self._keep([self._tracker.miss(state, time) for state in self._states.values()])
+        seconds = seconds_at(time, self._frame + 1)
+        answers = [self._tracker.miss(state, seconds) for state in self._states.values()]
+        return self._keep(answers, seconds)
 
-    def _keep(self, answers: list[tuple[TrackResult, TrackState]]) -> dict[int, TrackResult]:
-        self._frame += 1
+    def _keep(
+        self, answers: list[tuple[TrackResult, TrackState]], seconds: float
+    ) -> dict[int, TrackResult]:
+        self._frame, self._time = self._frame + 1, seconds
         ids = self.ids
         self._states = dict(zip(ids, (state for _, state in answers), strict=True))
         # A target's own count starts where it was added; results carry the video's.

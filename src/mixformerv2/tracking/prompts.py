@@ -7,9 +7,10 @@ has not begun to grow on the way from the other.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,16 +39,25 @@ def parse_prompts(prompts: Mapping[int, Sequence[float]]) -> dict[int, Box]:
     """
     if not prompts:
         raise ConfigError("no box is given; prompts is {frame: (x, y, w, h)} with at least one")
+    given = {_frame(frame): box for frame, box in prompts.items()}
     out: dict[int, Box] = {}
-    for frame in prompts:
-        if isinstance(frame, bool) or not isinstance(frame, int) or frame < 0:
-            raise ConfigError(f"a prompt's frame is a whole number from 0, got {frame!r}")
-    for frame in sorted(prompts):
+    for frame in sorted(given):
         try:
-            out[frame] = Box.parse(prompts[frame])
+            out[frame] = Box.parse(given[frame])
         except BoxError as error:
             raise BoxError(f"frame {frame}: {error}") from error
     return out
+
+
+def _frame(value: Any) -> int:
+    """The number of a frame, which may be NumPy's."""
+    try:
+        frame = -1 if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        frame = -1
+    if frame < 0:
+        raise ConfigError(f"a prompt's frame is a whole number from 0, got {value!r}")
+    return frame
 
 
 def follow_prompts(
@@ -112,7 +122,7 @@ def _next(
     if frame.image is None:
         if state is None:
             return TrackResult(given.xywh, 0.0, "lost", 0, 0.0), None
-        return tracker.miss(state)
+        return tracker.miss(state, frame.time)
     if state is None:
         return tracker.start(frame.image, given, frame.time)
     return tracker.step(frame.image, state, frame.time)

@@ -42,11 +42,6 @@ class Trust:
     home: Box
     confirmed: int = 0
 
-    def resized(self, sx: float, sy: float) -> Trust:
-        """The same in a picture that has grown by these factors."""
-        x, y, w, h = self.home
-        return Trust(Box(x * sx, y * sy, w * sx, h * sy), self.confirmed)
-
 
 class Judged(NamedTuple):
     """What a frame comes to."""
@@ -102,10 +97,8 @@ def everywhere(
     `settings.redetect_tiles`, each frame takes the next ones.
     """
     height, width = picture.shape[:2]
-    every = tiles(trust.home, (width, height), settings)
-    count = min(len(every), settings.redetect_tiles)
-    chosen = [every[(frame * count + step) % len(every)] for step in range(count)]
-    answers = look.boxes(picture, chosen, [templates] * count)
+    chosen = tiles(trust.home, (width, height), settings, settings.redetect_tiles, frame)
+    answers = look.boxes(picture, chosen, [templates] * len(chosen))
     box, _ = max(answers, key=lambda answer: answer[1])
     box = box.clip(width, height, settings.min_size)
     around = Crop.around(box, settings.search_factor, settings.search_size)
@@ -116,27 +109,43 @@ def everywhere(
     return box, score
 
 
-def tiles(home: Box, frame_size: tuple[int, int], settings: TrackerSettings) -> list[Crop]:
+def tiles(
+    home: Box,
+    frame_size: tuple[int, int],
+    settings: TrackerSettings,
+    count: int | None = None,
+    frame: int = 0,
+) -> list[Crop]:
     """Search crops of the usual size for the lost target that cover the frame, half overlapping.
+
+    Args:
+        home: The lost target.
+        frame_size: Width and height, pixels.
+        settings: Search factor and size.
+        count: So many of them at most: for a small target there are tens of thousands.
+        frame: Number of the frame; each takes the next ones.
 
     Example:
         >>> settings = TrackerSettings(64, 128, search_factor=4.0)
         >>> [(one.left, one.top) for one in tiles(Box(0, 0, 25, 25), (200, 100), settings)]
         [(0, 0), (50, 0), (100, 0)]
     """
-    side = math.ceil(math.sqrt(home.area) * settings.search_factor)
+    side = Crop.around(home, settings.search_factor, settings.search_size).side
     columns, rows = (_starts(length, side) for length in frame_size)
-    size = settings.search_size
-    return [
-        Crop(left, top, side, size, (left + side / 2, top + side / 2))
-        for top in rows
-        for left in columns
-    ]
+    every = len(columns) * len(rows)
+    count = every if count is None else min(every, count)
+    chosen = []
+    for number in range(frame * count, (frame + 1) * count):
+        row, column = divmod(number % every, len(columns))
+        left, top = round(columns[column]), round(rows[row])
+        center = (left + side / 2, top + side / 2)
+        chosen.append(Crop(left, top, side, settings.search_size, center))
+    return chosen
 
 
-def _starts(length: int, side: int) -> list[int]:
-    """Where tiles begin along an axis; a single one in the middle where it covers all of it."""
+def _starts(length: int, side: int) -> NDArray[np.float64]:
+    """Where tiles begin along an axis, to be rounded; in the middle where one covers all of it."""
     if side >= length:
-        return [round((length - side) / 2)]
+        return np.array([(length - side) / 2])
     count = math.ceil((length - side) / (side * (1 - _OVERLAP))) + 1
-    return [round(start) for start in np.linspace(0, length - side, count)]
+    return np.linspace(0, length - side, count)

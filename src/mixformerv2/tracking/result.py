@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from ..box import XYWH
+from ..errors import ConfigError
 
-__all__ = ["TargetState", "TrackResult"]
+__all__ = ["FPS", "TargetState", "TrackResult", "seconds_at"]
+
+FPS = 30.0
+"""Frames a second where nobody says what the time is."""
 
 TargetState = Literal["tracked", "uncertain", "lost"]
 
@@ -29,3 +34,20 @@ class TrackResult:
     state: TargetState
     frame: int
     time: float
+
+
+def seconds_at(time: Any, frame: int) -> float:
+    """The time of a frame, whatever kind of number it came as; the frame's number over 30 for None.
+
+    Raises:
+        ConfigError: a time that is no finite number.
+    """
+    if time is None:
+        return frame / FPS
+    try:
+        seconds = float(time)
+    except (TypeError, ValueError, OverflowError):
+        seconds = math.nan
+    if not math.isfinite(seconds):
+        raise ConfigError(f"a frame's time is a finite number of seconds, got {time!r}")
+    return seconds

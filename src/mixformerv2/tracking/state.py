@@ -12,7 +12,7 @@ import json
 import math
 import struct
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -33,6 +33,12 @@ _LENGTH = struct.Struct("<I")
 _MAX_HEADER = 65536
 _MAX_FRAME = 1 << 53
 _MAX_GROWTH = 8.0
+_FAR = float(1 << 24)
+"""Pixels: no target is further away, or faster."""
+_MAX_MIN_SIZE = 256.0
+"""The largest `min_size`: answers may be so wide in pictures that are smaller."""
+_ROUNDING = 1.01
+"""Generous: a given box may stand out by a thousandth of a pixel, and sizes are scaled."""
 _AT_REST = Motion()
 _NOT_OURS = "these bytes are not a saved tracker state; make one with Tracker.save_state()"
 
@@ -69,6 +75,34 @@ class TrackState:
     def answer(self) -> Box:
         """The box that was answered: the target's, smoothed where that is on."""
         return self.box if self.motion.smooth is None else self.motion.smooth.box
+
+    @property
+    def widest(self) -> Box:
+        """A box at the origin with the largest width and height that a target may have."""
+        width, height = (_ROUNDING * max(side, _MAX_MIN_SIZE) for side in self.frame_size)
+        return Box(0.0, 0.0, width, height)
+
+    def resized(self, width: int, height: int) -> TrackState:
+        """The state in a picture of another size: streams change theirs while they run."""
+        before = self.frame_size
+        if before == (width, height):
+            return self
+        sx, sy = width / before[0], height / before[1]
+        after = replace(self, frame_size=(width, height), seen=None)
+        _, _, widest, highest = after.widest
+
+        def scaled(box: Box) -> Box:
+            # From a picture smaller than its target it could grow to any size.
+            x, y, w, h = box
+            return Box(x * sx, y * sy, min(w * sx, widest), min(h * sy, highest))
+
+        trust = self.trust
+        return replace(
+            after,
+            box=scaled(self.box),
+            motion=self.motion.resized(sx, sy),
+            trust=None if trust is None else replace(trust, home=scaled(trust.home)),
+        )
 
     def to_bytes(self) -> bytes:
         """A few dozen kilobytes from which `from_bytes` makes the same state."""
@@ -146,7 +180,7 @@ def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
     if target not in get_args(TargetState):
         raise ValueError(f"unknown target state {target!r}")
     width, height = header["frame_size"]
-    return TrackState(
+    state = TrackState(
         box=Box.parse(header["box"]),
         target=target,
         frame=_whole(header["frame"], 0, _MAX_FRAME),
@@ -163,6 +197,15 @@ def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
         trust=_read_trust(header["trust"]) if "trust" in header else None,
         seen=Seen.read(header["seen"]) if "seen" in header else None,
     )
+    for box in (state.box, *([] if state.trust is None else [state.trust.home])):
+        _check_size(box, state)
+    return state
+
+
+def _check_size(box: Box, state: TrackState) -> None:
+    """Refuse what no tracker answers; a look at it could take more than all memory."""
+    if box.w > state.widest.w or box.h > state.widest.h or max(map(abs, box.xywh)) > _FAR:
+        raise ValueError(f"box {box.xywh} does not fit a picture of {state.frame_size} pixels")
 
 
 def _motion_header(motion: Motion) -> dict[str, Any]:
@@ -179,11 +222,13 @@ def _read_motion(header: dict[str, Any]) -> Motion:
     smooth = header["smooth"]
     if smooth is not None:
         cx, cy, w, h, *speeds = _reals(smooth, 8)
+        _near(cx, cy, w, h)
         if min(w, h) <= 0.0:
             raise ValueError(f"a smoothed box has a size above 0, got {w!r}, {h!r}")
         a, b, c, d = speeds
         smooth = Smooth((cx, cy, w, h), (a, b, c, d))
     x, y = _reals(header["speed"], 2)
+    _near(x, y)
     growth = _real(header["growth"])
     if not 1.0 <= growth <= _MAX_GROWTH:
         raise ValueError(f"a search grows by 1 to {_MAX_GROWTH}, got {growth!r}")
@@ -193,6 +238,11 @@ def _read_motion(header: dict[str, Any]) -> Motion:
 
 def _read_trust(header: dict[str, Any]) -> Trust:
     return Trust(Box.parse(header["home"]), _whole(header["confirmed"], 0, _MAX_FRAME))
+
+
+def _near(*values: float) -> None:
+    if max(map(abs, values)) > _FAR:
+        raise ValueError(f"expected numbers of pixels, got {values!r}")
 
 
 def _reals(values: Any, count: int) -> list[float]:

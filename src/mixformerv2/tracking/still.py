@@ -80,7 +80,8 @@ class Seen:
         if not all(type(value) is int and abs(value) <= _MAX_PLACE for value in whole):
             raise ValueError(f"expected whole numbers, got {whole!r}")
         numbers = (float(cx), float(cy), float(header["score"]))
-        if min(side, size) < 1 or size > 4096 or not np.isfinite(numbers).all():
+        sound = np.isfinite(numbers).all() and 0 <= numbers[2] <= 1
+        if min(side, size) < 1 or size > 4096 or header["skipped"] < 0 or not sound:
             raise ValueError("a look has a region, a size and a score")
         cells = np.frombuffer(base64.b64decode(header["cells"], validate=True), np.uint8)
         crop = Crop(left, top, side, size, (numbers[0], numbers[1]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import queue
+import reprlib
 import threading
 import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
+from ..errors import ConfigError
 from ..runtime.base import EngineInfo
 from ..runtime.select import load_engine
 from ..runtime.shared import SharedEngine
@@ -39,7 +41,7 @@ class StreamFailure(NamedTuple):
         error: What it raised.
     """
 
-    error: Exception
+    error: BaseException
 
 
 class StreamPool:
@@ -120,9 +122,13 @@ class StreamPool:
         Args:
             sources: By a name of one's own: a source as for `track()`, and the box on its first
                 frame.
+
+        Raises:
+            ConfigError: `sources` or one of its entries is made otherwise.
         """
+        streams = _checked(sources)
         results: queue.Queue[tuple[K, TrackResult | StreamFailure | None]]
-        results = queue.Queue(_AHEAD * max(1, len(sources)))
+        results = queue.Queue(_AHEAD * max(1, len(streams)))
         stop = threading.Event()
 
         def put(name: K, result: TrackResult | StreamFailure | None) -> None:
@@ -138,13 +144,14 @@ class StreamPool:
                         put(name, result)
                         if stop.is_set():
                             return
-            except Exception as error:  # whatever it is, it is this stream's alone
+            except BaseException as error:  # whatever it is, it is this stream's alone
                 put(name, StreamFailure(error))
-            put(name, None)
+            finally:  # or whoever reads the results would wait for ever
+                put(name, None)
 
         threads = [
-            threading.Thread(target=run, args=(name, *given), daemon=True)
-            for name, given in sources.items()
+            threading.Thread(target=run, args=(name, source, box), daemon=True)
+            for name, (source, box) in streams.items()
         ]
         left = len(threads)
         try:
@@ -180,3 +187,17 @@ class StreamPool:
 
     def _tracker(self) -> Tracker:
         return Tracker.with_engine(self._shared, self._config, self._channels, self._settings)
+
+
+def _checked(sources: Any) -> dict[Any, tuple[SourceLike, Sequence[float]]]:
+    """Sources and boxes by name; a box that is none is said by its own stream."""
+    if not isinstance(sources, Mapping):
+        kind = type(sources).__name__
+        raise ConfigError(f"sources is {{name: (source, box)}}, a mapping; got a {kind}")
+    for name, given in sources.items():
+        if not isinstance(given, tuple | list) or len(given) != 2:
+            raise ConfigError(
+                f"stream {name!r} must be a source and its box, (source, (x, y, w, h)), "
+                f"got {reprlib.repr(given)}"
+            )
+    return {name: (source, box) for name, (source, box) in sources.items()}

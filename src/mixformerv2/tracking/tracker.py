@@ -21,7 +21,7 @@ from .look import Look
 from .motion import middle_shown, search_box, settled_size
 from .policy import TemplatePolicy, Templates, target_state
 from .redetect import Trust, everywhere, judge
-from .result import TrackResult
+from .result import FPS, TrackResult, seconds_at
 from .settings import TrackerSettings
 from .state import TrackState
 from .still import Seen
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ..weights.bundle import BundleConfig
 
 __all__ = ["Tracker"]
-
-_FPS = 30.0
-"""Frames a second where nobody says what the time is."""
 
 _TOUCH = 1e-3
 """A box may stand out of the picture by so many pixels unmentioned: sums of floats do."""
@@ -143,6 +140,7 @@ class Tracker:
         Raises:
             BoxError: a box that is not finite, has no area or lies outside the picture.
             FrameError: not a picture.
+            ConfigError: a time that is no finite number.
         """
         result, self._state = self.start(frame, box, time)
         return result
@@ -158,6 +156,7 @@ class Tracker:
         Raises:
             StateError: `init` was not called.
             FrameError: not a picture.
+            ConfigError: a time that is no finite number.
         """
         result, self._state = self.step(frame, self._started(), time)
         return result
@@ -190,18 +189,18 @@ class Tracker:
         picture = as_bgr(frame)
         height, width = picture.shape[:2]
         target = _inside(Box.parse(box), width, height)
-        settings = self._settings
+        settings, seconds = self._settings, seconds_at(time, 0)
         around = Crop.around(target, settings.template_factor, settings.template_size)
         state = TrackState(
             box=target,
             target="tracked",
             frame=0,
-            time=time,
+            time=seconds,
             frame_size=(width, height),
             templates=Templates.of(around.take(picture, self._channels)),
             weights_sha256=self._config.weights_sha256,
         )
-        return TrackResult(target.xywh, 1.0, "tracked", 0, time), state
+        return TrackResult(target.xywh, 1.0, "tracked", 0, seconds), state
 
     def step(
         self, frame: Any, state: TrackState, time: float | None = None
@@ -218,7 +217,7 @@ class Tracker:
         picture = as_bgr(frame)
         height, width = picture.shape[:2]
         settings = self._settings
-        states = [_resized(self._mine(state), width, height) for state in states]
+        states = [self._mine(state).resized(width, height) for state in states]
         still = [self._is_still(state, picture) for state in states]
         moving = [state for state, rests in zip(states, still, strict=True) if not rests]
         crops = [
@@ -245,10 +244,14 @@ class Tracker:
         return answers
 
     def _is_still(self, state: TrackState, picture: NDArray[np.uint8]) -> bool:
-        limit = self._settings.still_below
-        if not limit or state.seen is None or state.target != "tracked":
+        settings, seen = self._settings, state.seen
+        if not settings.still_below or seen is None or state.target != "tracked":
             return False
-        return state.seen.holds(picture, self._channels, limit)
+        # Of a forged state: wider than any look of these settings, and than the memory.
+        factor = settings.search_factor * settings.search_growth_max
+        if seen.crop.side > Crop.around(state.widest, factor, settings.search_size).side:
+            return False
+        return seen.holds(picture, self._channels, settings.still_below)
 
     def _seen(self, picture: NDArray[np.uint8], crop: Crop, score: float) -> Seen | None:
         if not self._settings.still_below:
@@ -258,7 +261,7 @@ class Tracker:
     def miss(self, state: TrackState, time: float | None = None) -> tuple[TrackResult, TrackState]:
         """`skip` as a function. The next frame is judged as if this one had not been."""
         frame = state.frame + 1
-        time = frame / _FPS if time is None else time
+        time = seconds_at(time, frame)
         templates = self._policy.advance(state.templates, frame, 0.0, _nothing)
         result = TrackResult(state.answer.xywh, 0.0, "lost", frame, time)
         return result, replace(state, frame=frame, time=time, templates=templates)
@@ -273,7 +276,7 @@ class Tracker:
     ) -> tuple[TrackResult, TrackState]:
         settings = self._settings
         frame = state.frame + 1
-        time = frame / _FPS if time is None else time
+        time = seconds_at(time, frame)
         # Without a score head every score is 1, which is "tracked" by any thresholds.
         target = target_state(state.target, score, settings)
         box = _settled(state.box, box, picture, settings)
@@ -286,7 +289,7 @@ class Tracker:
             before = (state.target, state.trust or Trust(state.box))
             box, score, target, trust = judge(before, (box, score, target), search, settings)
         # Clocks that stand still or run back are taken for the usual one.
-        seconds = time - state.time if time > state.time else 1 / _FPS
+        seconds = time - state.time if time > state.time else 1 / FPS
 
         def crop() -> NDArray[np.uint8]:
             around = Crop.around(box, settings.template_factor, settings.template_size)
@@ -347,6 +350,13 @@ def _settings(
 
 def _inside(box: Box, width: int, height: int) -> Box:
     """The given box, cut to the picture."""
+    if max(box.w, box.h) <= 1.0 < max(width, height):
+        warnings.warn(
+            f"box {box.xywh} is no larger than a pixel; boxes are in pixels, not in parts of the "
+            f"picture of {width} x {height}",
+            UserWarning,
+            stacklevel=4,
+        )
     x1, y1, x2, y2 = box.xyxy
     if min(x1, y1) >= -_TOUCH and x2 <= width + _TOUCH and y2 <= height + _TOUCH:
         return box
@@ -363,24 +373,6 @@ def _inside(box: Box, width: int, height: int) -> Box:
         stacklevel=4,
     )
     return cut
-
-
-def _resized(state: TrackState, width: int, height: int) -> TrackState:
-    """The state in a picture of another size: streams change theirs while they run."""
-    before = state.frame_size
-    if before == (width, height):
-        return state
-    sx, sy = width / before[0], height / before[1]
-    x, y, w, h = state.box
-    box = Box(x * sx, y * sy, w * sx, h * sy)
-    return replace(
-        state,
-        box=box,
-        frame_size=(width, height),
-        motion=state.motion.resized(sx, sy),
-        trust=None if state.trust is None else state.trust.resized(sx, sy),
-        seen=None,
-    )
 
 
 def _settled(before: Box, box: Box, picture: NDArray[np.uint8], settings: TrackerSettings) -> Box:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,25 @@ def test_an_answer_is_not_overwritten_by_the_next(engine: Engine) -> None:
     engine.step(crops(1, 64, 64), memory)
     np.testing.assert_array_equal(first.boxes, kept[0])
     np.testing.assert_array_equal(first.probs, kept[1])
+
+
+def test_threads_that_share_an_engine_get_their_own_answers(engine: Engine) -> None:
+    """Batches are cut into passes, and each thread comes with memories of its own."""
+    draw = np.random.default_rng(5)
+    looks = []
+    for count in (1, 1, 1, 9, 9):
+        templates = draw.integers(0, 256, (count, 2, 32, 32, 3), dtype=np.uint8)
+        search = draw.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8)
+        memory = engine.encode_templates(templates)
+        looks.append((search, memory, engine.step(search, memory).boxes))
+
+    def strays(look: tuple[NDArray[np.uint8], object, NDArray[np.float32]]) -> float:
+        search, memory, alone = look
+        steps = (engine.step(search, memory).boxes for _ in range(20))
+        return max(float(np.abs(boxes - alone).max()) for boxes in steps)
+
+    with ThreadPoolExecutor(len(looks)) as threads:
+        assert max(threads.map(strays, looks)) < 1e-5
 
 
 def test_the_same_crop_gives_the_same_numbers(engine: Engine) -> None:

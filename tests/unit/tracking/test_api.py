@@ -24,6 +24,7 @@ def test_one_result_for_each_frame(small_bundle: Path) -> None:
     assert [r.frame for r in results] == [0, 1, 2, 3, 4, 5]
     assert (results[0].box, results[0].score, results[0].state) == (BOX, 1.0, "tracked")
     assert results[3].time == pytest.approx(0.1)
+    assert next(mf.track(FRAMES, np.array(BOX), small_bundle, "onnx")).box == BOX
 
     tracker = mf.Tracker(small_bundle, engine="onnx")
     tracker.init(FRAMES[0], BOX)

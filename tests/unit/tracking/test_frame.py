@@ -55,6 +55,18 @@ def test_accepted(frame: NDArray[Any], expected: NDArray[np.uint8]) -> None:
     np.testing.assert_array_equal(got, expected)
 
 
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64])
+def test_a_little_over_the_range_is_cut(kind: type[np.floating[Any]]) -> None:
+    frame = np.array([[-0.04, 0.0, 0.4, 1.0, 1.0 + 2**-9, 1.05]], kind)
+    assert as_bgr(frame)[0, :, 0].tolist() == [0, 0, 102, 255, 255, 255]
+
+
+def test_a_picture_of_pillow_is_told_its_channels() -> None:
+    image = pytest.importorskip("PIL.Image").fromarray(PICTURE)
+    with pytest.raises(FrameError, match=r"convert\('RGB'\)\) to a tracker with channels='rgb'"):
+        as_bgr(image)
+
+
 @pytest.mark.parametrize(
     ("frame", "word"),
     [
@@ -68,7 +80,9 @@ def test_accepted(frame: NDArray[Any], expected: NDArray[np.uint8]) -> None:
         (np.zeros((5, 0), np.uint8), "no pixels"),
         (PICTURE.astype(np.float32), "astype"),
         (np.full((4, 4, 3), -0.1), "0..1"),
-        (np.full((4, 4, 3), np.nan), "0..1"),
+        (np.full((4, 4, 3), 1.05 + 2**-30), r"found 1\.0500000009\d+ to .*numpy.clip"),
+        (np.linspace(-2.1, 2.6, 48).reshape(4, 4, 3), "normalisation"),
+        (np.full((4, 4, 3), np.nan), "0..1.*not finite"),
         (np.full((4, 4, 3), np.inf), "0..1"),
         (PICTURE.astype(np.int32), "int32"),
         (PICTURE > 9, "bool"),

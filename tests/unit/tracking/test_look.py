@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from mixformerv2.tracking import Tracker
+from mixformerv2.tracking import Tracker, look
+from mixformerv2.tracking.policy import Templates
 from tests.doubles import ScriptedEngine, config, moving_square
 
 FRAME = moving_square()(0)
@@ -44,3 +49,22 @@ def test_a_mirrored_video_gives_mirrored_boxes(small_bundle: Path) -> None:
     turned[:, 0] = width - turned[:, 0] - turned[:, 2]
     # Within the rounding of the crops, whose centres may lie on half pixels.
     np.testing.assert_allclose(turned, plain, atol=1.5)
+
+
+def test_threads_do_not_drop_each_others_memories(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slow(OrderedDict[Any, Any]):
+        def __setitem__(self, key: Any, value: Any) -> None:
+            super().__setitem__(key, value)
+            time.sleep(1e-3)  # here another thread would have its turn
+
+    monkeypatch.setattr(look, "OrderedDict", Slow)
+    memories = look._Memories(ScriptedEngine(), keep=1)
+
+    def ask(start: int) -> bool:
+        pictures = [np.full((32, 32, 3), start + i, np.uint8) for i in range(8)]
+        looks = [Templates.of(picture) for picture in pictures]
+        found = [memories.of([one], mirror=False)[0, 0, 0, 0, 0] for one in looks]
+        return found == list(range(start, start + 8))
+
+    with ThreadPoolExecutor(4) as threads:
+        assert all(threads.map(ask, (0, 50, 100, 150)))

@@ -137,9 +137,15 @@ def test_motion_grows_with_the_picture() -> None:
     assert one.update(np.repeat(np.repeat(FRAME, 2, 0), 2, 1)).box[2] > small.box.w
 
 
+def test_a_state_does_not_grow_the_search_beyond_the_settings() -> None:
+    assert search_box(BOX, Motion(growth=8.0), settings(search_growth_max=2.0))[1] == 8.0
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
+        (b'"speed": [', b'"speed": [-1e300, 0], "was": ['),
+        (b'"smooth": [', b'"smooth": [1e300, 1, 1, 1, 1, 1, 1, 1], "was": ['),
         (b'"growth": 1.0', b'"growth": 9.0'),
         (b'"growth": 1.0', b'"growth": NaN'),
         (b'"speed": [', b'"speed": [3,'),

@@ -63,6 +63,28 @@ def test_frames_count_for_the_video() -> None:
     assert together.update(FRAME, time=0.25)[late].time == 0.25
 
 
+def test_every_frame_goes_to_update_first() -> None:
+    """As in the documentation: the numbers are the video's, with or without targets."""
+    together, found = multi(), []
+    for number in range(6):
+        results = together.update(FRAME)
+        found.append({one: result.frame for one, result in results.items()})
+        if number in (1, 3):
+            together.add(FRAME, BOXES[7], id=number)
+    assert found == [{}, {}, {1: 2}, {1: 3}, {1: 4, 3: 4}, {1: 5, 3: 5}]
+
+
+def test_a_target_begins_at_the_time_of_its_frame() -> None:
+    """Its filter would take the first motion for one of many years."""
+    together = multi(smooth_hz=1.0)
+    together.update(FRAME, time=1.7e9)
+    late = together.add(FRAME, BOXES[3])
+    smooth = together.update(FRAME, time=1.7e9 + 0.04)[late]
+    alone = Tracker.with_engine(ScriptedEngine(), config(smooth_hz=1.0))
+    alone.init(FRAME, BOXES[3], time=1.7e9)
+    assert smooth.box == alone.update(FRAME, time=1.7e9 + 0.04).box
+
+
 def test_skipped_frames() -> None:
     together = multi()
     first = together.add(FRAME, BOXES[7])

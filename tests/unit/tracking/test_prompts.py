@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 import mixformerv2 as mf
+from mixformerv2.box import Box
 from mixformerv2.errors import BoxError, ConfigError, SourceError
-from mixformerv2.tracking.prompts import follow_prompts, parse_prompts
+from mixformerv2.tracking.prompts import _next, follow_prompts, parse_prompts
 from mixformerv2.video import open_source
+from mixformerv2.video.source import VideoFrame
 from tests.clips import write_clip
 from tests.doubles import ScriptedEngine, config, moving_square
 
@@ -107,6 +109,8 @@ def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: P
         ({}, ConfigError),
         ({-1: TRUTH[0]}, ConfigError),
         ({True: TRUTH[0]}, ConfigError),
+        ({1.0: TRUTH[0]}, ConfigError),
+        ({"1": TRUTH[0]}, ConfigError),
         ({0: TRUTH[0], 4: (1, 2, 3)}, BoxError),
         ({4: (1, 2, 0, 3)}, BoxError),
         ({0: TRUTH[0], COUNT: TRUTH[0]}, SourceError),
@@ -116,6 +120,22 @@ def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: P
 def test_impossible_prompts_are_named(prompts: Any, error: type[Exception], both: bool) -> None:
     with pytest.raises(error, match=r"box|frame"):
         drifting(prompts, both=both)
+
+
+def test_a_broken_frame_has_the_time_of_the_source() -> None:
+    """Far from the start: a filter would take the next motion for one of many seconds."""
+    tracker = mf.Tracker.with_engine(ScriptedEngine(), config(smooth_hz=1.0))
+    _, state = tracker.start(FRAMES[0], TRUTH[0], 40.0)
+    result, after = _next(tracker, Box(*TRUTH[0]), state, VideoFrame(1001, 40.04, None))
+    assert (result.state, result.time) == ("lost", 40.04)
+    assert after is not None
+    assert after.time == 40.04
+
+
+def test_numbers_of_numpy() -> None:
+    given = {np.int64(9): np.array(TRUTH[9]), np.uint8(3): TRUTH[3]}
+    assert parse_prompts(given) == {3: TRUTH[3], 9: TRUTH[9]}
+    assert {type(frame) for frame in parse_prompts(given)} == {int}
 
 
 def test_one_way_of_giving_boxes(small_bundle: Path) -> None:

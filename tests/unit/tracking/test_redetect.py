@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from mixformerv2.box import Box
 from mixformerv2.errors import ConfigError
 from mixformerv2.runtime.base import EngineInfo, StepOutput
-from mixformerv2.tracking import Tracker, TrackerSettings, TrackResult
+from mixformerv2.tracking import Tracker, TrackerSettings, TrackResult, redetect
+from mixformerv2.tracking.crop import Crop
 from mixformerv2.tracking.redetect import tiles
 from tests.doubles import ScriptedEngine, config
 
@@ -129,6 +130,30 @@ def test_tiles_cover_the_frame(w: int, h: int, width: int, height: int) -> None:
         else:
             assert len(places) == 1
             assert places[0] <= 0 <= length <= places[0] + side + 1
+
+
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 400), st.integers(0, 99), st.data())
+def test_tiles_take_turns(w: int, h: int, side: int, frame: int, data: st.DataObject) -> None:
+    settings = TrackerSettings(64, 128, search_factor=4.0)
+    picture = (data.draw(st.integers(1, 500)), side)
+    every = tiles(Box(0, 0, w, h), picture, settings)
+    most = data.draw(st.integers(1, 64))
+    count = min(len(every), most)
+    plain = [every[(frame * count + step) % len(every)] for step in range(count)]
+    assert tiles(Box(0, 0, w, h), picture, settings, most, frame) == plain
+
+
+def test_a_few_tiles_do_not_cost_all_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def counted(*values: Any) -> Crop:
+        made.append(values)
+        return Crop(*values)
+
+    counted.around = Crop.around  # type: ignore[attr-defined]
+    monkeypatch.setattr(redetect, "Crop", counted)
+    assert len(tiles(Box(0, 0, 6, 6), (3840, 2160), config().tracker, 16, 7)) == 16
+    assert len(made) == 16
 
 
 def test_a_model_without_score_cannot() -> None:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import struct
 import zlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,11 @@ def test_the_forger_can_make_a_sound_one() -> None:
         {"box": [1, 2, 3]},
         {"box": "here"},
         {"box": None},
+        {"box": [0, 0, 30000, 30000]},
+        {"box": [0, 0, 1280, 1e200]},
+        {"box": [1e200, 0, 10, 10]},
+        {"frame_size": [1, 1]},
+        {"trust": {"home": [0, 0, 30000, 30], "confirmed": 0}},
         {"target": "found"},
         {"target": ["lost"]},
         {"frame": -1},
@@ -148,6 +154,15 @@ def test_forged_values(changes: dict[str, Any]) -> None:
 def test_forged_headers(header: bytes) -> None:
     with pytest.raises(StateError):
         TrackState.from_bytes(b"MFT1" + struct.pack("<I", len(header)) + header)
+
+
+def test_a_target_larger_than_its_picture_does_not_grow_without_bound() -> None:
+    """Real where the picture is smaller than `min_size`, and streams change their size."""
+    small = replace(state(TEMPLATES["start"]), box=Box(-3, -3, 4, 4), frame_size=(1, 1))
+    again = TrackState.from_bytes(small.to_bytes())
+    assert again.box == (-3, -3, 4, 4)
+    large = again.resized(3840, 2160)
+    assert (large.box.w, large.box.h) == pytest.approx((3840, 2160), rel=0.011)
 
 
 def test_only_bytes() -> None:

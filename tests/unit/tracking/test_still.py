@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -100,10 +101,23 @@ def test_targets_rest_each_by_itself() -> None:
     assert [len(search) for search in engine.searched] == [2, 1]
 
 
+def test_a_forged_look_wider_than_any_is_not_compared() -> None:
+    """Its square alone would be 840 terabytes."""
+    one, engine = tracker()
+    one.update(FRAMES[0])
+    assert one.state is not None
+    assert one.state.seen is not None
+    wide = replace(one.state.seen, crop=replace(one.state.seen.crop, side=1 << 24))
+    one.load_state(replace(one.state, seen=wide).to_bytes())
+    one.update(FRAMES[0])
+    assert len(engine.searched) == 2
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
         (b'"skipped": 0', b'"skipped": 1.5'),
+        (b'"skipped": 0', b'"skipped": -9'),
         (b'"cells": "', b'"cells": "AAAA'),
         (b'"crop": [', b'"crop": [7, '),
         (b'"crop": [', b'"crap": ['),

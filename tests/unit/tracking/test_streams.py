@@ -87,6 +87,41 @@ def test_a_stream_that_hangs_holds_nobody_up(
     hang.set()
 
 
+@pytest.mark.parametrize(
+    ("sources", "sentence"),
+    [
+        ({"good": ([], BOX), "bad": ("clip.mp4",)}, r"stream 'bad' .* got \('clip.mp4',\)"),
+        ({"bad": "clip.mp4"}, "stream 'bad'"),
+        ({"bad": "ab"}, "stream 'bad'"),
+        ({"bad": ("clip.mp4", 1, 2, 3, 4)}, "stream 'bad'"),
+        ({"bad": None}, "stream 'bad'"),
+        ([("clip.mp4", BOX)], "a mapping; got a list"),
+    ],
+    ids=str,
+)
+def test_sources_made_otherwise_are_named(small_bundle: Path, sources: Any, sentence: str) -> None:
+    before = set(threading.enumerate())
+    with StreamPool(small_bundle, "onnx", 1) as pool, pytest.raises(ConfigError, match=sentence):
+        next(pool.track(sources))
+    assert set(threading.enumerate()) <= before
+
+
+def test_whatever_ends_a_thread_ends_its_stream(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mixformerv2.tracking import streams
+
+    def leaves(*_: Any) -> Any:
+        raise SystemExit(3)
+
+    monkeypatch.setattr(streams, "follow", leaves)
+    with StreamPool(small_bundle, "onnx", 1) as pool:
+        ((name, failure),) = pool.track({"leaves": ([], BOX)})
+    assert name == "leaves"
+    assert isinstance(failure, StreamFailure)
+    assert isinstance(failure.error, SystemExit)
+
+
 def test_ending_early_ends_the_streams(small_bundle: Path) -> None:
     before = set(threading.enumerate())
     with StreamPool(small_bundle, "onnx", 1) as pool:

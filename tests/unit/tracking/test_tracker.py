@@ -48,6 +48,29 @@ def test_frames_and_times_count_on() -> None:
     assert [r.time for r in results] == [1 / 30, 0.5, 0.1]
 
 
+def test_times_of_any_number_can_be_saved() -> None:
+    one = tracker()
+    for time in (np.float32(0.5), np.int64(3), np.array(4.0), "5"):
+        given = float(time)
+        assert one.init(FRAME, BOX, time).time == given  # type: ignore[arg-type]
+        one.load_state(one.save_state())
+        for call in (lambda t: one.update(FRAME, t), one.skip):
+            result = call(time)  # type: ignore[arg-type]
+            one.load_state(one.save_state())
+            assert result.time == given
+            assert type(result.time) is float
+
+
+@pytest.mark.parametrize("time", [math.nan, math.inf, "noon", [1, 2], 10**400])
+def test_times_that_are_none_leave_the_tracker_as_it_was(time: Any) -> None:
+    one = started()
+    before = one.state
+    for call in (lambda t: one.init(FRAME, BOX, t), lambda t: one.update(FRAME, t), one.skip):
+        with pytest.raises(ConfigError, match="finite number of seconds"):
+            call(time)
+    assert one.state is before
+
+
 def test_boxes_stay_in_the_picture_by_the_smallest_side() -> None:
     engine = ScriptedEngine(corners=(-3.0, -3.0, -2.9, -2.9))
     assert started(engine, min_size=10.0).update(FRAME).box == (0, 0, 10, 10)
@@ -149,6 +172,9 @@ def test_odd_frames_are_refused_and_change_nothing() -> None:
         (1e308, 0, 1e308, 5),
         (1, 2, 3),
         "abcd",
+        "1234",
+        b"1234",
+        (1, 2, 1e-200, 1e-200),
         None,
     ],
     ids=str,
@@ -156,6 +182,16 @@ def test_odd_frames_are_refused_and_change_nothing() -> None:
 def test_boxes_that_cannot_be_tracked(box: Any) -> None:
     with pytest.raises(BoxError):
         tracker().init(FRAME, box)
+
+
+def test_parts_of_the_picture_for_a_box_are_warned_of() -> None:
+    with pytest.warns(UserWarning, match="boxes are in pixels"):
+        tracker().init(FRAME, (0.3, 0.3, 0.1, 0.2))
+
+
+def test_a_number_that_no_float_holds_is_not_printed() -> None:
+    with pytest.raises(BoxError, match="no float can hold"):
+        tracker().init(FRAME, (10**5000, 1, 1, 1))
 
 
 @pytest.mark.parametrize(
