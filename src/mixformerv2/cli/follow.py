@@ -21,6 +21,7 @@ from ..box import Box
 from ..errors import OutputError, SourceError
 from ..runtime.base import EngineInfo
 from ..tracking.crowd import Crowd, Follower, Results, Start
+from ..tracking.doubles import Doubles
 from ..tracking.result import TargetState
 from ..video.draw import Overlay
 from ..video.formats import export, prove
@@ -77,6 +78,7 @@ class Summary:
         seconds: Wall time of the run: decoding, tracking, drawing and encoding.
         tracking: Seconds in the tracker alone, without the first frame; 0 where nobody took them.
         states: Frames by object and state.
+        doubles: Frames in which two objects had nearly the same box.
         drawn: Whether the video was made, if one was asked for.
         signal: Number of the signal that ended the run, or None.
         engine: Which engine ran.
@@ -91,6 +93,7 @@ class Summary:
     seconds: float = 0.0
     tracking: float = 0.0
     states: dict[int, Counter[TargetState]] = field(default_factory=dict)
+    doubles: Doubles = field(default_factory=Doubles)
     drawn: bool = True
     signal: int | None = None
 
@@ -180,6 +183,7 @@ def record(
             for number, result in found.items():
                 journal.write(number, result)
                 summary.states.setdefault(number, Counter())[result.state] += 1
+            summary.doubles.add(found)
             if picture is not None and frame is not None:
                 picture.add(frame, found)
             summary.frames += 1
