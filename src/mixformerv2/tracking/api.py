@@ -55,7 +55,7 @@ def track(
         SourceError: a source that cannot be opened, holds no frame or ends before a given box.
 
     Example:
-        >>> for result in track("clip.mp4", box=(197, 213, 34, 81)):  # doctest: +SKIP
+        >>> for result in track("clip.mp4", box=(175, 137, 93, 86)):  # doctest: +SKIP
         ...     print(result.frame, result.box, result.score, result.state)
         >>> list(track("clip.mp4", prompts={0: (9, 9, 30, 80), 120: (64, 12, 31, 78)}))
         ... # doctest: +SKIP
