@@ -42,6 +42,12 @@ def test_every_page_can_be_reached_from_the_first() -> None:
     assert pages - links(docs / "README.md") == {docs / "README.md"}
 
 
+def test_no_page_installs_from_an_index_which_does_not_have_it() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            assert not re.search(r"pip install\b[^#`]*\bmixformerv2", line), (page, line)
+
+
 def test_the_page_of_faults_counts_them_and_names_tests_that_are_there() -> None:
     page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
     tried, _, _ = page.partition("## What these tests found")
