@@ -51,11 +51,13 @@ class Outputs:
         journal: JSONL, always written.
         video: Annotated video, or None.
         exports: Files made from the journal at the end, with their formats.
+        without_lost: Leave lost rows out of the exports, as `export` does.
     """
 
     journal: Path
     video: Path | None = None
     exports: tuple[tuple[Path, str], ...] = ()
+    without_lost: bool = False
 
 
 @dataclass(slots=True)
@@ -173,7 +175,7 @@ def record(
         why = "source" if interrupt.received is None else "interrupted"
         journal.end(why, frames=summary.frames, broken=summary.broken)
         for path, form in outputs.exports:
-            export(Journal(outputs.journal), path, form)
+            export(Journal(outputs.journal), path, form, without_lost=outputs.without_lost)
     return summary
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError, OutputError
-from .chosen import LongTerm, Sets, chosen_settings
+from .chosen import LongTerm, Sets, WithoutLost, chosen_settings
 from .terminal import progress, say, sentences
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def run(
             "--format", help="jsonl, csv, mot, coco, cvat or labelstudio, against the suffix."
         ),
     ] = None,
+    without_lost: WithoutLost = False,
     engine: Annotated[
         str, typer.Option("--engine", "-e", help="auto, onnx, openvino or torch.")
     ] = "auto",
@@ -142,6 +144,7 @@ def run(
             given_later = read_prompts(prompt)
             with open_source(source) as frames:
                 outputs = plan_outputs(frames.name, out, boxes or [], format_)
+                outputs = replace(outputs, without_lost=without_lost)
             refuse_overwriting(source, [], outputs)
             summary = follow_prompted(
                 source,
@@ -160,6 +163,7 @@ def run(
         given = parse_boxes(box or ())
         with open_source(source, start=start_frame, reconnect=reconnect) as frames:
             outputs = plan_outputs(frames.name, out, boxes or [], format_)
+            outputs = replace(outputs, without_lost=without_lost)
             refuse_overwriting(source, box or [], outputs)
             if select:
                 given += drawn_boxes(frames)

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from mixformerv2.cli import track
 from mixformerv2.cli.follow import Outputs, Summary
+from mixformerv2.cli.main import main
 from mixformerv2.cli.track import plan_outputs, refuse_overwriting, report
 from mixformerv2.errors import ConfigError, MixFormerError, OutputError
 from mixformerv2.runtime.base import EngineInfo
@@ -117,6 +121,22 @@ def test_the_input_is_not_overwritten(here: Path) -> None:
         with pytest.raises(OutputError, match="is the input itself"):
             refuse_overwriting("clip.mp4", ["1,2,3,4", "boxes.txt"], outputs)
     refuse_overwriting("clip.mp4", ["1,2,3,4"], Outputs(Path("a.jsonl"), Path("b.mp4")))
+
+
+@pytest.mark.parametrize(("words", "without"), [([], False), (["--without-lost"], True)])
+def test_lost_rows_are_left_out_when_asked(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], without: bool
+) -> None:
+    planned: list[Outputs] = []
+
+    def follow(source: object, boxes: object, outputs: Outputs, **more: object) -> Summary:
+        planned.append(outputs)
+        return Summary(EngineInfo("onnx", "fp32", 2))
+
+    monkeypatch.setattr(track, "follow_with_progress", follow)
+    cv2.imwrite("1.png", np.zeros((8, 8, 3), np.uint8))
+    assert main(["track", "1.png", "--box", "1,1,4,4", "--boxes", "a.csv", *words]) == 0
+    assert [outputs.without_lost for outputs in planned] == [without]
 
 
 def test_the_report() -> None:
