@@ -65,11 +65,12 @@ def run(
         ),
     ] = None,
     reverse: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--reverse/--no-reverse", help="With --prompt: run backward as well as forward."
+            "--reverse/--no-reverse",
+            help="With --prompt: run backward as well as forward, which is the default.",
         ),
-    ] = True,
+    ] = None,
     select: Annotated[
         bool, typer.Option("--select", help="Draw the box on the first frame, in the browser.")
     ] = False,
@@ -133,6 +134,11 @@ def run(
 
     if not box and not select and not prompt:
         raise ConfigError("say what to follow: --box X,Y,W,H, or --select to draw it")
+    if reverse and not prompt:
+        raise ConfigError(
+            "--reverse goes with --prompt; to track backward from frame N, give the box there: "
+            "--prompt N:X,Y,W,H"
+        )
     settings = chosen_settings(sets, long_term=long_term)
     if prompt:
         if box or select or start_frame or max_frames:
@@ -154,7 +160,7 @@ def run(
                 engine=engine,
                 threads=threads,
                 settings=settings,
-                reverse=reverse,
+                reverse=reverse is not False,
                 quiet=quiet,
             )
             _tell(frames.name, model, summary, outputs, quiet=quiet)
