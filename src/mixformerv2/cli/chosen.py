@@ -10,11 +10,20 @@ import typer
 
 from ..errors import ConfigError
 
-__all__ = ["LongTerm", "Sets", "WithoutLost", "chosen_settings"]
+__all__ = ["LongTerm", "SelectPort", "Sets", "WithoutLost", "chosen_settings"]
 
 LongTerm = Annotated[
     bool,
     typer.Option("--long-term", help="Look for a lost target in the whole frame, tile by tile."),
+]
+SelectPort = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        help="Of the page on which the box is drawn, for a tunnel; a free one else, as with 0.",
+    ),
 ]
 Sets = Annotated[
     list[str] | None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BoxError, ConfigError, DataError, OutputError, SourceError
+from .chosen import SelectPort
 from .terminal import say, sentences
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ def run(
         str | None,
         typer.Option("--box", metavar="X,Y,W,H", help="Its box; drawn in the browser else."),
     ] = None,
+    port: SelectPort = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")
     ] = Path("out"),
@@ -72,6 +74,8 @@ def run(
         return
     if box is not None and video is None:
         raise BoxError("--box belongs to a --video of yours; the shipped clip brings its own")
+    if port is not None and (video is None or box is not None):
+        raise ConfigError("--port is that of the page for a --video without --box; leave it out")
     clip, truth = video or str(ASSETS / "demo.mp4"), None
     if video is None:
         if not Path(clip).is_file():
@@ -84,7 +88,7 @@ def run(
         if truth is not None:
             boxes = [truth[min(truth)]]
         else:
-            boxes = parse_boxes([box]) if box else drawn_boxes(source)
+            boxes = parse_boxes([box]) if box else drawn_boxes(source, port)
         summary = follow_with_progress(
             source, boxes, outputs, model=model, engine=engine, threads=threads, quiet=False
         )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, OutputError
-from .chosen import LongTerm, Sets, WithoutLost, chosen_settings
+from .chosen import LongTerm, SelectPort, Sets, WithoutLost, chosen_settings
 from .terminal import progress, say, sentences
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ def run(
     select: Annotated[
         bool, typer.Option("--select", help="Draw the box on the first frame, in the browser.")
     ] = False,
+    port: SelectPort = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Shipped model, or a bundle folder.")
     ] = "t",
@@ -139,6 +140,8 @@ def run(
             "--reverse goes with --prompt; to track backward from frame N, give the box there: "
             "--prompt N:X,Y,W,H"
         )
+    if port is not None and not select:
+        raise ConfigError("--port is that of the page of --select; leave it out, or add --select")
     settings = chosen_settings(sets, long_term=long_term)
     if prompt:
         if box or select or start_frame or max_frames:
@@ -172,7 +175,7 @@ def run(
             outputs = replace(outputs, without_lost=without_lost)
             refuse_overwriting(source, box or [], outputs)
             if select:
-                given += drawn_boxes(frames)
+                given += drawn_boxes(frames, port)
             summary = follow_with_progress(
                 frames,
                 given,
@@ -321,8 +324,8 @@ def _same(path: Path, other: str) -> bool:
         return False
 
 
-def drawn_boxes(source: Source) -> list[Box]:
+def drawn_boxes(source: Source, port: int | None) -> list[Box]:
     """Boxes that the user draws on the first frame, in the browser."""
     from ..serve.select import select_boxes
 
-    return select_boxes(source.peek(), title=source.name)
+    return select_boxes(source.peek(), title=source.name, port=port or 0)

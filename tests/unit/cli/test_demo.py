@@ -72,6 +72,7 @@ def test_a_clip_of_the_users_own_is_not_overwritten(
     ("words", "code", "sentence"),
     [
         (["--clip", ".", "--video", "mine.mp4"], 2, "leave out --video and --box"),
+        (["--port", "8400"], 2, "--video without --box"),
         (["--box", "1,2,3,4"], 3, "--box belongs to a --video"),
         (["--video", "missing.mp4", "--box", "1,2,3,4"], 4, "no such file"),
         (["--out", "file"], 5, "folder file cannot be made"),
