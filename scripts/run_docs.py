@@ -2,8 +2,8 @@
 
     python scripts/run_docs.py docs/start.md docs/howto/*.md
 
-Blocks fenced as `sh` and `python` are run in their order, as a reader would: with the demo clip as
-clip.mp4 and its true boxes as truth.csv. Other blocks are shown alone: they need a camera, a GPU,
+Blocks fenced as `sh` and `python` are run in their order, as a reader would, who got clip.mp4 and
+truth.csv by `mixformerv2 demo --clip .`. Other blocks are shown alone: they need a camera, a GPU,
 hours, or a network. Pages that only print are worth nothing, so the first failure ends it.
 """
 
@@ -18,7 +18,6 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ASSETS = ROOT / "src" / "mixformerv2" / "assets"
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
 
@@ -28,12 +27,9 @@ def run(page: Path, seconds: float) -> int:
     blocks = BLOCK.findall(page.read_text(encoding="utf-8"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        for link, target in (
-            ("clip.mp4", ASSETS / "demo.mp4"),
-            ("truth.csv", ASSETS / "demo.csv"),
-            ("configs", ROOT / "configs"),
-        ):
-            (folder / link).symlink_to(target)
+        (folder / "configs").symlink_to(ROOT / "configs")
+        clip = ["mixformerv2", "demo", "--clip", "."]
+        subprocess.run(clip, cwd=folder, env=environment, check=True)
         for language, code in blocks:
             shell = ["bash", "-euo", "pipefail", "-c"]
             command = [*shell, code] if language == "sh" else [sys.executable, "-c", code]

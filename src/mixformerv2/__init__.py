@@ -2,7 +2,7 @@
 
 Example:
     >>> import mixformerv2 as mf
-    >>> for result in mf.track("clip.mp4", box=(197, 213, 34, 81)):  # doctest: +SKIP
+    >>> for result in mf.track("clip.mp4", box=(175, 137, 93, 86)):  # doctest: +SKIP
     ...     print(result.frame, result.box, result.score, result.state)
 """
 

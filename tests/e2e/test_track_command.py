@@ -137,6 +137,7 @@ def test_a_picture_of_one_pixel(material: Path, how: list[str]) -> None:
         (["cut.mp4", "--box", BOX], 4, "is it whole?"),
         (["nothing", "--box", BOX], 4, "holds no pictures"),
         (["clip.mp4"], 2, "--box X,Y,W,H, or --select"),
+        (["clip.mp4", "--box", BOX, "--reverse"], 2, "--prompt N:X,Y,W,H"),
         (["clip.mp4", "--box", "1,2,3"], 3, "neither four numbers"),
         (["clip.mp4", "--box", "nan,1,2,3"], 3, "not finite"),
         (["clip.mp4", "--box", "1,1,0,5"], 3, "above zero"),

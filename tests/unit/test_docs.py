@@ -27,6 +27,27 @@ def test_every_page_is_in_the_navigation() -> None:
     assert named - {"benchmarks.md", "model-card.md"} == pages
 
 
+def links(page: Path) -> set[Path]:
+    """The files that a page links to, each of which is there."""
+    found = re.findall(r"\]\(([^)#:]+)[^):]*\)", page.read_text(encoding="utf-8"))
+    files = {(page.parent / link).resolve() for link in found}
+    assert [str(file) for file in files if not file.exists()] == []
+    return files
+
+
+def test_every_page_can_be_reached_from_the_first() -> None:
+    docs = ROOT / "docs"
+    assert docs / "README.md" in links(ROOT / "README.md")
+    pages = {page for page in docs.rglob("*.md") if page.parent.name != "reference"}
+    assert pages - links(docs / "README.md") == {docs / "README.md"}
+
+
+def test_no_page_installs_from_an_index_which_does_not_have_it() -> None:
+    for page in (ROOT / "README.md", *(ROOT / "docs").rglob("*.md")):
+        for line in page.read_text(encoding="utf-8").splitlines():
+            assert not re.search(r"pip install\b[^#`]*\bmixformerv2", line), (page, line)
+
+
 def test_the_page_of_faults_counts_them_and_names_tests_that_are_there() -> None:
     page = (ROOT / "docs" / "faults.md").read_text(encoding="utf-8")
     tried, _, _ = page.partition("## What these tests found")

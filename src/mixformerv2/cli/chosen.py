@@ -1,4 +1,4 @@
-"""Tracker settings from the command line: `--set NAME=VALUE` and `--long-term`."""
+"""Options that several commands have, tracker settings among them."""
 
 from __future__ import annotations
 
@@ -10,11 +10,20 @@ import typer
 
 from ..errors import ConfigError
 
-__all__ = ["LongTerm", "Sets", "chosen_settings"]
+__all__ = ["LongTerm", "SelectPort", "Sets", "WithoutLost", "chosen_settings"]
 
 LongTerm = Annotated[
     bool,
     typer.Option("--long-term", help="Look for a lost target in the whole frame, tile by tile."),
+]
+SelectPort = Annotated[
+    int | None,
+    typer.Option(
+        "--port",
+        min=0,
+        max=65535,
+        help="Of the page on which the box is drawn, for a tunnel; a free one else, as with 0.",
+    ),
 ]
 Sets = Annotated[
     list[str] | None,
@@ -23,6 +32,14 @@ Sets = Annotated[
         metavar="NAME=VALUE",
         help="A tracker setting in place of the model's, such as search_lead=1 or mirror=true; "
         "docs/tracker.md has them all. May be repeated.",
+    ),
+]
+WithoutLost = Annotated[
+    bool,
+    typer.Option(
+        "--without-lost",
+        help="Leave out boxes of frames in which the target is lost, in CSV, MOT and COCO. The "
+        "journal has all; CVAT and Label Studio hide them there.",
     ),
 ]
 

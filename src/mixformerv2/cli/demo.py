@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import filecmp
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import BoxError, DataError, OutputError, SourceError
+from ..errors import BoxError, ConfigError, DataError, OutputError, SourceError
+from .chosen import SelectPort
 from .terminal import say, sentences
 
 if TYPE_CHECKING:
     from ..box import Box
     from .follow import Outputs, Summary
 
-__all__ = ["ASSETS", "EPILOG", "mean_iou", "run"]
+__all__ = ["ASSETS", "EPILOG", "copy_clip", "mean_iou", "run"]
 
 EPILOG = "Exit codes are those of `mixformerv2 track`."
 
 ASSETS = Path(__file__).resolve().parent.parent / "assets"
+
+_COPIES = {"clip.mp4": "demo.mp4", "truth.csv": "demo.csv"}
+"""What the documentation calls the shipped files."""
 
 
 def run(
@@ -29,9 +35,19 @@ def run(
         str | None,
         typer.Option("--box", metavar="X,Y,W,H", help="Its box; drawn in the browser else."),
     ] = None,
+    port: SelectPort = None,
     out: Annotated[
         Path, typer.Option("--out", "-o", metavar="DIR", help="Folder for the results.")
     ] = Path("out"),
+    clip_to: Annotated[
+        Path | None,
+        typer.Option(
+            "--clip",
+            metavar="DIR",
+            help="Track nothing: copy the clip and its true boxes there, as clip.mp4 and "
+            "truth.csv, which the documentation takes for its examples.",
+        ),
+    ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Shipped model, or a bundle folder.")
     ] = "t",
@@ -50,24 +66,29 @@ def run(
     from .boxes import parse_boxes, read_boxes
     from .track import drawn_boxes, follow_with_progress, plan_outputs, refuse_overwriting
 
+    if clip_to is not None:
+        if video is not None or box is not None:
+            raise ConfigError("--clip copies the shipped clip; leave out --video and --box")
+        for path in copy_clip(clip_to):
+            say(str(path))
+        return
     if box is not None and video is None:
         raise BoxError("--box belongs to a --video of yours; the shipped clip brings its own")
+    if port is not None and (video is None or box is not None):
+        raise ConfigError("--port is that of the page for a --video without --box; leave it out")
     clip, truth = video or str(ASSETS / "demo.mp4"), None
     if video is None:
         if not Path(clip).is_file():
             raise SourceError(f"the demo clip {clip} is missing; install mixformerv2 again")
         truth = read_boxes(ASSETS / "demo.csv")
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"folder {out} cannot be made: {error.strerror}") from error
+    _make_folder(out)
     with sentences(quiet=False), open_source(clip) as source:
         outputs = plan_outputs(source.name, out, [], None)
         refuse_overwriting(clip, [], outputs)
         if truth is not None:
             boxes = [truth[min(truth)]]
         else:
-            boxes = parse_boxes([box]) if box else drawn_boxes(source)
+            boxes = parse_boxes([box]) if box else drawn_boxes(source, port)
         summary = follow_with_progress(
             source, boxes, outputs, model=model, engine=engine, threads=threads, quiet=False
         )
@@ -75,6 +96,33 @@ def run(
     _print(source.name, model, summary, outputs, accuracy)
     if summary.signal is not None:
         raise typer.Exit(128 + summary.signal)
+
+
+def copy_clip(folder: Path) -> list[Path]:
+    """The shipped clip and its true boxes as files of that folder, which is made if need be.
+
+    Raises:
+        OutputError: They cannot be written, or other files have their names.
+    """
+    _make_folder(folder)
+    copies = {folder / name: ASSETS / shipped for name, shipped in _COPIES.items()}
+    for path, shipped in copies.items():
+        if path.exists() and not (path.is_file() and filecmp.cmp(path, shipped, shallow=False)):
+            raise OutputError(f"{path} is there already and is another file; name another folder")
+    for path, shipped in copies.items():
+        try:
+            if not path.exists():
+                shutil.copyfile(shipped, path)
+        except OSError as error:
+            raise OutputError(f"{path} cannot be written: {error.strerror}") from error
+    return list(copies)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"folder {folder} cannot be made: {error.strerror}") from error
 
 
 def mean_iou(journal: Path, truth: dict[int, Box]) -> float:

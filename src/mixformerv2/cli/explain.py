@@ -37,7 +37,7 @@ def run(
     """Track to a frame and show what the prediction tokens look at, layer by layer and head by
     head, and the four side distributions with their entropy.
 
-    Example: mixformerv2 explain clip.mp4 --box 197,213,34,81 --frame 120
+    Example: mixformerv2 explain clip.mp4 --box 175,137,93,86 --frame 120
     """
     pictures, given, truth = _inputs(source, box, frame)
     from ..explain import explain_frame, save_page, save_picture

@@ -52,12 +52,14 @@ class Outputs:
         video: Annotated video, or None.
         exports: Files made from the journal at the end, with their formats.
         replaced: Files that nobody named, and that an earlier run has left.
+        without_lost: Leave lost rows out of the exports, as `export` does.
     """
 
     journal: Path
     video: Path | None = None
     exports: tuple[tuple[Path, str], ...] = ()
     replaced: tuple[Path, ...] = ()
+    without_lost: bool = False
 
     @property
     def to_stdout(self) -> bool:
@@ -198,7 +200,7 @@ def record(
         why = why if interrupt.received is None else "interrupted"
         journal.end(why, frames=summary.frames, broken=summary.broken)
         for path, form in outputs.exports:
-            export(Journal(outputs.journal), path, form)
+            export(Journal(outputs.journal), path, form, without_lost=outputs.without_lost)
     return summary
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError, OutputError
+from .chosen import WithoutLost
 from .terminal import say, sentences
 
 __all__ = ["EPILOG", "run"]
@@ -32,6 +33,7 @@ def run(
             help="File to write, - for stdout; beside the journal else.",
         ),
     ] = None,
+    without_lost: WithoutLost = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Turn a journal into CSV, MOT, COCO-video, CVAT or Label Studio.
@@ -51,6 +53,6 @@ def run(
         content = Journal(journal)
         if target.exists() and target.samefile(journal):
             raise OutputError(f"{target} is the journal itself; name another file with --out")
-        export(content, target, form)
+        export(content, target, form, without_lost=without_lost)
         if not quiet:
             say(f"{form}: {target}", aside=is_stdout(target))

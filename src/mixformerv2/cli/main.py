@@ -103,14 +103,15 @@ def _options(
     pass
 
 
-def _name_no_flag_types(command: Any) -> None:
+def _name_no_flag_types(command: Any, above: Any = None) -> None:
     """Help shall say `--quiet`, not `--quiet <bool>`, which looks as if a value were wanted."""
-    with typer.Context(command) as context:
+    # With the settings of the real call: a command keeps the help option that it makes first.
+    with typer.Context(command, parent=above, **command.context_settings) as context:
         for option in command.get_params(context):
             if getattr(option, "is_bool_flag", False):
                 option.metavar = ""
-    for below in getattr(command, "commands", {}).values():
-        _name_no_flag_types(below)
+        for below in getattr(command, "commands", {}).values():
+            _name_no_flag_types(below, context)
 
 
 def _not_loaded() -> None:

@@ -23,12 +23,24 @@ def run(
         bool,
         typer.Option("--explain", help="Say which engine `auto` takes for each bundle, and why."),
     ] = False,
+    paths: Annotated[
+        bool,
+        typer.Option(
+            "--paths", help="Print the folder of each shipped bundle, with its ONNX graphs, alone."
+        ),
+    ] = False,
     bundle: Annotated[
         list[str] | None,
         typer.Option(metavar="FOLDER", help="With --explain: this bundle instead of the shipped."),
     ] = None,
 ) -> None:
     """List shipped bundles and known architectures with parameters and multiply-adds."""
+    if paths:
+        from ..weights.bundle import find_bundle, list_bundles
+
+        for name in list_bundles():
+            typer.echo(str(find_bundle(name)))
+        return
     if explain:
         _explain(bundle or [], as_json)
         return
@@ -141,7 +153,7 @@ def _print(bundles: list[dict[str, Any]], architectures: list[dict[str, Any]]) -
         console.print("No bundle is shipped with this build.")
     console.print(_architecture_table(architectures))
     console.print(
-        "AUC: on the 20 sequences of the model card, by `mixformerv2 eval`. "
+        "AUC: in fp32 on the 20 sequences of the model card, by `mixformerv2 eval`. "
         f'Multiply-adds: {RULE}. "A frame" is what runs on each frame, with the templates\' keys '
         'and values kept; "all" is everything. Parameters include the fixed position '
         "embeddings, as published."

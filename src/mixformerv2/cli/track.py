@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError, DataError, OutputError
-from .chosen import LongTerm, Sets, chosen_settings
+from .chosen import LongTerm, SelectPort, Sets, WithoutLost, chosen_settings
 from .terminal import progress, say, sentences
 
 if TYPE_CHECKING:
@@ -64,14 +65,16 @@ def run(
         ),
     ] = None,
     reverse: Annotated[
-        bool,
+        bool | None,
         typer.Option(
-            "--reverse/--no-reverse", help="With --prompt: run backward as well as forward."
+            "--reverse/--no-reverse",
+            help="With --prompt: run backward as well as forward, which is the default.",
         ),
-    ] = True,
+    ] = None,
     select: Annotated[
         bool, typer.Option("--select", help="Draw the box on the first frame, in the browser.")
     ] = False,
+    port: SelectPort = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Shipped model, or a bundle folder.")
     ] = "t",
@@ -94,6 +97,7 @@ def run(
             "--format", help="jsonl, csv, mot, coco, cvat or labelstudio, against the suffix."
         ),
     ] = None,
+    without_lost: WithoutLost = False,
     engine: Annotated[
         str, typer.Option("--engine", "-e", help="auto, onnx, openvino or torch.")
     ] = "auto",
@@ -134,6 +138,13 @@ def run(
     source = local_name(source)
     if not box and not select and not prompt:
         raise ConfigError("say what to follow: --box X,Y,W,H, or --select to draw it")
+    if reverse and not prompt:
+        raise ConfigError(
+            "--reverse goes with --prompt; to track backward from frame N, give the box there: "
+            "--prompt N:X,Y,W,H"
+        )
+    if port is not None and not select:
+        raise ConfigError("--port is that of the page of --select; leave it out, or add --select")
     settings = chosen_settings(sets, long_term=long_term)
     if prompt:
         if box or select or start_frame or max_frames:
@@ -147,6 +158,7 @@ def run(
             given_later = read_prompts(prompt)
             with open_source(source) as frames:
                 outputs = plan_outputs(frames.name, out, boxes or [], format_)
+                outputs = replace(outputs, without_lost=without_lost)
             refuse_overwriting(source, [], outputs)
             summary = follow_prompted(
                 source,
@@ -156,7 +168,7 @@ def run(
                 engine=engine,
                 threads=threads,
                 settings=settings,
-                reverse=reverse,
+                reverse=reverse is not False,
                 quiet=quiet,
             )
             _tell(frames.name, model, summary, outputs, quiet=quiet)
@@ -165,9 +177,10 @@ def run(
         given = parse_boxes(box or ())
         with open_source(source, start=start_frame, reconnect=reconnect) as frames:
             outputs = plan_outputs(frames.name, out, boxes or [], format_)
+            outputs = replace(outputs, without_lost=without_lost)
             refuse_overwriting(source, box or [], outputs)
             if select:
-                given += drawn_boxes(frames)
+                given += drawn_boxes(frames, port)
             summary = follow_with_progress(
                 frames,
                 given,
@@ -359,8 +372,8 @@ def _same(path: Path, other: str) -> bool:
         return False
 
 
-def drawn_boxes(source: Source) -> list[Box]:
+def drawn_boxes(source: Source, port: int | None) -> list[Box]:
     """Boxes that the user draws on the first frame, in the browser."""
     from ..serve.select import select_boxes
 
-    return select_boxes(source.peek(), title=source.name)
+    return select_boxes(source.peek(), title=source.name, port=port or 0)

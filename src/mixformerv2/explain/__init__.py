@@ -1,7 +1,7 @@
 """Seeing inside the network: attention of the prediction tokens, distributions of the sides.
 
 ```python
-insight = explain_frame("clip.mp4", (197, 213, 34, 81), frame=120)
+insight = explain_frame("clip.mp4", (175, 137, 93, 86), frame=120)
 save_picture(insight, "look.png")
 save_page(insight, "look.html")
 ```

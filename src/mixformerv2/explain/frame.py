@@ -95,7 +95,7 @@ def explain_frame(
         ConfigError: a model without prediction tokens.
 
     Example:
-        >>> insight = explain_frame("clip.mp4", (197, 213, 34, 81), 120)  # doctest: +SKIP
+        >>> insight = explain_frame("clip.mp4", (175, 137, 93, 86), 120)  # doctest: +SKIP
         >>> insight.entropy.round(2).tolist()  # doctest: +SKIP
         [0.61, 0.58, 0.66, 0.6]
     """

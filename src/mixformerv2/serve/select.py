@@ -35,7 +35,7 @@ _HEADERS = {
 
 
 def select_boxes(
-    image: NDArray[np.uint8], *, title: str = "video", open_browser: bool = True
+    image: NDArray[np.uint8], *, title: str = "video", open_browser: bool = True, port: int = 0
 ) -> list[Box]:
     """Show a frame in the browser and wait until boxes are drawn on it.
 
@@ -46,18 +46,22 @@ def select_boxes(
         image: `[H, W, 3]` uint8, BGR.
         title: What the page calls it.
         open_browser: Open the page at once, where there is a browser.
+        port: To listen on; 0 takes a free one.
 
     Returns:
         At least one box, in pixels of the frame.
 
     Raises:
-        SourceError: No port can be had.
+        SourceError: The port cannot be had.
     """
     selection = _Selection(image, title)
     try:
-        server = _Server((_LOOPBACK, 0), _Handler)
+        server = _Server((_LOOPBACK, port), _Handler)
     except OSError as error:
-        raise SourceError(f"no page can be opened on {_LOOPBACK}: {error.strerror}") from error
+        raise SourceError(
+            f"no page can be opened on {_LOOPBACK}, port {port}: {error.strerror}; port 0 takes a "
+            "free one"
+        ) from error
     server.selection = selection
     address = f"http://{_LOOPBACK}:{server.server_address[1]}/{selection.token}/"
     threading.Thread(target=server.serve_forever, name="select", daemon=True).start()

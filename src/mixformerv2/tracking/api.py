@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,8 @@ def track(
     *,
     prompts: Mapping[int, Sequence[float]] | None = None,
     reverse: bool = True,
+    start_frame: int = 0,
+    max_frames: int | None = None,
 ) -> Iterator[TrackResult]:
     """Follow a target through a video, lazily and in constant memory.
 
@@ -38,7 +42,7 @@ def track(
     Args:
         source: A video file, a folder or glob of pictures, a camera's number, an address, or a
             list of pictures.
-        box: `(x, y, w, h)` in pixels of the first frame.
+        box: `(x, y, w, h)` in pixels of the first frame, or of `start_frame`.
         model: Name of a shipped bundle, or a bundle folder.
         engine: As for `Tracker`.
         threads: As for `Tracker`.
@@ -48,39 +52,61 @@ def track(
             reached.
         reverse: With `prompts`, run backward from each as well, and blend both runs where they
             meet. Without it, results begin at the first of them and come at once.
+        start_frame: Frame that `box` is given on, and the first to be tracked; results have the
+            numbers and times of the source. Not with `prompts`, which name their frames.
+        max_frames: Stop after so many frames; None for all. Not with `prompts`.
 
     Raises:
         BoxError: a box that is not finite, has no area or lies outside its frame.
-        ConfigError: neither `box` nor `prompts`, or both; a live source in `reverse`.
+        ConfigError: neither `box` nor `prompts`, or both; a live source in `reverse`;
+            `start_frame` below 0 or `max_frames` below 1, or either with `prompts`.
         SourceError: a source that cannot be opened, holds no frame or ends before a given box.
 
     Example:
-        >>> for result in track("clip.mp4", box=(197, 213, 34, 81)):  # doctest: +SKIP
+        >>> for result in track("clip.mp4", box=(175, 137, 93, 86)):  # doctest: +SKIP
         ...     print(result.frame, result.box, result.score, result.state)
         >>> list(track("clip.mp4", prompts={0: (9, 9, 30, 80), 120: (64, 12, 31, 78)}))
         ... # doctest: +SKIP
     """
     if (box is None) == (prompts is None):
         raise ConfigError("give either box, on the first frame, or prompts, by frame")
+    if max_frames is not None and max_frames < 1:
+        raise ConfigError(f"max_frames must be at least 1 frame, or None, got {max_frames!r}")
     if prompts is not None:
+        if start_frame or max_frames:
+            raise ConfigError(
+                "prompts names its frames itself and goes with the whole source; leave out "
+                "start_frame and max_frames"
+            )
         yield from _prompted(source, prompts, reverse, (model, engine, threads), settings)
         return
     given = Box.parse(() if box is None else box)
-    yield from follow(source, given, lambda: Tracker(model, engine, threads, settings=settings))
+    results = follow(
+        source,
+        given,
+        lambda: Tracker(model, engine, threads, settings=settings),
+        start_frame=start_frame,
+    )
+    with closing(results):
+        yield from islice(results, max_frames)
 
 
 def follow(
-    source: SourceLike, box: Sequence[float], make: Callable[[], Tracker]
-) -> Iterator[TrackResult]:
+    source: SourceLike,
+    box: Sequence[float],
+    make: Callable[[], Tracker],
+    *,
+    start_frame: int = 0,
+) -> Generator[TrackResult]:
     """`track` with a tracker of one's own, made once the source is open.
 
     Raises:
-        BoxError, SourceError: as for `track`.
+        BoxError, ConfigError, SourceError: as for `track`.
     """
     from ..video.source import open_source
 
     given = Box.parse(box)
-    with open_source(source) as video:
+    with open_source(source, start=start_frame) as video:
         tracker, started = make(), False
         for one in video:
             if one.image is not None:

@@ -12,7 +12,7 @@ import json
 import math
 import struct
 import zlib
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -24,9 +24,10 @@ from .motion import Motion, Smooth
 from .policy import Templates
 from .redetect import Trust
 from .result import TargetState
+from .settings import TrackerSettings
 from .still import Seen
 
-__all__ = ["TrackState"]
+__all__ = ["TrackState", "refuse_other_settings"]
 
 _MAGIC = b"MFT1"
 _LENGTH = struct.Struct("<I")
@@ -104,8 +105,11 @@ class TrackState:
             trust=None if trust is None else replace(trust, home=scaled(trust.home)),
         )
 
-    def to_bytes(self) -> bytes:
-        """A few dozen kilobytes from which `from_bytes` makes the same state."""
+    def to_bytes(self, settings: TrackerSettings | None = None) -> bytes:
+        """A few dozen kilobytes from which `from_bytes` makes the same state.
+
+        With the settings of the tracker, `refuse_other_settings` knows them again.
+        """
         templates = self.templates
         crops = [templates.pair[0]]
         if not templates.online_is_first:
@@ -132,6 +136,8 @@ class TrackState:
             header["trust"] = {"home": list(self.trust.home), "confirmed": self.trust.confirmed}
         if self.seen is not None:
             header["seen"] = self.seen.header()
+        if settings is not None:
+            header["settings"] = asdict(settings)
         text = json.dumps(header, allow_nan=False).encode()
         return _MAGIC + _LENGTH.pack(len(text)) + text + pixels
 
@@ -147,6 +153,25 @@ class TrackState:
             return _read(header, pixels)
         except (KeyError, TypeError, ValueError, OverflowError, zlib.error) as error:
             raise StateError(f"{_NOT_OURS} ({type(error).__name__}: {error})") from error
+
+
+def refuse_other_settings(data: bytes, settings: TrackerSettings) -> None:
+    """Refuse a saved state whose tracker went by other settings: it would go on otherwise.
+
+    Raises:
+        StateError: as `TrackState.from_bytes`; or other settings, which are named.
+    """
+    saved = _open(data)[0].get("settings", {})  # states of earlier versions have none
+    if not isinstance(saved, dict):
+        raise StateError(_NOT_OURS)
+    here = asdict(settings)
+    other = [name for name in here if name in saved and saved[name] != here[name]]
+    if other:
+        was, now = (", ".join(f"{n}={of[n]!r:.40}" for n in other) for of in (saved, here))
+        raise StateError(
+            f"this state was saved with {was}, and this tracker has {now}: give it the same "
+            "settings"
+        )
 
 
 def _open(data: bytes) -> tuple[dict[str, Any], bytes]:

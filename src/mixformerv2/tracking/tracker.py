@@ -23,7 +23,7 @@ from .policy import TemplatePolicy, Templates, target_state
 from .redetect import Trust, everywhere, judge
 from .result import FPS, TrackResult, seconds_at
 from .settings import TrackerSettings
-from .state import TrackState
+from .state import TrackState, refuse_other_settings
 from .still import Seen
 
 if TYPE_CHECKING:
@@ -172,15 +172,17 @@ class Tracker:
         Raises:
             StateError: `init` was not called.
         """
-        return self._started().to_bytes()
+        return self._started().to_bytes(self._settings)
 
     def load_state(self, data: bytes) -> None:
         """Carry on from a saved state, with results equal to those without the break.
 
         Raises:
-            StateError: damaged bytes, or the state of a tracker with other weights.
+            StateError: damaged bytes, or the state of a tracker with other weights or settings.
         """
-        self._state = self._mine(TrackState.from_bytes(data))
+        state = self._mine(TrackState.from_bytes(data))
+        refuse_other_settings(data, self._settings)
+        self._state = state
 
     def start(
         self, frame: Any, box: Sequence[float], time: float = 0.0

@@ -136,7 +136,9 @@ def pictures_in(place: str) -> list[Path]:
     if not pictures:
         kinds = ", ".join(sorted({p.suffix or p.name for p in found})[:5])
         only = f", only {kinds}" if kinds else ""
-        raise SourceError(f"{where} holds no pictures{only}; give a folder of .jpg or .png")
+        inner = folder / "img"  # where benchmarks keep the pictures of a sequence
+        way_out = str(inner) if inner.is_dir() else "a folder of .jpg or .png"
+        raise SourceError(f"{where} holds no pictures{only}; give {way_out}")
     return sorted(pictures, key=natural_key)
 
 

@@ -46,9 +46,33 @@ def test_the_shipped_clip_has_a_truth_for_each_frame() -> None:
         assert box.intersect(width, height) is not None
 
 
+def test_the_clip_is_copied_for_the_examples(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["demo", "--clip", str(tmp_path / "new")]
+    assert main(words) == 0
+    clip, truth = tmp_path / "new" / "clip.mp4", tmp_path / "new" / "truth.csv"
+    assert capsys.readouterr() == (f"{clip}\n{truth}\n", "")
+    assert clip.read_bytes() == (ASSETS / "demo.mp4").read_bytes()
+    assert truth.read_bytes() == (ASSETS / "demo.csv").read_bytes()
+    assert main(words) == 0  # once more, over the same
+
+
+def test_a_clip_of_the_users_own_is_not_overwritten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "clip.mp4").write_bytes(b"mine")
+    assert main(["demo", "--clip", str(tmp_path)]) == 5
+    assert "is another file" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
+    assert (tmp_path / "clip.mp4").read_bytes() == b"mine"
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
+        (["--clip", ".", "--video", "mine.mp4"], 2, "leave out --video and --box"),
+        (["--port", "8400"], 2, "--video without --box"),
         (["--box", "1,2,3,4"], 3, "--box belongs to a --video"),
         (["--video", "missing.mp4", "--box", "1,2,3,4"], 4, "no such file"),
         (["--out", "file"], 5, "folder file cannot be made"),

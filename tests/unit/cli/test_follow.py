@@ -58,6 +58,16 @@ def broken(folder: Path) -> Path:
     return path
 
 
+def test_exports_without_lost_rows_beside_a_journal_of_all(tmp_path: Path) -> None:
+    exports = ((tmp_path / "run.csv", "csv"),)
+    outputs = Outputs(tmp_path / "run.jsonl", exports=exports, without_lost=True)
+    pictures = [*frames(2), broken(tmp_path), *frames(1)]
+    _, rows = run(tmp_path, pictures, outputs=outputs)
+    assert [result.state for _, result in rows] == ["tracked", "tracked", "lost", "tracked"]
+    lines = (tmp_path / "run.csv").read_text().splitlines()
+    assert [line.split(",")[0] for line in lines] == ["frame", "0", "1", "3"]
+
+
 def test_every_frame_has_a_result_and_the_first_is_the_given_box(tmp_path: Path) -> None:
     summary, rows = run(tmp_path, frames(6))
     assert [(number, result.frame) for number, result in rows] == [(1, n) for n in range(6)]

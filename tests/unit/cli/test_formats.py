@@ -56,6 +56,14 @@ def test_after_a_crash(journal: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert "its last line is cut off" in capsys.readouterr().err
 
 
+def test_without_lost_rows(journal: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with JournalWriter(journal, RunHeader("clip.mp4", 64, 48, 25.0)) as writer:
+        for frame, state in enumerate(("tracked", "lost", "uncertain")):
+            writer.write(1, TrackResult((1, 2, 3, 4), 0.5, state, frame, frame / 25))
+    assert main(["formats", str(journal), "--to", "mot", "--without-lost"]) == 0
+    assert [line[0] for line in journal.with_suffix(".mot").read_text().splitlines()] == ["1", "3"]
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [

@@ -70,6 +70,16 @@ def test_flags_ask_for_no_value(words: list[str], capsys: pytest.CaptureFixture[
     assert "bool" not in printed
 
 
+@pytest.mark.parametrize(
+    "words", [[], ["track"], ["data"], ["data", "check"], ["vot", "init"], ["submit"]]
+)
+def test_help_by_one_letter(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*words, "--help"]) == 0
+    asked = capsys.readouterr()
+    assert main([*words, "-h"]) == 0
+    assert capsys.readouterr() == asked
+
+
 @pytest.mark.parametrize("words", [["nope"], ["track"], ["track", "a", "--nope"], ["--nope"]])
 def test_a_wrong_call_ends_with_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2

@@ -48,6 +48,13 @@ def test_json_is_for_scripts_and_needs_no_torch() -> None:
     assert base["multiply_adds_of_box_head"] == 4 * (768 * 768 + 768 * 96)
 
 
+def test_paths_lead_to_the_shipped_graphs(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["models", "--paths"]) == 0
+    folders = [Path(line) for line in capsys.readouterr().out.splitlines()]
+    assert [folder.name for folder in folders] == list_bundles()
+    assert all((folder / "search.onnx").is_file() for folder in folders)
+
+
 def test_explain_says_what_auto_takes_and_why(
     small_bundle: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,11 +5,16 @@ from __future__ import annotations
 from collections import Counter
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
+from mixformerv2.box import Box
+from mixformerv2.cli import track
 from mixformerv2.cli.follow import Outputs, Summary
+from mixformerv2.cli.main import main
 from mixformerv2.cli.track import _tell, plan_outputs, refuse_overwriting, report
-from mixformerv2.errors import ConfigError, MixFormerError, OutputError
+from mixformerv2.errors import ConfigError, MixFormerError, OutputError, SourceError
 from mixformerv2.runtime.base import EngineInfo
 from mixformerv2.video.formats.journal import RunHeader, dump_header
 
@@ -136,6 +141,43 @@ def test_the_input_is_not_overwritten(here: Path) -> None:
         with pytest.raises(OutputError, match="is the input itself"):
             refuse_overwriting("clip.mp4", ["1,2,3,4", "boxes.txt"], outputs)
     refuse_overwriting("clip.mp4", ["1,2,3,4"], Outputs(Path("a.jsonl"), Path("b.mp4")))
+
+
+@pytest.mark.parametrize(("words", "without"), [([], False), (["--without-lost"], True)])
+def test_lost_rows_are_left_out_when_asked(
+    monkeypatch: pytest.MonkeyPatch, words: list[str], without: bool
+) -> None:
+    planned: list[Outputs] = []
+
+    def follow(source: object, boxes: object, outputs: Outputs, **more: object) -> Summary:
+        planned.append(outputs)
+        return Summary(EngineInfo("onnx", "fp32", 2))
+
+    monkeypatch.setattr(track, "follow_with_progress", follow)
+    cv2.imwrite("1.png", np.zeros((8, 8, 3), np.uint8))
+    assert main(["track", "1.png", "--box", "1,1,4,4", "--boxes", "a.csv", *words]) == 0
+    assert [outputs.without_lost for outputs in planned] == [without]
+
+
+@pytest.mark.parametrize("words", [["track", "1.png", "--select"], ["demo", "--video", "1.png"]])
+def test_the_page_for_the_box_can_have_a_port(
+    monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    asked: list[int] = []
+
+    def select_boxes(image: object, *, title: str, port: int) -> list[Box]:
+        asked.append(port)
+        raise SourceError("far enough")
+
+    monkeypatch.setattr("mixformerv2.serve.select.select_boxes", select_boxes)
+    cv2.imwrite("1.png", np.zeros((8, 8, 3), np.uint8))
+    assert main([*words, "--port", "8400"]) == main(words) == SourceError.exit_code
+    assert asked == [8400, 0]
+
+
+def test_a_port_without_a_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["track", "1.png", "--box", "1,1,4,4", "--port", "8400"]) == 2
+    assert "add --select" in capsys.readouterr().err
 
 
 def test_the_report() -> None:

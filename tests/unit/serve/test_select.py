@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from queue import Queue
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 
 from mixformerv2.box import Box
+from mixformerv2.errors import SourceError
 from mixformerv2.serve import select
 
 
@@ -109,3 +111,10 @@ def test_strangers_get_nothing(page: Page) -> None:
 
 def test_a_long_answer_is_refused(page: Page) -> None:
     assert page.ask("POST", page.address.path + "boxes", b"[" * (65 << 10))[0] == 413
+
+
+def test_it_listens_on_the_port_that_is_asked_for() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(SourceError, match=f"port {port}: Address already in use; port 0"):
+            select.select_boxes(np.zeros((8, 8, 3), np.uint8), open_browser=False, port=port)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import mixformerv2 as mf
-from mixformerv2.errors import BoxError, SourceError
+from mixformerv2.errors import BoxError, ConfigError, SourceError
 from tests.doubles import moving_square
 
 FRAMES = [moving_square()(i) for i in range(6)]
@@ -31,6 +31,40 @@ def test_one_result_for_each_frame(small_bundle: Path) -> None:
     assert [r.box for r in results[1:]] == [tracker.update(frame).box for frame in FRAMES[1:]]
 
 
+def test_a_part_of_the_source(small_bundle: Path) -> None:
+    named: dict[str, Any] = {"model": small_bundle, "engine": "onnx"}
+    some = list(mf.track(FRAMES, BOX, **named, start_frame=2, max_frames=3))
+    assert [r.frame for r in some] == [2, 3, 4]
+    assert (some[0].box, some[0].score) == (BOX, 1.0)
+    assert some[0].time == pytest.approx(2 / 30)
+    alone = list(mf.track(FRAMES[2:5], BOX, **named))
+    assert [r.box for r in some] == [r.box for r in alone]
+
+
+def test_after_the_last_frame_that_is_wanted_the_source_is_closed(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[bool] = []
+    given: list[int] = []
+    monkeypatch.setattr("mixformerv2.video.source.open_source", source_of(FRAMES, closed, given))
+    assert len(list(mf.track("clip", BOX, small_bundle, engine="onnx", max_frames=2))) == 2
+    assert (closed, given) == ([True], [0, 1])
+
+
+@pytest.mark.parametrize(
+    ("named", "sentence"),
+    [
+        ({"box": BOX, "start_frame": -1}, "cannot start at frame -1"),
+        ({"box": BOX, "max_frames": 0}, "max_frames must be at least 1"),
+        ({"prompts": {0: BOX}, "start_frame": 2}, "leave out start_frame and max_frames"),
+        ({"prompts": {0: BOX}, "max_frames": 2}, "leave out start_frame and max_frames"),
+    ],
+)
+def test_a_part_that_cannot_be(named: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ConfigError, match=sentence):
+        next(mf.track(FRAMES, **named))
+
+
 def test_settings_reach_the_tracker(small_bundle: Path) -> None:
     settings = {"min_size": 60.0}
     results = mf.track(FRAMES, BOX, small_bundle, engine="onnx", threads=1, settings=settings)
@@ -46,7 +80,7 @@ class Frame:
 
 def source_of(images: list[Any], closed: list[bool], given: list[int] | None = None) -> Any:
     @contextmanager
-    def open_source(source: Any) -> Iterator[Iterator[Frame]]:
+    def open_source(source: Any, start: int = 0) -> Iterator[Iterator[Frame]]:
         def frames() -> Iterator[Frame]:
             for i, image in enumerate(images):
                 if given is not None:

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from mixformerv2.box import Box
 from mixformerv2.errors import StateError
 from mixformerv2.tracking.policy import Templates
-from mixformerv2.tracking.state import TrackState
+from mixformerv2.tracking.settings import TrackerSettings
+from mixformerv2.tracking.state import TrackState, refuse_other_settings
 
 DRAW = np.random.default_rng(4)
 
@@ -148,6 +149,18 @@ def test_the_forger_can_make_a_sound_one() -> None:
 def test_forged_values(changes: dict[str, Any]) -> None:
     with pytest.raises(StateError):
         TrackState.from_bytes(forged(**changes))
+
+
+@pytest.mark.parametrize("settings", [[1], {"long_term": "x" * 9999}, {"long_term": [[[]]]}])
+def test_forged_settings(settings: Any) -> None:
+    with pytest.raises(StateError) as caught:
+        refuse_other_settings(forged(settings=settings), TrackerSettings(16, 32))
+    assert len(str(caught.value)) < 200
+
+
+def test_settings_that_only_another_version_has_are_no_other_ones() -> None:
+    refuse_other_settings(forged(settings={"new": 1, "mirror": False}), TrackerSettings(16, 32))
+    refuse_other_settings(WHOLE, TrackerSettings(16, 32))
 
 
 @pytest.mark.parametrize("header", [b"[1]", b"[" * 60000, b"null", b"{", b"\xff"])

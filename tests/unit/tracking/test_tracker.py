@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mixformerv2.errors import BoxError, ConfigError, EngineError, FrameError, StateError
-from mixformerv2.tracking import Tracker
+from mixformerv2.tracking import Tracker, TrackState
 from tests.doubles import MIDDLE, ScriptedEngine, config
 
 FRAME: NDArray[np.uint8] = np.random.default_rng(6).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -282,6 +282,17 @@ def test_another_bundles_state_is_refused() -> None:
     assert other.state is mine
     with pytest.raises(StateError):
         other.step(FRAME, started().state)  # type: ignore[arg-type]
+
+
+def test_a_state_of_other_settings_is_refused() -> None:
+    data = started(ScriptedEngine(), long_term=True, update_interval=7).save_state()
+    other = tracker(ScriptedEngine(), update_interval=7)
+    with pytest.raises(StateError, match=r"with long_term=True, and .* has long_term=False:"):
+        other.load_state(data)
+    assert other.state is None
+    assert tracker(ScriptedEngine(), long_term=True, update_interval=7).load_state(data) is None
+    # A state by itself is a value, which any tracker of the same network may go on from.
+    assert other.step(FRAME, TrackState.from_bytes(data))[0].frame == 1
 
 
 def test_a_state_with_other_templates_is_refused() -> None:

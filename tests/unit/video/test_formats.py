@@ -178,6 +178,32 @@ def test_label_studio(journal: Journal) -> None:
     assert [key["enabled"] for key in second["value"]["sequence"]] == [True, False]
 
 
+def test_lost_rows_can_be_left_out_where_they_look_like_any_other(journal: Journal) -> None:
+    seen = [tuple(row) for row in journal if row.result.state != "lost"]
+    assert [tuple(row) for row in journal.without_lost()] == seen == ROWS[:3]
+    for name, form in FORMATS.items():
+        out = journal.path.with_name("seen")
+        export(journal, out, name, without_lost=True)
+        assert (out.read_text("utf-8") == written(journal, name)) is not form.plain
+    export(journal, out, "mot", without_lost=True)
+    assert [line.split(",")[:2] for line in out.read_text().splitlines()] == [
+        ["1", "1"],
+        ["1", "2"],
+        ["2", "1"],
+    ]
+
+
+def test_frames_without_a_target_stay_images_of_coco(tmp_path: Path) -> None:
+    with JournalWriter(tmp_path / "run.jsonl", HEADER) as writer:
+        writer.write(*ROWS[0])
+        writer.write(1, TrackResult((1, 2, 3, 4), 0.0, "lost", 1, 0.04))
+    export(Journal(tmp_path / "run.jsonl"), tmp_path / "out.json", without_lost=True)
+    content = json.loads((tmp_path / "out.json").read_text())
+    assert [image["frame_id"] for image in content["images"]] == [0, 1]
+    assert [note["image_id"] for note in content["annotations"]] == [1]
+    assert content["videos"][0]["length"] == 2
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_run_without_results_makes_a_whole_file(tmp_path: Path, name: str) -> None:
     with JournalWriter(tmp_path / "run.jsonl", HEADER):

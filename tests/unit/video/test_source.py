@@ -196,6 +196,13 @@ PILLOW = type("Image", (), {"__module__": "PIL.Image"})
 """What a picture of Pillow says that it is."""
 
 
+def test_a_folder_of_a_sequence_names_the_one_with_its_pictures(tmp_path: Path) -> None:
+    (tmp_path / "img").mkdir()
+    (tmp_path / "groundtruth.txt").touch()
+    with pytest.raises(SourceError, match=rf"only \.txt, img; give {tmp_path / 'img'}$"):
+        open_source(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("name", "sentence"),
     [

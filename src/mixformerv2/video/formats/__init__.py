@@ -35,18 +35,24 @@ class Format(NamedTuple):
         module: Module of this package whose `dump(journal, file)` writes it.
         suffixes: Ends of file names that stand for it; the first is the usual one.
         line: What it is, for lists.
+        plain: Whether its readers take each row for a target in view, lost or not. The other
+            formats keep lost rows in any case: the journal has all; CVAT and Label Studio hide the
+            box there, and would fill the gap that a missing row leaves.
     """
 
     module: str
     suffixes: tuple[str, ...]
     line: str
+    plain: bool = False
 
 
 FORMATS: dict[str, Format] = {
     "jsonl": Format("jsonl", (".jsonl", ".ndjson"), "the journal itself, a JSON object a line"),
-    "csv": Format("csv", (".csv",), "frame, time, id, x, y, w, h, score, state"),
-    "mot": Format("mot", (".mot", ".txt"), "MOTChallenge text, frames and pixels from 1"),
-    "coco": Format("coco", (".json",), "COCO-video (CocoVID) JSON"),
+    "csv": Format("csv", (".csv",), "frame, time, id, x, y, w, h, score, state", plain=True),
+    "mot": Format(
+        "mot", (".mot", ".txt"), "MOTChallenge text, frames and pixels from 1", plain=True
+    ),
+    "coco": Format("coco", (".json",), "COCO-video (CocoVID) JSON", plain=True),
     "cvat": Format("cvat", (".xml",), "CVAT for video 1.1 XML"),
     "labelstudio": Format(
         "labelstudio", (".labelstudio.json",), "Label Studio video rectangles, as predictions"
@@ -78,20 +84,26 @@ def find_format(path: str | Path, name: str | None = None) -> str:
     )
 
 
-def export(journal: Journal, path: str | Path, name: str | None = None) -> None:
+def export(
+    journal: Journal, path: str | Path, name: str | None = None, *, without_lost: bool = False
+) -> None:
     """Write a journal in another format. The file appears whole or not at all.
 
     Args:
         journal: Where the results come from.
         path: Where to; `-` is standard output.
         name: The format; by the suffix of `path` where it is None.
+        without_lost: Leave out rows in which the target is lost, in the formats that are `plain`.
 
     Raises:
         ConfigError: No such format.
         DataError: The journal is damaged.
         OutputError: The file cannot be written.
     """
-    module = import_module(f".{FORMATS[find_format(path, name)].module}", __name__)
+    form = FORMATS[find_format(path, name)]
+    if without_lost and form.plain:
+        journal = journal.without_lost()
+    module = import_module(f".{form.module}", __name__)
     dump: Callable[[Journal, TextIO], None] = module.dump
     try:
         _write_whole(Path(path), lambda file: dump(journal, file))

@@ -18,8 +18,7 @@ def dump(journal: Journal, file: TextIO) -> None:
     """
     header = journal.header
     name = PurePath(header.source).stem or "video"
-    frames = sorted({row.result.frame for row in journal})
-    images = {frame: index for index, frame in enumerate(frames, 1)}
+    images = {frame: index for index, frame in enumerate(journal.frames(), 1)}
     video = {
         "id": 1,
         "name": name,

@@ -18,6 +18,7 @@ import json
 import logging
 import math
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from types import TracebackType
@@ -162,6 +163,13 @@ class Journal:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.header = self._read_header()
+        self._lost_too = True
+
+    def without_lost(self) -> Journal:
+        """The same journal, but its rows are only those in which the target is not lost."""
+        other = copy(self)
+        other._lost_too = False
+        return other
 
     def _read_header(self) -> RunHeader:
         try:
@@ -186,6 +194,11 @@ class Journal:
         return header
 
     def __iter__(self) -> Iterator[Row]:
+        for row in self._all_rows():
+            if self._lost_too or row.result.state != "lost":
+                yield row
+
+    def _all_rows(self) -> Iterator[Row]:
         damaged: int | None = None
         with self.path.open(encoding="utf-8", errors="replace") as file:
             next(file)
@@ -209,9 +222,13 @@ class Journal:
         """Numbers of the objects, rising."""
         return sorted({row.id for row in self})
 
+    def frames(self) -> list[int]:
+        """Numbers of the frames, rising, those in which all targets are lost too."""
+        return sorted({row.result.frame for row in self._all_rows()})
+
     def frame_count(self) -> int:
         """Number of the last frame plus one; 0 without any result."""
-        return max((row.result.frame + 1 for row in self), default=0)
+        return max((row.result.frame + 1 for row in self._all_rows()), default=0)
 
     def seconds_per_frame(self) -> float:
         """By the source's rate, or 1/30 where it has none."""
