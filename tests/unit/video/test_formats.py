@@ -337,3 +337,18 @@ def test_a_folder_that_is_not_there_is_an_output_error(journal: Journal, tmp_pat
         export(journal, tmp_path / "no" / "boxes.csv")
     with pytest.raises(OutputError, match="No such file"):
         JournalWriter(tmp_path / "no" / "run.jsonl", HEADER)
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no streams by number here")
+def test_a_reader_that_has_enough_is_no_error_of_ours(tmp_path: Path) -> None:
+    """`formats --out - | head` ends in silence, as other commands do."""
+    path = tmp_path / "run.jsonl"
+    with JournalWriter(path, HEADER) as writer:
+        writer.write(1, TrackResult((1, 2, 3, 4), 0.5, "tracked", 0, 0.0))
+    reader, end = os.pipe()
+    os.close(reader)
+    try:
+        with pytest.raises(BrokenPipeError):
+            export(Journal(path), f"/dev/fd/{end}", "csv")
+    finally:
+        os.close(end)

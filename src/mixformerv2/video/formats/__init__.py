@@ -99,6 +99,7 @@ def export(
         ConfigError: No such format.
         DataError: The journal is damaged.
         OutputError: The file cannot be written.
+        BrokenPipeError: Nobody reads the pipe any more.
     """
     form = FORMATS[find_format(path, name)]
     if without_lost and form.plain:
@@ -107,6 +108,8 @@ def export(
     dump: Callable[[Journal, TextIO], None] = module.dump
     try:
         _write_whole(Path(path), lambda file: dump(journal, file))
+    except BrokenPipeError:  # whoever reads has enough, as `head` has; that is no error of ours
+        raise
     except OSError as error:
         raise OutputError(f"{path} cannot be written: {error.strerror}") from error
 
