@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from itertools import product
 from pathlib import Path
 
@@ -11,10 +12,11 @@ from ..weights.bundle import INT8_NAMES, BundleConfig, file_sha256, find_bundle,
 from .base import Engine, EngineInfo
 from .choice import choose
 
-__all__ = ["ENGINES", "load_engine", "name_of"]
+__all__ = ["ENGINES", "check_threads", "load_engine", "name_of"]
 
 _logger = logging.getLogger(__name__)
 
+_MOST_THREADS = 1024
 _TORCH_OPTIONS = ("bf16", "compiled", "crops")
 TORCH = tuple(
     "-".join(["torch", *(name for name, on in zip(_TORCH_OPTIONS, chosen, strict=True) if on)])
@@ -60,14 +62,11 @@ def load_engine(
     Raises:
         WeightsError: no such bundle, or one whose files do not belong together.
         EngineError: the engine is not installed, or refuses the graphs.
-        ConfigError: an unknown engine, or fewer than one thread.
+        ConfigError: an unknown engine, or a number of threads that cannot be.
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
-    if threads is not None and (
-        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
-    ):
-        raise ConfigError(f"threads must be a whole number from 1, or None, got {threads!r}")
+    check_threads(threads)
     folder = find_bundle(bundle)
     config = read_config(folder)
     if engine == "auto":
@@ -76,6 +75,24 @@ def load_engine(
         loaded = _load(engine, folder, config, threads, "asked for")
     _logger.info("%s: %s", config.name, loaded.info)
     return loaded, config
+
+
+def check_threads(threads: int | None) -> None:
+    """Refuse a number of threads that no engine should be asked for.
+
+    Raises:
+        ConfigError: no whole number from 1 to 1024, and not None. Engines would start any number of
+            threads, and take hours and all memory for it.
+    """
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
+        raise ConfigError(f"threads must be a whole number from 1, or None, got {threads!r}")
+    if threads > _MOST_THREADS:
+        raise ConfigError(
+            f"threads must be at most {_MOST_THREADS}, got {threads}; this machine has "
+            f"{os.cpu_count()} cores"
+        )
 
 
 def name_of(info: EngineInfo) -> str:

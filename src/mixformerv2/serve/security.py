@@ -50,7 +50,7 @@ class Guard:
 
     def __init__(self, app: ASGIApp, token: str | None, hosts: frozenset[str] | None) -> None:
         self._app = app
-        self._hosts = hosts
+        self._hosts = None if hosts is None else {name.lower() for name in hosts}
         self._token = token
         # The cookie is not the token itself, so that a leaked one cannot be typed in elsewhere.
         self._cookie = token and hashlib.sha256(f"cookie {token}".encode()).hexdigest()

@@ -26,7 +26,7 @@ from tests.clips import write_clip
 from tests.unit.serve.web import HOME, put, rows, serving, settle, socket, track, upload
 
 BOX = [10.0, 12.0, 16.0, 20.0]
-SECRET = "a-secret-of-the-test"
+SECRET = "a+secret/of=the&test#"
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +220,16 @@ def test_who_may_read(client: TestClient, headers: dict[str, str], status: int) 
     assert client.get("/api/info", headers=headers).status_code == status
 
 
+def test_a_name_is_the_same_in_any_case(tmp_path: Path) -> None:
+    with serving(tmp_path, engine="onnx", hosts=frozenset({"My-Box.Local"})) as client:
+        for host, status in {
+            "my-box.local": 200,
+            "MY-BOX.LOCAL:8321": 200,
+            "localhost": 403,
+        }.items():
+            assert client.get("/api/info", headers={"Host": host}).status_code == status
+
+
 @pytest.mark.parametrize("origin", ["http://evil.example", "null", "http://localhost:9", "["])
 def test_pages_of_others_can_neither_write_nor_listen(
     client: TestClient, clip: bytes, origin: str
@@ -249,7 +259,7 @@ def test_nothing_is_given_without_the_token(
             client.get("/api/info", headers={"Cookie": f"mixformerv2={SECRET}"}).status_code == 401
         )
         # The printed address: the token becomes a cookie, and leaves the address.
-        answer = client.get(f"/?token={SECRET}", follow_redirects=False)
+        answer = client.get(f"/?token={quote(SECRET, safe='')}", follow_redirects=False)
         assert (answer.status_code, answer.headers["Location"]) == (303, "/")
         cookie = answer.headers["Set-Cookie"]
         assert "HttpOnly" in cookie
