@@ -55,7 +55,7 @@ class Box(NamedTuple):
         """
         try:
             x, y, w, h = (float(v) for v in value)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OverflowError) as error:
             raise BoxError(f"a box is four numbers x, y, w, h in pixels, got {value!r}") from error
         if not all(math.isfinite(v) for v in (x, y, w, h)):
             raise BoxError(f"box {(x, y, w, h)} has a value that is not finite; give real pixels")
