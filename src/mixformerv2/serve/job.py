@@ -377,5 +377,5 @@ class Job:
             for _, results in sorted(frames.items()):
                 for number, result in results.items():
                     journal.write(number, result)
-            journal.end("source", frames=len(frames), broken=len(self.video["broken"]))
+            journal.end("source", frames=self.video["count"], broken=len(self.video["broken"]))
         return path

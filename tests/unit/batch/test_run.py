@@ -174,38 +174,6 @@ def test_a_video_that_fails_twice_is_put_into_quarantine_and_the_rest_goes_on(
     assert len(again) == 7
 
 
-def test_what_was_in_quarantine_joins_the_results_once_it_is_repaired(
-    tmp_path: Path, manifest: Manifest, batch: Batch
-) -> None:
-    listed = manifest(
-        f"a.mp4,{BOX},,,north",
-        f"late.mp4,{BOX},1,7,south",
-        "b.mp4,20,10,16,sixteen,2,,east",
-        f"c.mp4,{BOX},,3,",
-        clips=("a", "b", "c"),
-    )
-    assert batch(listed, Inline()).quarantined == 2
-    (tmp_path / "out").rename(tmp_path / "first")
-    again = tmp_path / "first/quarantine.csv"
-    late, number = batch_of(again)
-    assert ",".join(late) == "video,x,y,w,h,start,id,camera,given,reason"
-    assert (late["given"], late["start"], late["id"], late["camera"]) == (
-        *("late.mp4", "1", "7", "south"),
-    )
-    assert (number["h"], number["start"], number["camera"]) == ("sixteen", "2", "east")
-    (tmp_path / "late.mp4").write_bytes((tmp_path / "a.mp4").read_bytes())
-    again.write_text(again.read_text().replace(",sixteen,", ",16,"))
-    assert batch(str(again), Inline()).quarantined == 0
-    found = {(r["video"], r["target"], r["tags"]) for r in rows(tmp_path / "first")}
-    found |= {(r["video"], r["target"], r["tags"]) for r in rows(tmp_path / "out")}
-    assert found == {
-        ("a.mp4", "1", '{"camera": "north"}'),
-        ("late.mp4", "7", '{"camera": "south"}'),
-        ("b.mp4", "1", '{"camera": "east"}'),
-        ("c.mp4", "3", ""),
-    }
-
-
 def batch_of(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8") as file:
         return list(csv.DictReader(file))
