@@ -22,11 +22,13 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 import numpy as np  # noqa: E402
-import openvino as ov  # noqa: E402
-from openvino import opset13 as ops  # noqa: E402
 
 from mixformerv2.models.config import HEAD_WIDTH, ModelConfig, stem_channels  # noqa: E402
+from mixformerv2.runtime._reports import import_openvino  # noqa: E402
 from mixformerv2.runtime.select import load_engine  # noqa: E402
+
+ov = import_openvino()
+ops = ov.opset13
 
 GOAL = 1.5
 Shape = tuple[int, int, int, int, bool]

@@ -174,6 +174,48 @@ def test_a_reload_finds_the_job_and_so_does_a_restart(
         complaints[:] = [one for one in complaints if "ERR_CONNECTION_REFUSED" not in one]
 
 
+def test_rows_that_come_while_nobody_listens_are_fetched(page: Page) -> None:
+    seen = [0]
+
+    def connect(socket: Any) -> None:
+        server = socket.connect_to_server()
+
+        def pass_on(message: str) -> None:
+            seen[0] += '"rows"' in message
+            if seen[0] == 6:
+                socket.close()
+            elif not 2 <= seen[0] < 6:  # these are lost with the connection
+                socket.send(message)
+
+        server.on_message(pass_on)
+
+    page.route_web_socket("**/events", connect)
+    open_demo(page)
+    drag(page, CUP)
+    expect(page.locator("#objects .object")).to_have_count(1)
+    track(page)
+    assert seen[0] > 6
+    missing = "import('/page/state.js').then(({ state }) => state.rows.get(1).includes(null))"
+    assert page.evaluate(missing) is False
+
+
+def test_a_box_that_is_drawn_while_another_is_saved_is_kept(page: Page) -> None:
+    open_demo(page)
+    held: list[Any] = []
+    page.route("**/prompts/*", lambda route: held.append(route))
+    drag(page, CUP)
+    drag(page, (400, 40, 60, 70))
+    page.wait_for_timeout(200)
+    assert len(held) == 1
+    held[0].continue_()
+    expect(page.locator("#objects .object")).to_have_count(1)
+    page.wait_for_timeout(200)
+    held[1].continue_()
+    expect(page.locator("#objects .object")).to_have_count(2)
+    found = [one["prompts"][0]["box"] for one in job_of(page)["objects"]]
+    assert found == [pytest.approx(CUP, abs=1.0), pytest.approx((400, 40, 60, 70), abs=1.0)]
+
+
 @pytest.mark.parametrize("name", WIDTHS)
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_it_fits_and_can_be_read(page: Page, name: str, theme: str) -> None:

@@ -37,6 +37,7 @@ def run(folder: Path, tracked: list[TrackResult], width: int = 640) -> Journal:
     with JournalWriter(folder / "run.jsonl", RunHeader("clip.mp4", width, 360, 30.0)) as writer:
         for frame, one in enumerate(tracked):
             writer.write(1, TrackResult(one.box, one.score, one.state, frame, one.time))
+        writer.end("source", frames=len(tracked), broken=0)
     return Journal(folder / "run.jsonl")
 
 

@@ -15,7 +15,7 @@ import csv
 import itertools
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, TextIO
@@ -24,12 +24,15 @@ from ..box import XYWH, Box
 from ..errors import BoxError, ConfigError, DataError
 from ..video.address import folder_of, path_of, public_address, within
 
-__all__ = ["FORMATS", "Target", "read_manifest"]
+__all__ = ["FORMATS", "QUARANTINE", "Target", "read_manifest"]
 
 FORMATS = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Ends of names that a manifest may have."""
 
 _KNOWN = frozenset({"video", "x", "y", "w", "h", "box", "start", "id"})
+QUARANTINE = ("given", "reason")
+"""Columns that `quarantine.csv` has beside those of a manifest; where both are there they are no
+tags, and `given` is what the first manifest called the video."""
 _ROWS = 10_000  # of Parquet at a time
 _LONGEST = 1 << 20  # characters of a row
 
@@ -44,7 +47,7 @@ class Target:
         box: `(x, y, w, h)` in pixels of the frame `start`; None where the row has none.
         start: Number of the frame that the box was seen in.
         id: Number given by the manifest, or None.
-        tags: All other columns, as text.
+        tags: All other columns, as text; of a row with a fault all but the video.
         fault: Why the row cannot be used, or None.
     """
 
@@ -141,17 +144,23 @@ def _target(row: Mapping[str, Any], place: str, folder: str, number: int) -> Tar
     if not isinstance(video, str) or not video.strip():
         raise DataError(f"manifest {place}, row {number} names no video: {_short(row)}")
     whole = within(folder, video.strip())
+    again = all(name in row for name in QUARANTINE)
+    given = str((again and row["given"]) or video).strip()
+    ours = _KNOWN.union(QUARANTINE) if again else _KNOWN
     try:
         return Target(
-            given=video.strip(),
+            given=given,
             video=whole,
             box=Box.parse(_box(row)).xywh,
             start=_whole(row.get("start"), "start") or 0,
             id=_whole(row.get("id"), "id"),
-            tags={str(name): _tag(row[name]) for name in row if _is_tag(name, row[name])},
+            tags=_tags(row, ours),
         )
     except (BoxError, ValueError, OverflowError) as error:
-        return Target(video.strip(), whole, None, fault=f"row {number} of the manifest: {error}")
+        # What it says is kept, so that whoever repairs it need not look for it.
+        said = _tags(row, {"video", *QUARANTINE} if again else {"video"})
+        fault = f"row {number} of the manifest: {error}"
+        return Target(given, whole, None, tags=said, fault=fault)
 
 
 def _box(row: Mapping[str, Any]) -> Any:
@@ -171,8 +180,13 @@ def _whole(value: Any, name: str) -> int | None:
     return int(number)
 
 
-def _is_tag(name: Any, value: Any) -> bool:
-    return bool(name) and name not in _KNOWN and value not in ("", None)
+def _tags(row: Mapping[str, Any], ours: Collection[str]) -> dict[str, str]:
+    """Columns that are not ours, as text."""
+    return {
+        str(name): _tag(value)
+        for name, value in row.items()
+        if name and name not in ours and value not in ("", None)
+    }
 
 
 def _tag(value: Any) -> str:

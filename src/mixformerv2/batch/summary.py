@@ -6,12 +6,14 @@ import csv
 import html
 import json
 import os
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ..errors import DataError, OutputError
+from .manifest import QUARANTINE
 from .plan import Plan, shown_name
 from .shard import VIDEOS
 
@@ -59,11 +61,8 @@ def write_summary(plan: Plan) -> Totals:
     """
     totals = Totals(videos=plan.videos, shards=plan.shards)
     listed: list[dict[str, Any]] = []
-    part = plan.folder / "quarantine.csv.part"
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("video", "x", "y", "w", "h", "start", "id", "reason"))
+        with _Quarantine(plan) as quarantine:
             for shard in range(plan.shards):
                 folder = plan.folder / "shards" / f"{shard:06d}"
                 if not folder.is_dir():
@@ -72,8 +71,8 @@ def write_summary(plan: Plan) -> Totals:
                 bad = [(place, one) for place, one in _reports(folder) if _count(one, totals)]
                 totals.seconds += _seconds(folder)
                 listed += [one for _, one in bad[: max(0, _LISTED - len(listed))]]
-                writer.writerows(_quarantine_rows(plan, shard, bad))
-        os.replace(part, plan.folder / "quarantine.csv")
+                quarantine.add(shard, bad)
+            quarantine.publish()
         _write(plan.folder / "summary.json", json.dumps(asdict(totals), indent=2) + "\n")
         _write(plan.folder / "index.html", _page(plan, totals, listed))
     except OSError as error:
@@ -115,25 +114,52 @@ def _seconds(folder: Path) -> float:
         return 0.0
 
 
-def _quarantine_rows(
-    plan: Plan, shard: int, bad: list[tuple[int, dict[str, Any]]]
-) -> Iterator[tuple[Any, ...]]:
-    """Rows of a manifest, so that a second batch can take just these."""
-    if not bad:
-        return
-    videos = plan.read(shard)
-    for place, one in bad:
-        video = videos[place]
-        for target in video.targets:
-            box = target.box or ("", "", "", "")
-            reason = one["reasons"][-1] if one["reasons"] else ""
-            yield (
-                shown_name(video.address),
-                *box,
-                target.start,
-                "" if target.id is None else target.id,
-                reason,
-            )
+class _Quarantine:
+    """Writes `quarantine.csv`: a manifest, so that a second batch can take just these videos.
+
+    Which tags there are is known after the last row: rows wait on disk until then.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._plan = plan
+        self._tags: dict[str, None] = {}
+
+    def __enter__(self) -> Self:
+        self._rows = tempfile.TemporaryFile("w+", dir=self._plan.folder, encoding="utf-8")
+        return self
+
+    def __exit__(self, *raised: object) -> None:
+        self._rows.close()
+
+    def add(self, shard: int, bad: list[tuple[int, dict[str, Any]]]) -> None:
+        """Videos of a shard, by their place in it, with their reports."""
+        videos = self._plan.read(shard) if bad else []
+        for place, one in bad:
+            video = videos[place]
+            for target in video.targets:
+                row: dict[str, Any] = dict(target.tags)
+                if target.fault is None:
+                    box = target.box or ("", "", "", "")
+                    row |= dict(zip("xywh", box, strict=True))
+                    row |= {"start": target.start, "id": target.id}
+                row["video"] = shown_name(video.address)
+                row["given"] = video.name
+                row["reason"] = one["reasons"][-1] if one["reasons"] else ""
+                self._tags |= dict.fromkeys(row)
+                self._rows.write(json.dumps(row) + "\n")
+
+    def publish(self) -> None:
+        """Give the file its name."""
+        first, last = ("video", "x", "y", "w", "h", "start", "id"), QUARANTINE
+        tags = [name for name in self._tags if name not in {*first, *last}]
+        part = self._plan.folder / "quarantine.csv.part"
+        self._rows.seek(0)
+        # JSON can hold halves of letters, which no table can.
+        with part.open("w", encoding="utf-8", newline="", errors="replace") as file:
+            writer = csv.DictWriter(file, (*first, *tags, *last), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(map(json.loads, self._rows))
+        os.replace(part, self._plan.folder / "quarantine.csv")
 
 
 def _write(path: Path, text: str) -> None:

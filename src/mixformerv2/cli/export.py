@@ -60,6 +60,12 @@ def run(
         Path | None,
         typer.Option(help="Measure what int8 loses in AUC over this folder of sequences."),
     ] = None,
+    overwrite: Annotated[
+        bool,
+        typer.Option(
+            "--overwrite", help="Replace a bundle with other weights that is in OUT already."
+        ),
+    ] = False,
 ) -> None:
     """Write template.onnx and search.onnx, and check them against PyTorch.
 
@@ -80,7 +86,7 @@ def run(
     early = None
     if exit_score is not None:
         early = (exit_after if exit_score else 0, exit_score)
-    _print(out, export_bundle(bundle, out, keep, early))
+    _print(out, export_bundle(bundle, out, keep, early, overwrite=overwrite))
     if int8:
         _print_int8(
             out, export_int8(out, sources=calibrate or (), count=crops, quantizer=quantizer)

@@ -10,6 +10,7 @@ import socket
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import quote
 
 import typer
 
@@ -53,7 +54,11 @@ def run(
     ] = None,
     allow_host: Annotated[
         list[str] | None,
-        typer.Option("--allow-host", metavar="NAME", help="Name of this machine behind a proxy."),
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            help="Name of this machine behind a proxy; names that are not given are refused then.",
+        ),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Shipped model, or a bundle folder.")
@@ -95,7 +100,7 @@ def run(
     The page talks to an API that programs can use as well; its description is at
     /api/openapi.json. Everything stays on this machine unless --host says otherwise.
     """
-    from ..runtime.select import ENGINES
+    from ..runtime.select import ENGINES, check_threads
     from ..serve.app import Settings
     from ..serve.limits import Limits
     from ..serve.security import LOOPBACK_NAMES
@@ -104,6 +109,7 @@ def run(
     find_bundle(model)
     if engine not in ENGINES:
         raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
+    check_threads(threads)
     loopback = _is_loopback(host)
     if token is not None and len(token) < _SHORTEST_TOKEN:
         raise ConfigError(
@@ -118,7 +124,10 @@ def run(
         library=library,
         live=live,
         token=token or (None if loopback else secrets.token_urlsafe(18)),
-        hosts=LOOPBACK_NAMES | frozenset(allow_host or ()) if loopback else None,
+        # The address that is printed is answered in any case.
+        hosts=LOOPBACK_NAMES | {_name(host), *(allow_host or ())}
+        if loopback or allow_host
+        else None,
         limits=Limits(
             upload_bytes=max_upload << 20,
             seconds=60 * max_minutes,
@@ -195,10 +204,15 @@ def _serve(settings: Settings, host: str, port: int, open_browser: bool) -> None
 
 
 def _address(host: str, port: int, token: str | None) -> str:
-    # 0.0.0.0 is no place to go to, and an IPv6 number stands in brackets.
-    name = socket.gethostname() if host in ("0.0.0.0", "::") else host
-    query = f"?token={token}" if token else ""
+    name = _name(host)
+    query = f"?token={quote(token, safe='')}" if token else ""
+    # An IPv6 number stands in brackets.
     return f"http://{f'[{name}]' if ':' in name else name}:{port}/{query}"
+
+
+def _name(host: str) -> str:
+    """What to call a server that listens there; 0.0.0.0 is no place to go to."""
+    return socket.gethostname() if host in ("0.0.0.0", "::") else host
 
 
 def _listen(host: str, port: int) -> socket.socket:

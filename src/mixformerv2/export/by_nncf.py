@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from ..errors import EngineError
+from ..runtime._reports import silence_reports
 from ..runtime.onnx import OnnxEngine
 from ..weights.bundle import BundleConfig
 from .calibration import Crops
@@ -68,6 +69,7 @@ def write_with_nncf(
 
 def _import() -> ModuleType:
     os.environ.setdefault("NNCF_CI", "1")  # else it reports each use to its makers
+    silence_reports()  # and so does OpenVINO, which it imports
     try:
         return importlib.import_module("nncf")
     except ImportError as error:

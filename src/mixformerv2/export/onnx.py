@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from ..errors import EngineError, OutputError
+from ..errors import EngineError, OutputError, WeightsError
 from ..models.assemble import assemble
 from ..models.mixformerv2 import MixFormerV2
 from ..weights.bundle import (
@@ -37,7 +37,14 @@ from .half import bf16_parity
 from .ordered import TOKENS, Call, OrderedGraphs
 from .parity import Parity, check_parity
 
-__all__ = ["OPSET", "copy_rest", "export_bundle", "write_graph", "written_whole"]
+__all__ = [
+    "OPSET",
+    "copy_rest",
+    "export_bundle",
+    "holds_other_weights",
+    "write_graph",
+    "written_whole",
+]
 
 _logger = logging.getLogger(__name__)
 
@@ -70,6 +77,8 @@ def export_bundle(
     out: str | Path | None = None,
     keep: tuple[int, int] | None = None,
     early: tuple[int, float] | None = None,
+    *,
+    overwrite: bool = False,
 ) -> list[Parity]:
     """Write `template.onnx` and `search.onnx`, checked against PyTorch.
 
@@ -83,6 +92,7 @@ def export_bundle(
             `keep_after`), in place of what the bundle says; its int8 graphs are left out then.
         early: Layer after which a frame may end, and from which score on (`exit_after`,
             `exit_score`), likewise.
+        overwrite: Replace a bundle with other weights that is in the folder already.
 
     Returns what was measured, one entry for each batch and number of templates.
 
@@ -90,11 +100,12 @@ def export_bundle(
         WeightsError: no such bundle, or weights that do not fit its config.
         EngineError: the graphs differ from PyTorch by more than 1e-4.
         ConfigError: a number of tokens or a layer that the network does not have.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds a bundle with other weights.
     """
     source = find_bundle(bundle)
     folder = source if out is None else Path(out)
     config = read_config(source)
+    other = holds_other_weights(folder, config, overwrite)
     model = load_model(source)
     made: tuple[str, ...] = _NAMES
     if keep is not None or early is not None:
@@ -131,7 +142,7 @@ def export_bundle(
         )
         for name in _NAMES
     }
-    copy_rest(source, folder, *made)
+    copy_rest(source, folder, *made, anew=other)
     for name in set(made) - set(_NAMES):
         (folder / name).unlink(missing_ok=True)
     write_config(folder, replace(config, graphs={**config.graphs, **infos}))
@@ -162,12 +173,42 @@ def written_whole(folder: Path, *names: str) -> Iterator[list[Path]]:
         raise OutputError(f"cannot write graphs to {folder}: {error.strerror or error}") from error
 
 
-def copy_rest(source: Path, folder: Path, *made: str) -> None:
-    """Weights, licence, card and graphs other than those just made travel along."""
+def holds_other_weights(folder: Path, config: BundleConfig, overwrite: bool) -> bool:
+    """Whether a bundle with other weights is in the way of one.
+
+    Raises:
+        OutputError: it is, and is not to be replaced.
+    """
+    if not (folder / "config.json").is_file():
+        return False
+    try:
+        if read_config(folder).weights_sha256 == config.weights_sha256:
+            return False
+    except WeightsError:
+        pass  # damaged, or of a later version: it may hold weights all the same
+    if not overwrite:
+        raise OutputError(
+            f"{folder} holds a bundle with other weights already; give another folder, or "
+            "--overwrite"
+        )
+    return True
+
+
+def copy_rest(source: Path, folder: Path, *made: str, anew: bool = False) -> None:
+    """Weights, licence, card and graphs other than those just made travel along.
+
+    Args:
+        source: The bundle.
+        folder: Where to.
+        made: Files that are there already.
+        anew: Remove what belongs to the weights that were there before.
+    """
     if source.resolve() == folder.resolve():
         return
     left_behind = {*made, "config.json", "training.safetensors"}
     try:
+        for name in {"training.safetensors", *_NAMES, *INT8_NAMES} - {*made} if anew else ():
+            (folder / name).unlink(missing_ok=True)
         for path in source.iterdir():
             if path.is_file() and path.name not in left_behind:
                 shutil.copyfile(path, folder / path.name)

@@ -35,7 +35,7 @@ from ..weights.bundle import (
 from .by_nncf import write_with_nncf
 from .calibration import Answers, Crops, Run, answers, distance, of_engine, read_crops
 from .graphs import Preprocess, SearchGraph, TemplateGraph
-from .onnx import copy_rest, write_graph, written_whole
+from .onnx import copy_rest, holds_other_weights, write_graph, written_whole
 from .ordered import TOKENS, Call, OrderedGraphs
 from .rounding import Mode
 
@@ -83,6 +83,8 @@ def export_int8(
     count: int = 96,
     limit: float = LIMIT,
     quantizer: str = "own",
+    *,
+    overwrite: bool = False,
 ) -> Int8Report:
     """Write `template.int8.onnx` and `search.int8.onnx`.
 
@@ -93,19 +95,21 @@ def export_int8(
         count: Crops to calibrate with.
         limit: Median distance of the boxes, in parts of the search crop, that is allowed.
         quantizer: "own", or "nncf" for NNCF's roundings, which engines run alike.
+        overwrite: Replace a bundle with other weights that is in the folder already.
 
     Raises:
         WeightsError: no such bundle, or weights that do not fit its config.
         SourceError: a video that cannot be read.
         EngineError: a network of another family, graphs that do not answer as it does, or no NNCF.
         ConfigError: another quantizer.
-        OutputError: the folder cannot be written.
+        OutputError: the folder cannot be written, or holds a bundle with other weights.
     """
     if quantizer not in QUANTIZERS:
         raise ConfigError(f"quantizer must be one of {', '.join(QUANTIZERS)}, got {quantizer!r}")
     source = find_bundle(bundle)
     folder = source if out is None else Path(out)
     config = read_config(source)
+    other = holds_other_weights(folder, config, overwrite)
     model = load_model(source)
     prepare = Preprocess(config.mean, config.std)
     crops = read_crops(config.tracker, sources, count)
@@ -140,7 +144,7 @@ def export_int8(
         )
         for name in INT8_NAMES
     }
-    copy_rest(source, folder, *INT8_NAMES)
+    copy_rest(source, folder, *INT8_NAMES, anew=other)
     write_config(folder, replace(config, graphs={**config.graphs, **infos}))
     side = config.tracker.search_size
     return Int8Report(

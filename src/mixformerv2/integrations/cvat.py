@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..errors import BoxError, FrameError, MixFormerError, StateError
+from ..errors import BoxError, DataError, FrameError, MixFormerError, StateError
 from ..tracking import Tracker, TrackerSettings, TrackState
 
 if TYPE_CHECKING:
@@ -56,9 +56,10 @@ def handler(context: Any, event: Any) -> Any:
     A request that cannot be answered gets status 400 and a sentence, which CVAT shows.
     """
     try:
-        body = event.body if isinstance(event.body, Mapping) else json.loads(event.body)
+        body = event.body
+        body = json.loads(body) if isinstance(body, str | bytes | bytearray) else body
         status, content = 200, answer(context.user_data.tracker, body)
-    except (MixFormerError, ValueError) as error:
+    except (MixFormerError, ValueError, RecursionError) as error:
         logger.warning("refused: %s", error)
         status, content = 400, {"error": str(error)}
     return context.Response(
@@ -80,11 +81,13 @@ def answer(tracker: Tracker, request: Mapping[str, Any]) -> dict[str, Any]:
         target stays where it was last seen: the protocol has no word for it.
 
     Raises:
-        FrameError, BoxError, StateError: an image, shape or state that is none.
+        DataError, FrameError, BoxError, StateError: a request, image, shape or state that is none.
     """
+    if not isinstance(request, Mapping):
+        raise DataError(f"a request is an object of JSON, got {_kind(request)}")
     picture = _decoded(request.get("image"))
-    shapes = [_box(shape) for shape in request.get("shapes") or ()]
-    given = list(request.get("states") or ())[: len(shapes)]
+    shapes = [_box(shape) for shape in _listed(request, "shapes")]
+    given = _listed(request, "states")[: len(shapes)]
     states = [None if one is None else _state(one) for one in given]
     states += [None] * (len(shapes) - len(states))
     followed = iter(tracker.step_all(picture, [state for state in states if state is not None]))
@@ -169,11 +172,22 @@ def _decoded(image: Any) -> Picture:
     return np.asarray(picture, np.uint8)
 
 
+def _listed(request: Mapping[str, Any], name: str) -> list[Any]:
+    values = request.get(name)
+    if values is not None and not isinstance(values, list | tuple):
+        raise DataError(f"the {name} of a request are a list, got {_kind(values)}")
+    return list(values or ())
+
+
+def _kind(value: Any) -> str:
+    return f"a value of type {type(value).__name__}"
+
+
 def _box(shape: Any) -> Box:
     points: Sequence[float] = shape.get("points", ()) if isinstance(shape, Mapping) else shape
     try:
         x1, y1, x2, y2 = (float(value) for value in points)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise BoxError(f"a rectangle is four numbers x1, y1, x2, y2, got {shape!r}") from error
     # Drawn from any corner.
     left, right, top, bottom = min(x1, x2), max(x1, x2), min(y1, y2), max(y1, y2)

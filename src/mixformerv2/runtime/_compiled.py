@@ -15,6 +15,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ._reports import import_openvino
+
 __all__ = ["compiled_before", "keep_compiled"]
 
 _logger = logging.getLogger(__name__)
@@ -60,10 +62,8 @@ def keep_compiled(
 
 def _place(core: Any, folder: Path, graph: Path, options: Mapping[str, Any]) -> Path:
     """A compiled graph serves one file, OpenVINO, processor and set of options."""
-    import openvino as ov
-
     digest = hashlib.sha256(graph.read_bytes())
     processor = core.get_property("CPU", "FULL_DEVICE_NAME")
-    for part in (ov.get_version(), processor, sorted(options.items())):
+    for part in (import_openvino().get_version(), processor, sorted(options.items())):
         digest.update(f"{part}\n".encode())
     return folder / f"{graph.stem}-{digest.hexdigest()[:32]}.compiled"

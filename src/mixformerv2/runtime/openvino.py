@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from ..errors import EngineError
 from ._compiled import compiled_before, keep_compiled
+from ._reports import import_openvino
 from ._signals import unchanged_signal_stack
 from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, joined
 
@@ -289,8 +290,7 @@ def _product_time(core: Any, precision: str) -> float:
 
     By the processor's clock: on a busy machine the wall's says who was interrupted more.
     """
-    import openvino as ov
-
+    ov = import_openvino()
     ops = ov.opset13
     given = ops.parameter([256, 768], np.float32)
     weights = ops.constant(np.full((768, 3072), 0.01, np.float32))
@@ -308,7 +308,7 @@ def _product_time(core: Any, precision: str) -> float:
 
 def _core() -> Any:
     try:
-        import openvino as ov
+        ov = import_openvino()
     except Exception as error:  # half an installation can fail in any way
         raise EngineError(
             f"OpenVINO cannot be imported ({error}); pip install 'mixformerv2[openvino]'"

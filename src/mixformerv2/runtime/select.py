@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from itertools import product
 from pathlib import Path
 
@@ -15,6 +16,7 @@ __all__ = ["ENGINES", "check_threads", "load_engine", "name_of"]
 
 _logger = logging.getLogger(__name__)
 
+_MOST_THREADS = 1024
 _TORCH_OPTIONS = ("bf16", "compiled", "crops")
 TORCH = tuple(
     "-".join(["torch", *(name for name, on in zip(_TORCH_OPTIONS, chosen, strict=True) if on)])
@@ -60,7 +62,7 @@ def load_engine(
     Raises:
         WeightsError: no such bundle, or one whose files do not belong together.
         EngineError: the engine is not installed, or refuses the graphs.
-        ConfigError: an unknown engine, or fewer than one thread.
+        ConfigError: an unknown engine, or a number of threads that cannot be.
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
@@ -76,15 +78,21 @@ def load_engine(
 
 
 def check_threads(threads: int | None) -> None:
-    """Refuse what is no number of threads.
+    """Refuse a number of threads that no engine should be asked for.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: no whole number from 1 to 1024, and not None. Engines would start any number of
+            threads, and take hours and all memory for it.
     """
-    if threads is not None and (
-        isinstance(threads, bool) or not isinstance(threads, int) or threads < 1
-    ):
+    if threads is None:
+        return
+    if isinstance(threads, bool) or not isinstance(threads, int) or threads < 1:
         raise ConfigError(f"threads must be a whole number from 1, or None, got {threads!r}")
+    if threads > _MOST_THREADS:
+        raise ConfigError(
+            f"threads must be at most {_MOST_THREADS}, got {threads}; this machine has "
+            f"{os.cpu_count()} cores"
+        )
 
 
 def name_of(info: EngineInfo) -> str:

@@ -20,7 +20,7 @@ from .folder import open_root
 from .job import RefusedError
 from .limits import Limits
 from .pool import Pool
-from .security import LOOPBACK_NAMES, Guard
+from .security import HEADERS, LOOPBACK_NAMES, Guard
 from .store import Store
 
 __all__ = ["Settings", "create_app"]
@@ -117,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(MixFormerError, _refusal)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _other)
+    app.add_exception_handler(Exception, _unexpected)
     app.add_middleware(_guard, token=settings.token, hosts=settings.hosts)
     return app
 
@@ -160,6 +161,12 @@ async def _other(request: Request, error: Exception) -> Response:
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))
     return JSONResponse({"detail": str(error.detail)}, error.status_code, headers)
+
+
+async def _unexpected(request: Request, error: Exception) -> Response:
+    # Answered outside of the guard, which dresses all else.
+    sentence = "unexpected error; the server's log says which"
+    return JSONResponse({"detail": sentence}, 500, HEADERS)
 
 
 def _methods(request: Request) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -129,10 +130,12 @@ class JobFolder:
         os.replace(part, self.file(name))
 
     def size(self) -> int:
-        """Bytes of all files."""
+        """Bytes of all files; those that go meanwhile count as nothing."""
         total = 0
-        for entry in os.scandir(self.path):
-            total += entry.stat(follow_symlinks=False).st_size
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self.path):
+                with contextlib.suppress(FileNotFoundError):
+                    total += entry.stat(follow_symlinks=False).st_size
         return total
 
     def used(self) -> float:

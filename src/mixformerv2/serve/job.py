@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import errno
+import logging
 import time
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -17,10 +21,16 @@ from ..video.formats.journal import JournalWriter, RunHeader
 from .folder import JobFolder
 from .tracks import Direction, Tracks, neighbours, plan
 
-__all__ = ["Job", "RefusedError", "Status"]
+__all__ = ["Job", "RefusedError", "Status", "writing"]
+
+logger = logging.getLogger(__name__)
 
 Status = Literal["preparing", "ready", "waiting", "tracking", "rendering", "failed"]
 _RUNNING = ("preparing", "waiting", "tracking", "rendering")
+_SAVED = (
+    *("name", "source", "created", "status", "video", "backward", "revision"),
+    *("rendered", "engine", "error", "wanted"),
+)
 _LONGEST_QUEUE = 2000  # messages; a page that reads none of them is left behind
 
 
@@ -31,6 +41,21 @@ class RefusedError(MixFormerError):
         super().__init__(sentence)
         self.status = status
         self.retry = retry
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Answer with a sentence where files of a job cannot be written.
+
+    Raises:
+        RefusedError: in place of the `OSError`.
+    """
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        reason = "is full; delete a job" if full else f"takes no files ({error.strerror or error})"
+        raise RefusedError(507, f"the disk of the server {reason}") from error
 
 
 @dataclass(eq=False)
@@ -97,6 +122,16 @@ class Job:
         """The rows on disk."""
         return Tracks(self.folder.path, self.video["count"], writable=True)
 
+    def withheld(self, library: Container[str]) -> str | None:
+        """Why a video that is not the job's own can no longer be read; None where it can."""
+        if self.source is None:
+            return None
+        if not self.path.is_file():
+            return f"the video {self.path.name} is gone; put it back and start the server anew"
+        if self.source not in library:
+            return "this video is not among those that the server was started with"
+        return None
+
     def times(self) -> NDArray[np.float64]:
         """Seconds of each frame."""
         return np.frombuffer(self.folder.read("times.bin") or b"", np.float64)
@@ -130,27 +165,38 @@ class Job:
         }
 
     def save(self) -> None:
-        """Write down all that a restart needs."""
-        kept = ("name", "source", "created", "status", "video", "backward", "revision")
-        also = ("rendered", "engine", "error", "wanted")
-        content = {name: getattr(self, name) for name in kept + also}
+        """Write down all that a restart needs.
+
+        Raises:
+            RefusedError: it cannot be written.
+        """
+        content = {name: getattr(self, name) for name in _SAVED}
         content["prompts"] = {
             n: {f: list(b) for f, b in g.items()} for n, g in self.prompts.items()
         }
-        self.folder.write_json("job.json", content)
+        with writing():
+            self.folder.write_json("job.json", content)
+
+    def try_to_save(self) -> None:
+        """The same where nobody waits for an answer."""
+        try:
+            self.save()
+        except RefusedError as error:
+            logger.warning("job %s is not saved: %s", self.id, error)
 
     @classmethod
     def load(cls, folder: JobFolder) -> Job | None:
-        """A job as it was saved; None where its file is damaged."""
+        """A job as it was saved, by a later version too; None where its file is damaged."""
         content = folder.read_json("job.json")
         try:
             if content is None:
                 return None
             prompts = {
                 int(n): {int(f): Box.parse(b).xywh for f, b in g.items()}
-                for n, g in content.pop("prompts").items()
+                for n, g in content["prompts"].items()
             }
-            return cls(folder, prompts=prompts, **content)
+            known = {name: content[name] for name in _SAVED if name in content}
+            return cls(folder, prompts=prompts, **known)
         except (TypeError, ValueError, KeyError, AttributeError):
             return None
 
@@ -163,6 +209,49 @@ class Job:
             else:
                 self.listeners.discard(queue)
                 queue.put_nowait(None)
+
+    def tell_rows(self, rows: list[list[float]]) -> None:
+        """Tell the page the merged results of the frames that came in.
+
+        Args:
+            rows: Object and frame, then `COLUMNS`.
+        """
+        tracks = self.tracks
+        for number in sorted({int(row[0]) for row in rows}):
+            given = self.prompts.get(number)
+            if given is None:
+                continue
+            frames = [int(row[1]) for row in rows if row[0] == number]
+            start, stop = min(frames), max(frames) + 1
+            merged = tracks.merged(number, given, start, stop).tolist()
+            total = self.progress and {"done": self.progress[0], "total": self.progress[1]}
+            self.tell(
+                {
+                    "type": "rows",
+                    "id": number,
+                    "start": start,
+                    "rows": [row if row[0] == row[0] else None for row in merged],
+                    "progress": total,
+                    "revision": self.revision,
+                }
+            )
+
+    def drop_beyond_end(self) -> None:
+        """Take back boxes on frames that the video turned out not to have, and say so."""
+        if not self.prepared:
+            return
+        count = self.video["count"]
+        late = max((frame for given in self.prompts.values() for frame in given), default=0)
+        if late < count:
+            return
+        kept = {n: {f: b for f, b in g.items() if f < count} for n, g in self.prompts.items()}
+        self.prompts = {number: given for number, given in kept.items() if given}
+        self.wanted = self.wanted and bool(self.prompts)
+        self.revision += 1
+        self.error = (
+            f"the video has frames 0 to {count - 1}; the box on frame {late} and others beyond "
+            "its end were taken back"
+        )
 
     def set_prompt(self, number: int, frame: int, box: Box, most: int) -> None:
         """Take a box from hand, and undo what it makes wrong.
@@ -288,5 +377,5 @@ class Job:
             for _, results in sorted(frames.items()):
                 for number, result in results.items():
                     journal.write(number, result)
-            journal.end("source", frames=len(frames), broken=len(self.video["broken"]))
+            journal.end("source", frames=self.video["count"], broken=len(self.video["broken"]))
         return path

@@ -59,6 +59,8 @@ class _Session:
             number = int(order.get("id", 1))
             if "box" in order:
                 self._wanted[number] = order["box"]
+            else:
+                self._wanted.pop(number, None)
             if number in self._multi.ids:
                 self._multi.remove(number)
 

@@ -33,7 +33,7 @@ _TEXTS = {
     415: "Not a video that is taken.",
     422: "Cannot be done with these values.",
     429: "Too much at once; `Retry-After` says when to try again.",
-    507: "The folder of jobs is full.",
+    507: "The folder of jobs or the disk is full.",
 }
 
 

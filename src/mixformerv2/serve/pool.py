@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import os
+import signal
 import sys
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,6 +21,8 @@ __all__ = ["Event", "Pool", "TaskError", "Worker"]
 logger = logging.getLogger(__name__)
 
 Event = tuple[dict[str, Any], bytes]
+
+_PATIENCE = 5.0  # seconds that a process gets to be gone
 
 
 class TaskError(MixFormerError):
@@ -35,7 +39,8 @@ class Worker:
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
         self._errors: bytes = b""
-        self._drain = asyncio.create_task(self._read_errors())
+        # Done once the process is dead and nobody holds its pipes any more, no child of it either.
+        self._gone = asyncio.create_task(self._watch())
 
     @classmethod
     async def start(cls, model: str, engine: str, threads: int | None) -> Worker:
@@ -95,27 +100,37 @@ class Worker:
             if event["event"] == "failed":
                 raise TaskError(event["error"], event["sentence"])
             yield event, payload
-        code = await self._process.wait()
-        if code:
+        await asyncio.wait([self._gone], timeout=_PATIENCE)
+        code = self._process.returncode
+        if code != 0:
             logger.warning(
-                "a worker ended with %d: %s", code, self._errors[-2000:].decode("utf-8", "replace")
+                "a worker ended with %s: %s", code, self._errors[-2000:].decode("utf-8", "replace")
             )
             raise TaskError("Crash", "reading this video crashed the decoder; it was given up")
 
     async def end(self) -> None:
-        """Kill the process, if it is still there."""
-        if self.alive:
-            with contextlib.suppress(ProcessLookupError):
-                self._process.kill()
-        await self._process.wait()
-        self._drain.cancel()
-        if self._process.stdin is not None:
-            self._process.stdin.close()
+        """Kill the process and all that it started, as far as they are still there."""
+        if not self._gone.done():
+            _kill_group(self._process)
+            await asyncio.wait([self._gone], timeout=_PATIENCE)
+        self._gone.cancel()
+        # The only way to let go of pipes that nobody reads to their end.
+        self._process._transport.close()  # type: ignore[attr-defined]
 
-    async def _read_errors(self) -> None:
+    async def _watch(self) -> None:
         assert self._process.stderr is not None
         while data := await self._process.stderr.read(4096):
             self._errors = (self._errors + data)[-4096:]
+        await self._process.wait()
+
+
+def _kill_group(process: asyncio.subprocess.Process) -> None:
+    """A child that outlives its worker would hold the pipes, and asyncio wait for it for ever."""
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # Windows
+            process.kill()
 
 
 class Pool:

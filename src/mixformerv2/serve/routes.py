@@ -14,7 +14,7 @@ from .. import __version__
 from ..box import Box
 from . import schemas
 from .files import DOWNLOADS
-from .job import Job, RefusedError
+from .job import Job, RefusedError, writing
 from .params import OCTETS, Frame, Number, TheJob, TheStore, problems, result_rows
 from .tasks import has_attention
 from .uploads import receive, shown_name, too_large
@@ -49,7 +49,7 @@ async def info(request: Request, store: TheStore) -> dict[str, Any]:
 @router.get("/jobs", tags=["jobs"], response_model=list[schemas.JobOut])
 async def list_jobs(store: TheStore) -> list[dict[str, Any]]:
     """All jobs, newest first."""
-    jobs = sorted(store.jobs.values(), key=lambda job: -job.created)
+    jobs = sorted(store.all(), key=lambda job: -job.created)
     return [job.public() for job in jobs]
 
 
@@ -77,7 +77,9 @@ async def upload(request: Request, store: TheStore, name: Name = "video") -> dic
         raise too_large(store.limits)
     folder = store.new_folder()
     try:
-        await receive(request, store.limits, folder.create("upload"))
+        with writing():
+            file = folder.create("upload")
+        await receive(request, store.limits, file)
     except BaseException:
         folder.remove()
         raise

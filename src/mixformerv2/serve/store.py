@@ -13,7 +13,7 @@ from typing import Any
 
 from .. import __version__
 from .folder import JobFolder, new_id
-from .job import Job, RefusedError
+from .job import Job, RefusedError, writing
 from .limits import Limits
 from .pool import Event, Pool, TaskError, Worker
 from .tasks import has_attention
@@ -32,6 +32,8 @@ _STATUS = {
     "Timeout": 422,
     "Crash": 422,
     "MemoryError": 413,
+    "OSError": 507,
+    "OutputError": 507,
 }
 
 
@@ -61,22 +63,28 @@ class Store:
         """Find the jobs of the last run; what it was at goes on."""
         for folder in JobFolder.all_in(self.root):
             job = Job.load(folder)
-            if job is None or (job.source is not None and not Path(job.source).is_file()):
-                folder.remove()
-                continue
-            if job.source is not None and job.source not in self._library:
-                job.error = "this video is not among those that the server was started with"
-                job.status, job.wanted = "failed" if not job.prepared else "ready", False
+            if job is not None:
                 self.jobs[job.id] = job
-                continue
-            self.jobs[job.id] = job
-            if not job.prepared and job.status != "failed":
-                self._start(job, self._prepare(job))
-            elif job.wanted:
-                self._start(job, self._track(job))
-            elif job.status != "failed":
-                job.status = "ready"
+                self._take_up(job)
+            elif folder.used() < time.time() - self.limits.keep_seconds:
+                folder.remove()  # old, or an upload that never came to its end
+            else:
+                logger.warning("%s cannot be read and is left alone", folder.file("job.json"))
         self._sweeper = asyncio.create_task(self._sweep())
+
+    def _take_up(self, job: Job) -> None:
+        """Go on with a job of the last run."""
+        job.drop_beyond_end()
+        reason = job.withheld(self._library)
+        if reason is not None:
+            job.error, job.wanted = reason, False
+            job.status = "ready" if job.prepared else "failed"
+        elif not job.prepared and job.status != "failed":
+            self._start(job, self._prepare(job))
+        elif job.wanted:
+            self._start(job, self._track(job))
+        elif job.status != "failed":
+            job.status = "ready"
 
     async def close(self) -> None:
         """End everything; what ran is taken up by the next `open`."""
@@ -87,7 +95,7 @@ class Store:
             for queue in list(job.listeners):
                 queue.put_nowait(None)
             if job.running and job.wanted:
-                job.save()
+                job.try_to_save()
             job.stop.set()
         if tasks:
             await asyncio.wait(tasks, timeout=_PATIENCE)
@@ -106,6 +114,20 @@ class Store:
 
     # --- jobs ---
 
+    def all(self) -> list[Job]:
+        """All jobs; those whose folder somebody has removed are forgotten."""
+        return [job for job in list(self.jobs.values()) if self._is_there(job)]
+
+    def _is_there(self, job: Job) -> bool:
+        if job.folder.path.is_dir():
+            return True
+        logger.warning("the folder of job %s is gone, and so is the job", job.id)
+        self.jobs.pop(job.id, None)
+        job.wanted = False
+        job.stop.set()
+        job.tell({"type": "gone"})
+        return False
+
     def get(self, name: str) -> Job:
         """A job by its id.
 
@@ -113,10 +135,8 @@ class Store:
             RefusedError: there is none.
         """
         job = self.jobs.get(name)
-        if job is None:
-            raise RefusedError(
-                404, "there is no such job; perhaps it was removed because of its age"
-            )
+        if job is None or not self._is_there(job):
+            raise RefusedError(404, "there is no such job; perhaps it was old and removed")
         job.folder.touch()
         return job
 
@@ -126,19 +146,17 @@ class Store:
         Raises:
             RefusedError: there are too many, or they take too much room.
         """
-        if len(self.jobs) >= self.limits.jobs:
+        jobs = self.all()
+        if len(jobs) >= self.limits.jobs:
             raise RefusedError(
                 429, f"this server keeps {self.limits.jobs} jobs; delete one", retry=60
             )
-        waiting = sum(job.running for job in self.jobs.values())
-        if waiting >= self.limits.workers + self.limits.waiting:
-            raise RefusedError(
-                429, "too many jobs are running and waiting; try again soon", retry=10
-            )
-        if sum(job.folder.size() for job in self.jobs.values()) >= self.limits.folder_bytes:
+        self._room()
+        if sum(job.folder.size() for job in jobs) >= self.limits.folder_bytes:
             raise RefusedError(507, "the folder of jobs is full; delete one first")
         folder = JobFolder(self.root, new_id())
-        folder.make()
+        with writing():
+            folder.make()
         return folder
 
     async def add(self, folder: JobFolder, name: str, source: Path | None = None) -> Job:
@@ -148,8 +166,12 @@ class Store:
             RefusedError: it is no video that is taken.
         """
         job = Job(folder, name, None if source is None else str(source))
+        try:
+            job.save()
+        except RefusedError:
+            folder.remove()
+            raise
         self.jobs[job.id] = job
-        job.save()
         queue: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
         job.listeners.add(queue)
         self._start(job, self._prepare(job))
@@ -230,9 +252,7 @@ class Store:
     def _room(self) -> None:
         running = sum(job.running for job in self.jobs.values())
         if running >= self.limits.workers + self.limits.waiting:
-            raise RefusedError(
-                429, "too many jobs are running and waiting; try again soon", retry=10
-            )
+            raise RefusedError(429, "too many jobs run and wait; try again soon", retry=10)
 
     async def look(
         self, job: Job, number: int, frame: int, *, attention: bool = False
@@ -287,8 +307,8 @@ class Store:
             job.status, job.error = ("ready" if job.prepared else "failed"), "unexpected error"
         finally:
             job.progress = None
-            if job.id in self.jobs and job.folder.path.is_dir():
-                job.save()
+            if job.id in self.jobs and self._is_there(job):
+                job.try_to_save()
             job.tell()
         if job.wanted and not job.stop.is_set() and job.status == "ready" and job.prepared:
             await self._guard(job, self._track(job))
@@ -320,6 +340,7 @@ class Store:
                 job.progress = (event["done"], event["total"])
             elif kind in ("probed", "prepared"):
                 job.video = event if kind == "prepared" else {**event, "count": None}
+            job.drop_beyond_end()
             job.tell()
 
         task = {"task": "prepare", "limits": asdict(self.limits)}
@@ -340,7 +361,7 @@ class Store:
             elif kind == "rows":
                 done += len({row[1] for row in event["rows"]})
                 job.progress = (min(done, total), total)
-                self._pass_on(job, event["rows"])
+                job.tell_rows(event["rows"])
                 return
             elif kind == "tracked":
                 stopped = event["stopped"]
@@ -354,28 +375,6 @@ class Store:
             job.rendered = -1
         if not stopped and not job.stop.is_set():
             job.wanted = False
-
-    def _pass_on(self, job: Job, rows: list[list[float]]) -> None:
-        """Tell the page the merged results of the frames that came in."""
-        tracks = job.tracks
-        for number in sorted({int(row[0]) for row in rows}):
-            given = job.prompts.get(number)
-            if given is None:
-                continue
-            frames = [int(row[1]) for row in rows if row[0] == number]
-            start, stop = min(frames), max(frames) + 1
-            merged = tracks.merged(number, given, start, stop).tolist()
-            total = job.progress and {"done": job.progress[0], "total": job.progress[1]}
-            job.tell(
-                {
-                    "type": "rows",
-                    "id": number,
-                    "start": start,
-                    "rows": [row if row[0] == row[0] else None for row in merged],
-                    "progress": total,
-                    "revision": job.revision,
-                }
-            )
 
     async def _render(self, job: Job) -> None:
         job.status = "rendering"

@@ -8,7 +8,7 @@ from typing import IO
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from .job import RefusedError
+from .job import RefusedError, writing
 from .limits import Limits
 from .media import REFUSED, SNIFF_BYTES, looks_like_video
 
@@ -21,12 +21,12 @@ async def receive(request: Request, limits: Limits, file: IO[bytes]) -> None:
     """Write the body of a request to a file.
 
     Raises:
-        RefusedError: it is too large, too slow, broken off or no video.
+        RefusedError: it is too large, too slow, broken off or no video, or the disk is full.
     """
     limit, idle = limits.upload_bytes, limits.idle_seconds
     head, written, checked = b"", 0, False
     chunks = request.stream().__aiter__()
-    with file:
+    with writing(), file:
         while True:
             try:
                 async with asyncio.timeout(idle):

@@ -47,6 +47,21 @@ def test_everywhere_else_it_wants_a_token(started: list[Settings], host: str) ->
     assert first.hosts is None
 
 
+@pytest.mark.parametrize(
+    ("words", "hosts"),
+    [
+        (["--host", "127.0.0.2"], {"127.0.0.2"}),
+        (["--host", "0.0.0.0", "--allow-host", "box.lan"], {"box.lan", socket.gethostname()}),
+        (["--host", "10.0.0.7", "--allow-host", "box.lan"], {"box.lan", "10.0.0.7"}),
+    ],
+)
+def test_it_answers_to_its_own_names(
+    started: list[Settings], words: list[str], hosts: set[str]
+) -> None:
+    assert main(["serve", *words]) == 0
+    assert started[0].hosts == {"localhost", "127.0.0.1", "::1", *hosts}
+
+
 def test_options_become_limits(started: list[Settings], tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"x")
@@ -71,6 +86,7 @@ def test_options_become_limits(started: list[Settings], tmp_path: Path) -> None:
         (["--token", "short"], 2, "at least 12"),
         (["--model", "nothing"], 6, "nothing"),
         (["--engine", "steam"], 2, "engine must be"),
+        (["--threads", "1000000"], 2, "at most 1024, got 1000000; this machine has"),
         (["--max-minutes", "0"], 2, "max-minutes"),
     ],
 )
@@ -106,6 +122,7 @@ def test_a_taken_port_and_a_taken_folder_are_said(
         ("127.0.0.1", None, "http://127.0.0.1:80/"),
         ("::1", None, "http://[::1]:80/"),
         ("0.0.0.0", "abc", f"http://{socket.gethostname()}:80/?token=abc"),
+        ("10.0.0.7", "a+b/c=d&e#f", "http://10.0.0.7:80/?token=a%2Bb%2Fc%3Dd%26e%23f"),
     ],
 )
 def test_the_printed_address_can_be_opened(host: str, token: str | None, address: str) -> None:

@@ -105,6 +105,24 @@ def test_what_track_writes_is_read_again(form: str, exported: Path) -> None:
             assert_square_is_boxed(first)
 
 
+@pytest.mark.parametrize("end", ["source", "limit"])
+def test_what_was_not_tracked_is_not_labelled(end: str, tmp_path: Path) -> None:
+    with JournalWriter(tmp_path / "clip.jsonl", HEADER) as out:
+        for number, state in {0: "tracked", 1: "lost", 2: "tracked", 5: "tracked"}.items():
+            box = tuple(float(v) for v in box_of(number))
+            out.write(1, TrackResult(box, 0.9, state, number, number / 25))
+        out.end(end, frames=8, broken=0)
+    found = []
+    for form, suffix in {"csv": ".csv", "cvat": ".xml"}.items():
+        write_frames(tmp_path / form / "clip", boxes_of(1) * 8, "{:06d}.jpg", first=0)
+        export(Journal(tmp_path / "clip.jsonl"), tmp_path / form / f"clip{suffix}", form)
+        (sequence,) = read_dataset(tmp_path / form)
+        found.append((sequence.labelled.tolist(), sequence.absent.tolist(), len(sequence)))
+    assert found[0] == found[1]
+    assert found[0][0] == [True, False, True, False, False, True, False, False]
+    assert found[0][1] == [False, True, *[False] * 6]
+
+
 def test_csv_of_several_videos(tmp_path: Path) -> None:
     write_clip(tmp_path / "a.mp4", count=5)
     write_frames(tmp_path / "b", boxes_of(3), "{}.png")

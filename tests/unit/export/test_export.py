@@ -15,7 +15,7 @@ from onnx import TensorProto
 from typer.testing import CliRunner
 
 from mixformerv2.errors import EngineError, OutputError, WeightsError
-from mixformerv2.export import export_bundle
+from mixformerv2.export import export_bundle, export_int8
 from mixformerv2.export import parity as parity_module
 from mixformerv2.export.graphs import Preprocess, SearchGraph, TemplateGraph
 from mixformerv2.export.parity import Parity, check_parity
@@ -24,6 +24,7 @@ from mixformerv2.runtime import openvino
 from mixformerv2.runtime.base import Memory, StepOutput
 from mixformerv2.runtime.openvino import OpenVinoEngine
 from mixformerv2.weights.bundle import file_sha256, read_config
+from tests.doubles import make_bundle
 
 GRAPHS = ("template.onnx", "search.onnx")
 
@@ -140,6 +141,26 @@ def test_into_another_folder(small_bundle: Path, tmp_path: Path) -> None:
     assert read_config(out).weights_sha256 == read_config(source).weights_sha256
 
 
+def test_other_weights_are_replaced_only_where_that_is_asked_for(
+    bundle: Path, small_bundle: Path, tmp_path: Path
+) -> None:
+    other = make_bundle(tmp_path / "other", seed=7)
+    (other / "training.safetensors").write_text("of the other weights")
+    (other / "search.int8.onnx").write_text("of the other weights")
+    before = {path.name: path.read_bytes() for path in other.iterdir()}
+    for export in (export_bundle, export_int8):
+        with pytest.raises(OutputError, match=r"other weights already; give .*--overwrite"):
+            export(bundle, other)
+    assert {path.name: path.read_bytes() for path in other.iterdir()} == before
+    export_bundle(bundle, other, overwrite=True)
+    assert read_config(other).weights_sha256 == read_config(bundle).weights_sha256
+    assert {path.name for path in other.iterdir()} == {path.name for path in bundle.iterdir()}
+    export_bundle(bundle, other)  # the same weights again need no word
+    (other / "config.json").write_text("{")
+    with pytest.raises(OutputError, match="--overwrite"):
+        export_bundle(bundle, other)
+
+
 def test_a_difference_stops_the_export(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before = {path.name: path.read_bytes() for path in bundle.iterdir()}
     monkeypatch.setattr(parity_module, "TOLERANCE", -1.0)
@@ -193,7 +214,7 @@ def test_the_command_prints_parity(small_bundle: Path, monkeypatch: pytest.Monke
     from mixformerv2.cli.main import build
 
     measured = [Parity(3, 2, 1.5e-6, 2.5e-7, 0.0, 5e-7)]
-    monkeypatch.setattr("mixformerv2.export.export_bundle", lambda *_: measured)
+    monkeypatch.setattr("mixformerv2.export.export_bundle", lambda *_, **how: measured)
     result = CliRunner().invoke(build("export"), ["export", "t", str(small_bundle)])
     assert result.exit_code == 0, result.output
     for word in ("largest difference from PyTorch", "1.5e-06", "2.5e-07", "search.onnx", "MB"):

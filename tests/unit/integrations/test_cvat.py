@@ -99,6 +99,9 @@ def test_an_object_begins_while_another_is_followed(worker: Context) -> None:
         ({"image": None}, "none that OpenCV can decode"),
         ({"shapes": [[1, 2, 3]]}, "four numbers"),
         ({"shapes": [[1, 2, 1, 2]]}, "above zero"),
+        ({"shapes": 5}, "the shapes of a request are a list, got a value of type int"),
+        ({"states": {"a": 1}}, "the states of a request are a list"),
+        ({"shapes": [[10**400, 2, 3, 4]]}, "four numbers"),
         ({"shapes": [[900, 900, 950, 950]]}, "outside"),
         ({"states": ["%%%"]}, "state is base64"),
         ({"states": [7]}, "state is base64"),
@@ -117,4 +120,6 @@ def test_a_bad_request_is_told_what_is_wrong(
 def test_a_body_that_nuclio_did_not_parse_is_read_as_json(worker: Context) -> None:
     body = json.dumps({"image": coded(moving_square()(0)), "shapes": [list(FIRST)]}).encode()
     assert handler(worker, SimpleNamespace(body=body)).status_code == 200
-    assert handler(worker, SimpleNamespace(body=b"{")).status_code == 400
+    for wrong in (b"{", b"[]", [], None, b"[" * 100_000):
+        refused = handler(worker, SimpleNamespace(body=wrong))
+        assert (refused.status_code, list(json.loads(refused.body))) == (400, ["error"])

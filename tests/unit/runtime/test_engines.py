@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -180,6 +182,26 @@ def test_a_library_that_is_missing(
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(EngineError, match=advice):
         engine(small_bundle / "template.onnx", small_bundle / "search.onnx")
+
+
+REPORTS = """
+import sys
+from mixformerv2.runtime import load_engine
+load_engine(sys.argv[1], "openvino-fp32")
+from openvino.tools.ovc import telemetry_utils
+print(telemetry_utils.tm.__name__)
+"""
+
+
+def test_openvino_reports_nothing_to_its_makers(small_bundle: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", REPORTS, str(small_bundle)],
+        env={**os.environ, "HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout == "openvino.tools.ovc.telemetry_stub\n", done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("engine", [OpenVinoEngine, OnnxEngine])

@@ -104,7 +104,7 @@ def test_unknown_engines(small_bundle: Path, engine: str) -> None:
         load_engine(small_bundle, engine)
 
 
-@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "two"])
+@pytest.mark.parametrize("threads", [0, -1, 1.5, True, "two", 1025])
 def test_threads_are_whole_numbers(small_bundle: Path, threads: Any) -> None:
     with pytest.raises(ConfigError, match="threads"):
         load_engine(small_bundle, "onnx", threads)

@@ -120,6 +120,8 @@ def test_a_correction_tracks_both_ways(client: TestClient, clip: Path) -> None:
     assert between[16] == [30, 10, 16, 20, 1.0, 0]
     assert between[:16] == [*rows(client, job)[:4], *first[4:16]]
     assert between[17:] == [None] * (COUNT - 17)
+    boxes = client.get(f"/api/jobs/{job}/download/cvat").text.split("<box ")
+    assert boxes[-1].startswith('frame="17" keyframe="1" outside="1"')  # nothing is tracked there
     track(client, job)
     after = rows(client, job)
     assert None not in after

@@ -102,6 +102,17 @@ def test_pictures_go_in_and_boxes_come_out(client: TestClient) -> None:
     assert client.app.state.streams == 0  # type: ignore[attr-defined]
 
 
+def test_a_box_that_is_forgotten_before_the_next_picture_is_not_followed(
+    client: TestClient,
+) -> None:
+    with client.websocket_connect(socket("/api/live")) as live:
+        live.receive_json()
+        live.send_text(json.dumps({"id": 1, "box": BOX}))
+        live.send_text(json.dumps({"id": 1}))
+        live.send_bytes(jpeg(SQUARE(0)))
+        assert live.receive_json()["objects"] == []
+
+
 def test_a_box_outside_of_the_picture_ends_nothing(client: TestClient) -> None:
     with client.websocket_connect(socket("/api/live")) as live:
         live.receive_json()
@@ -132,6 +143,7 @@ def huge() -> bytes:
         ('{"id": 1e9, "box": [1, 2, 3, 4]}', "send {"),
         ('{"id": 1, "box": [1, 2, "NaN", 4]}', "send {"),
         ("[" * 50_000, "send {"),
+        ('{"id": 1, "box": [' + "9" * 400 + ", 2, 3, 4]}", "send {"),
     ],
 )
 def test_what_is_no_picture_ends_the_stream_with_a_reason(

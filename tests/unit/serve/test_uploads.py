@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 from collections.abc import Iterator
 
@@ -27,6 +28,19 @@ def upload(messages: list[dict[str, object]], limits: Limits, file: io.BytesIO) 
 
     request = Request({"type": "http", "method": "POST", "headers": []}, channel)
     asyncio.run(receive(request, limits, file))
+
+
+class FullDisk(io.BytesIO):
+    """Takes no byte, neither when it is written nor when it is closed."""
+
+    def write(self, data: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_a_disk_that_is_full_refuses_the_upload() -> None:
+    with pytest.raises(RefusedError, match="is full; delete a job") as refused:
+        upload([{"type": "http.request", "body": HEAD}], Limits(), FullDisk())
+    assert refused.value.status == 507
 
 
 @pytest.mark.parametrize(

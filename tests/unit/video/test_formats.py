@@ -204,6 +204,37 @@ def test_frames_without_a_target_stay_images_of_coco(tmp_path: Path) -> None:
     assert content["videos"][0]["length"] == 2
 
 
+@pytest.mark.parametrize(
+    ("frames", "why", "count", "expected"),
+    [
+        ([0, 1, 2], "source", 3, "+++"),
+        ([0, 1, 2], "source", 9, "+++-"),
+        ([0, 1, 2], "interrupted", 3, "+++-"),
+        ([0, 1, 2], None, 3, "+++-"),
+        ([3, 4], "source", 2, "   ++"),  # begun later, at its end all the same
+        ([0, 1, 5, 6], "source", 7, "++-  ++"),
+        ([0, 2], "source", 3, "+-+"),
+    ],
+)
+def test_label_tools_show_no_box_where_nothing_was_tracked(
+    tmp_path: Path, frames: list[int], why: str | None, count: int, expected: str
+) -> None:
+    with JournalWriter(tmp_path / "run.jsonl", HEADER) as writer:
+        for frame in frames:
+            result = TrackResult((10.0, 20.0, 40.0, 30.0), 0.9, "tracked", frame, frame / 25)
+            writer.write(1, result)
+        if why is not None:
+            writer.end(why, frames=count, broken=0)
+    journal = Journal(tmp_path / "run.jsonl")
+    boxes = ET.fromstring(written(journal, "cvat")).findall("track/box")
+    shown = {int(box.attrib["frame"]): box.attrib["outside"] == "0" for box in boxes}
+    (task,) = json.loads(written(journal, "labelstudio"))
+    keys = task["predictions"][0]["result"][0]["value"]["sequence"]
+    assert {key["frame"] - 1: key["enabled"] for key in keys} == shown
+    assert shown == {i: sign == "+" for i, sign in enumerate(expected) if sign != " "}
+    assert len(written(journal, "csv").splitlines()) == 1 + len(frames)
+
+
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_run_without_results_makes_a_whole_file(tmp_path: Path, name: str) -> None:
     with JournalWriter(tmp_path / "run.jsonl", HEADER):

@@ -15,6 +15,7 @@ from typing import Any
 from xml.parsers import expat
 
 from ...errors import DataError
+from ...video.formats.cvat import UNTRACKED
 from ..store import FrameStore, suffix_of
 from .base import Entry, Layout
 from .coco import read_json
@@ -114,12 +115,13 @@ def read_mot(store: FrameStore, file: str) -> list[Entry]:
 def read_cvat(store: FrameStore, file: str) -> list[Entry]:
     """CVAT for video 1.1: a `<track>` an object, a `<box>` a frame; `outside` is absent.
 
-    Between two key frames without boxes of their own the box goes straight, as in CVAT.
+    Between two key frames without boxes of their own the box goes straight, as in CVAT. Frames
+    that our own export calls untracked are not labelled.
     """
     reader = _Cvat(store.where(file))
     reader.parse(store.read(file))
-    for track in reader.tracks:
-        _fill(track)
+    for track, ends in zip(reader.tracks, reader.ends, strict=True):
+        _fill(track, ends)
     tracks = [track for track in reader.tracks if track.rows]
     for track in tracks:
         track.video = PurePosixPath(reader.source.replace("\\", "/")).name
@@ -131,14 +133,17 @@ class _Cvat:
 
     def __init__(self, where: str) -> None:
         self.tracks: list[Track] = []
+        self.ends: list[set[int]] = []  # of each track: boxes that only say that it ends
         self.wrong: list[str] = []
         self.source = ""
         self._where = where
         self._path: list[str] = []
+        self._is_end = False
         self._parser = expat.ParserCreate()
         self._parser.StartElementHandler = self._start
         self._parser.EndElementHandler = self._end
         self._parser.CharacterDataHandler = self._text
+        self._parser.CommentHandler = self._comment
         self._parser.EntityDeclHandler = self._entity
         self._parser.buffer_text = True
 
@@ -157,6 +162,7 @@ class _Cvat:
             self.tracks.append(
                 Track("", values.get("id", str(len(self.tracks))), category=values.get("label"))
             )
+            self.ends.append(set())
         elif name == "box" and "track" in self._path:
             try:
                 frame = _frame(values["frame"])
@@ -170,19 +176,29 @@ class _Cvat:
             outside = values.get("outside") == "1"
             self.tracks[-1].lines[frame] = self._parser.CurrentLineNumber
             self.tracks[-1].rows[frame] = None if outside else (x1, y1, x2 - x1, y2 - y1)
+            if self._is_end and outside:
+                self.ends[-1].add(frame)
+            else:
+                self.ends[-1].discard(frame)
+            self._is_end = False
 
     def _end(self, name: str) -> None:
         self._path.pop()
+
+    def _comment(self, text: str) -> None:
+        self._is_end = text.strip() == UNTRACKED
 
     def _text(self, text: str) -> None:
         if self._path[-1:] == ["source"] and "meta" in self._path:
             self.source += text
 
 
-def _fill(track: Track) -> None:
+def _fill(track: Track, ends: set[int]) -> None:
     keys = sorted(track.rows)
     for first, last in pairwise(keys):
         before, after = track.rows[first], track.rows[last]
+        if first in ends:
+            continue
         for frame in range(first + 1, last):
             if before is None or after is None:
                 track.rows[frame] = before
@@ -190,6 +206,8 @@ def _fill(track: Track) -> None:
                 share = (frame - first) / (last - first)
                 x, y, w, h = (a + share * (b - a) for a, b in zip(before, after, strict=True))
                 track.rows[frame] = (x, y, w, h)
+    for frame in ends:
+        del track.rows[frame]
 
 
 def read_cocovid(store: FrameStore, file: str) -> list[Entry]:

@@ -68,11 +68,15 @@ export function upload(file, progress) {
 
 const socketAddress = (path) => `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api${path}`;
 
-/** Listen to a job; comes back by itself after an interruption. Returns a function that ends it. */
-export function events(id, heard, lost) {
+/**
+ * Listen to a job; comes back by itself after an interruption. `opened` is called before the first
+ * message of each connection. Returns a function that ends it.
+ */
+export function events(id, heard, opened, lost) {
   let socket = null, over = false, wait = 500, timer = 0;
   function open() {
     socket = new WebSocket(socketAddress(`/jobs/${id}/events`));
+    socket.onopen = opened;
     socket.onmessage = (event) => { wait = 500; heard(JSON.parse(event.data)); };
     socket.onclose = () => {
       if (over) return;

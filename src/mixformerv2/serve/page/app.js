@@ -56,7 +56,8 @@ async function openJob(job) {
   stage.fit();
   player.load();
   await take(job);
-  hangUp = api.events(job.id, heard, () => say("The connection was interrupted."));
+  // What came before this connection is in no message of it.
+  hangUp = api.events(job.id, heard, forget, () => { forget(); say("The connection was interrupted."); });
 }
 
 start.onOpened((job) => { location.hash = `job=${job.id}`; });
@@ -65,13 +66,17 @@ start.onOpened((job) => { location.hash = `job=${job.id}`; });
 
 const isPrepared = (job) => job.video?.count !== null && job.video?.count !== undefined;
 
+/** The results that are here are not known to be all: the next form of the job fetches them. */
+function forget() { fetched = null; }
+
 /** A newer form of the job; results are fetched again where they have changed. */
 async function take(job) {
   if (state.job?.id !== job.id || job.revision < state.job.revision) return;
   const before = state.job;
   state.job = job;
-  if (isPrepared(job) && fetched !== job.revision) await fetchResults(job);
   const ended = before.status === "tracking" && job.status !== "tracking";
+  if (ended) forget();  // rows that came while results were on their way were overwritten by them
+  if (isPrepared(job) && fetched !== job.revision) await fetchResults(job);
   if (ended) player.trackingEnded();
   if (ended && !job.error) say("Tracking has ended.");
   if (job.status === "tracking" && before.status !== "tracking") say("Tracking.");

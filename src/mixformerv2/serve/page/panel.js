@@ -72,7 +72,17 @@ async function act(work) {
 
 // --- boxes ---
 
-export async function saveBox(id, frame, box) {
+let saved = Promise.resolve();
+
+/** Boxes are saved one after the other; one without an id is that of one more object. */
+export function saveBox(id, frame, box) {
+  const job = state.job.id;
+  const sent = saved.then(() => (state.job?.id === job ? sendBox(id ?? nextFreeId(), frame, box) : null));
+  saved = sent.catch(() => {});  // who asked for it is told
+  return sent;
+}
+
+async function sendBox(id, frame, box) {
   const isNew = !objects().some((one) => one.id === id);
   await changed(await api.setPrompt(state.job.id, id, frame, box));
   state.selected = id;
@@ -104,7 +114,7 @@ function fillBox() {
 byId("box-form").onsubmit = (event) => {
   event.preventDefault();
   const box = inputs.map((input) => Number(input.value));
-  const id = state.adding ? nextFreeId() : state.selected;
+  const id = state.adding ? null : state.selected;
   player.pause();
   saveBox(id, state.frame, box).catch(complain);
 };

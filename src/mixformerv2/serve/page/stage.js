@@ -9,6 +9,7 @@ const TRAIL = 40;
 let scale = 1;        // pixels of the screen for one of the video
 let drag = null;      // { kind, from, box, grip }
 let typing = null;    // a box that is moved by the arrow keys
+const saving = new Set();  // { id, frame, box } on their way to the server; id is null for a new object
 let save = async () => {};
 
 export function onBox(listener) { save = listener; }
@@ -40,10 +41,12 @@ export function paint() {
   const draft = typing ?? state.draft;
   if (draft) spotlight(draft, given);
   if (state.look && !draft) paintLook(unit);
+  const coming = [...saving].filter((one) => one.frame === state.frame);
   for (const object of objects()) {
     const moving = draft && object.id === editedId();
-    if (!moving) paintObject(object, unit);
+    if (!moving && !coming.some((one) => one.id === object.id)) paintObject(object, unit);
   }
+  for (const one of coming) outline(one.box, colourOf(one.id ?? nextFreeId()), 2.5 * unit, []);
   if (draft) paintDraft(draft, unit);
 }
 
@@ -170,7 +173,7 @@ function paintHeat(shares, x, y, side) {
 
 // --- drawing and moving ---
 
-const editedId = () => (drag?.id ?? (state.adding ? nextFreeId() : state.selected));
+const editedId = () => (drag?.id ?? (drag || state.adding ? nextFreeId() : state.selected));
 
 function place(event) {
   const edge = view.getBoundingClientRect(), given = state.job.video;
@@ -201,7 +204,7 @@ function target(point, reach) {
     const other = objects().find((one) => one.id !== state.selected && boxAt(one.id, state.frame) && inside(boxAt(one.id, state.frame), point));
     if (other) return { kind: "choose", id: other.id, box: null };
   }
-  return { kind: "new", id: state.adding ? nextFreeId() : state.selected, box: null };
+  return { kind: "new", id: state.adding ? null : state.selected, box: null };
 }
 
 const between = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])];
@@ -247,22 +250,26 @@ view.addEventListener("pointermove", (event) => {
   paint();
 });
 
-view.addEventListener("pointerup", async () => {
+view.addEventListener("pointerup", () => {
   if (!drag) return;
   const { id, box: before } = drag, drawn = state.draft;
   const far = drawn && drawn[2] * scale >= 4 && drawn[3] * scale >= 4;
   const same = before && drawn && before.every((value, i) => Math.abs(value - drawn[i]) * scale < 1);
-  if (far && !same) await commit(id, drawn);
-  drag = null;
+  drag = null;  // before the box is saved: meanwhile the next one may be drawn
   state.draft = null;
+  if (far && !same) commit(id, drawn);
   rest();
 });
 view.addEventListener("pointercancel", () => { drag = null; state.draft = null; rest(); });
 
 async function commit(id, box) {
+  const one = { id, frame: state.frame, box };
+  saving.add(one);
   try {
     await save(id, state.frame, box.map((value) => Math.round(value * 100) / 100));
   } catch (error) { complain(error); }
+  saving.delete(one);
+  rest();
 }
 
 const numbers = (box) => `x ${Math.round(box[0])}, y ${Math.round(box[1])}, ${Math.round(box[2])} × ${Math.round(box[3])}`;
@@ -281,7 +288,7 @@ export function startTyping() {
 
 function endTyping(keep) {
   if (!typing) return;
-  const box = typing, id = editedId();
+  const box = typing, id = state.adding ? null : state.selected;
   typing = null;
   if (keep) commit(id, box).then(() => say("Box set."));
   rest();

@@ -9,15 +9,22 @@ from typing import TextIO
 from xml.sax.saxutils import escape, quoteattr
 
 from .journal import Journal
+from .stretches import with_ends
 
-__all__ = ["dump"]
+__all__ = ["UNTRACKED", "dump"]
 
 _LABEL = "object"
+UNTRACKED = "not tracked from here on"
+"""Comment before an `outside` box that ends a stretch of results, and is none itself."""
 
 
 def dump(journal: Journal, file: TextIO) -> None:
-    """Every frame is a key frame; where the target is lost the box is marked `outside`."""
-    header, count = journal.header, journal.frame_count()
+    """Every frame is a key frame; where the target is lost the box is marked `outside`.
+
+    So is one box behind each stretch of results that ends before the video does.
+    """
+    header, length = journal.header, journal.length()
+    count = length or journal.frame_count()
     file.write('<?xml version="1.0" encoding="utf-8"?>\n<annotations>\n')
     file.write("  <version>1.1</version>\n  <meta>\n    <task>\n")
     file.write(f"      <name>{escape(header.source)}</name>\n      <size>{count}</size>\n")
@@ -29,7 +36,9 @@ def dump(journal: Journal, file: TextIO) -> None:
     file.write(f"    </task>\n    <source>{escape(header.source)}</source>\n  </meta>\n")
     for track, number in enumerate(journal.ids()):
         file.write(f'  <track id="{track}" label={quoteattr(_LABEL)} source="auto">\n')
-        for _, result in (row for row in journal if row.id == number):
+        for result, is_end in with_ends(journal, number, length):
+            if is_end:
+                file.write(f"    <!-- {UNTRACKED} -->\n")
             x, y, w, h = result.box
             outside = int(result.state == "lost")
             file.write(

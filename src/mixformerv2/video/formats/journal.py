@@ -234,6 +234,18 @@ class Journal:
         """By the source's rate, or 1/30 where it has none."""
         return 1 / (self.header.fps or 30.0)
 
+    def length(self) -> int | None:
+        """Frames of the video; None where the run was ended before it."""
+        found: dict[str, Any] | None = None
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                if line.startswith('{"end"'):
+                    found = _parse(line)
+        if found is None or found.get("end") != "source":
+            return None
+        told = found.get("frames")  # fewer where a run did not begin at the first frame
+        return max(self.frame_count(), told if isinstance(told, int) else 0)
+
 
 def _parse(line: str) -> dict[str, Any] | None:
     try:

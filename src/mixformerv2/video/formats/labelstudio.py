@@ -11,6 +11,7 @@ from typing import Any, TextIO
 
 from ...tracking.result import TrackResult
 from .journal import Journal
+from .stretches import with_ends
 
 __all__ = ["dump", "key_of"]
 
@@ -18,9 +19,11 @@ __all__ = ["dump", "key_of"]
 def dump(journal: Journal, file: TextIO) -> None:
     """One task; `data.video` is the name of the source and must be made an address you serve.
 
-    Where the target is lost its rectangle is switched off (`enabled` is false).
+    Where the target is lost its rectangle is switched off (`enabled` is false), and so it is behind
+    each stretch of results that ends before the video does.
     """
-    header, count = journal.header, journal.frame_count()
+    header, length = journal.header, journal.length()
+    count = length or journal.frame_count()
     data = {"video": header.source}
     file.write(f'[{{"data": {json.dumps(data)}, "predictions": [{{')
     file.write(f'"model_version": {json.dumps(header.model or "mixformerv2")}, "result": [')
@@ -30,8 +33,7 @@ def dump(journal: Journal, file: TextIO) -> None:
         file.write('"from_name": "box", "to_name": "video", "value": {"labels": ["object"], ')
         file.write(f'"framesCount": {count}, ')
         file.write(f'"duration": {count * journal.seconds_per_frame()!r}, "sequence": [')
-        rows = (row for row in journal if row.id == number)
-        for line, (_, result) in enumerate(rows):
+        for line, (result, _) in enumerate(with_ends(journal, number, length)):
             key = key_of(result, (header.width, header.height), journal.seconds_per_frame())
             file.write((",\n" if line else "") + json.dumps(key))
         file.write("]}}")
