@@ -20,7 +20,7 @@ from tests.clips import numbered, write_clip
 
 from mixformerv2.errors import MixFormerError, SourceError
 from mixformerv2.tracking import track
-from mixformerv2.video import open_source, readers
+from mixformerv2.video import open_source, readers, upright
 
 COUNT = 8
 
@@ -164,7 +164,8 @@ def test_a_video_of_more_pixels_than_any_frame(
 ) -> None:
     small = write_clip(tmp_path / "small.ts", COUNT).read_bytes()
     large = write_clip(tmp_path / "large.ts", COUNT, size=(128, 96)).read_bytes()
-    monkeypatch.setattr(readers, "MOST_PIXELS", 64 * 48)
+    for module in (readers, upright):  # of the stream's own size, and of each frame's
+        monkeypatch.setattr(module, "MOST_PIXELS", 64 * 48)
     with pytest.raises(SourceError, match="frames of 128 x 96 pixels"):
         open_source(tmp_path / "large.ts")
     (tmp_path / "grows.ts").write_bytes(small + large)
