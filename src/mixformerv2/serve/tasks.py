@@ -371,7 +371,10 @@ def render(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engine
     part, overlay = folder / "render.part.mp4", Overlay()
     told = 0.0
     last: Picture | None = None
-    with open_source(Path(task["source"])) as source, VideoWriter(part, fps=source.fps) as out:
+    with (
+        open_source(Path(task["source"])) as source,
+        VideoWriter(part, fps=source.fps, aspect=source.aspect) as out,
+    ):
         for frame in source:
             if frame.index >= task["count"] or messages.stopped.is_set():
                 break

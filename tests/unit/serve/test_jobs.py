@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -104,6 +105,17 @@ def test_the_annotated_video_is_made_when_asked_for(client: TestClient, tracked:
     with av.open(io.BytesIO(data)) as container:
         assert sum(1 for _ in container.decode(video=0)) == COUNT
     assert client.post(f"{place}/render").json() == {"started": False}
+
+
+def test_pixels_that_are_not_square_stay_so(client: TestClient, tmp_path: Path) -> None:
+    job = upload(client, write_clip(tmp_path / "c.mp4", 3, aspect=Fraction(16, 11)).read_bytes())
+    put(client, job, BOX)
+    track(client, job)
+    client.post(f"/api/jobs/{job}/render")
+    settle(client, job)
+    data = client.get(f"/api/jobs/{job}/download/mp4").content
+    with av.open(io.BytesIO(data)) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(16, 11)
 
 
 def test_a_correction_tracks_both_ways(client: TestClient, clip: Path) -> None:
