@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CODE := src tests benchmarks scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-toolkits test-vot test-cpp test-browser test-api clean
+.PHONY: help demo test lint typecheck bench peers dist bundle test-long test-search test-toolkits test-vot test-cpp test-browser test-api clean
 .DELETE_ON_ERROR:
 
 help: ## this list
@@ -44,6 +44,9 @@ demo: $(VENV)/.runtime ## track the shipped clip; your own: make demo VIDEO=clip
 
 test: $(VENV)/.dev ## the suite, minutes
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+test-search: $(VENV)/.dev ## laws held against examples that nobody has tried yet
+	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -m "not slow" tests/property $(PYTEST_ARGS)
 
 test-long: $(VENV)/.dev ## the tests that take minutes each; needs ../shared
 	@test -d ../shared || { echo "test-long needs the companion folder ../shared, which is not there" >&2; exit 1; }

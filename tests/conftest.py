@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,9 +13,11 @@ SHARED = Path(__file__).resolve().parents[2] / "shared"
 GOLDEN = Path(__file__).resolve().parent / "golden"
 
 
-# A busy machine is no failure: laws are about values, not about time.
-settings.register_profile("project", deadline=None)
-settings.load_profile("project")
+# A busy machine is no failure: laws are about values, not about time. `make test` takes the same
+# examples each time, so that a change is judged by itself; `make test-search` looks for new ones.
+settings.register_profile("project", deadline=None, derandomize=True)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "project"))
 
 
 @pytest.fixture(scope="session")
