@@ -55,8 +55,9 @@ def auc_of(plan: Plan, name: str) -> float | None:
 
 
 def _evaluation(plan: Plan, name: str) -> EvalConfig:
-    """Of the first stage under that teacher."""
-    return next(s.config.eval for s in plan.stages if s.config.distill.teacher == name)
+    """Of the first stage under that teacher that is evaluated, if one is."""
+    found = [s.config.eval for s in plan.stages if s.config.distill.teacher == name]
+    return next((one for one in found if one.root is not None), found[0])
 
 
 def _key(name: str, config: EvalConfig) -> str:
