@@ -261,7 +261,7 @@ body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto
        color: #1c2530; background: #fff; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.1rem; margin-top: 2rem; }
 table { border-collapse: collapse; font-size: .85em; } .wide { overflow-x: auto; }
-th, td { padding: .3rem .7rem; border-bottom: 1px solid #d5dbe3; text-align: right;
+th, td { padding: .3rem .45rem; border-bottom: 1px solid #d5dbe3; text-align: right;
          white-space: nowrap; font-variant-numeric: tabular-nums; }
 th:first-child, td:first-child, th:nth-child(2), td:nth-child(2), th:nth-child(5),
 td:nth-child(5) { text-align: left; }
