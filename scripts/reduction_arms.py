@@ -69,6 +69,14 @@ def _pruned(name: str, method: str, *settings: str, dense: bool = False, depth: 
     return Arm(name, (*base, *settings, *off), "tokens")
 
 
+def _corners(name: str, method: str, *settings: str) -> Arm:
+    """A shallow MixViT under the MixViT teacher, corner maps under corner maps: as in the paper."""
+    depth = () if method == "fade" else ("model.depth=4",)
+    base = ("stage=depth_pruning", "model.name=mixvit_t", "distill.maps=corners")
+    taught = ("distill.teacher=@teacher", f"prune.method={method}")
+    return Arm(name, (*base, *taught, *depth, *settings, *NO_DENSE), "teacher")
+
+
 FROM_T = ("init=@start", "model.score_head=true", "loss.sides=0.5", "optim.lr=2e-4")
 SPARSE = ("stage=dense_to_sparse", "distill.teacher=@teacher")
 NOTHING = ("loss.logits=0", "loss.features=0")
@@ -101,6 +109,11 @@ ARMS = (
     _pruned("first_none_dense", "first", *NOTHING, dense=True),
     _pruned("first_logits_dense", "first", *LOGITS, dense=True),
     _pruned("first_dense", "first", *BOTH, dense=True),
+    _corners("corners_none", "first", *NOTHING),
+    _corners("corners_logits", "first", *LOGITS),
+    _corners("corners_first", "first", *BOTH),
+    _corners("corners_skip", "skip", *BOTH),
+    _corners("corners_fade", "fade", *BOTH),
     _pruned("skip", "skip", *BOTH),
     _pruned("fade", "fade", *BOTH),
     _backbone("t1", False, "model.box_head=one_token_direct"),
