@@ -21,7 +21,6 @@ from ..box import Box
 from ..errors import OutputError, SourceError
 from ..runtime.base import EngineInfo
 from ..tracking.crowd import Crowd, Follower, Results, Start
-from ..tracking.doubles import Doubles
 from ..tracking.result import TargetState
 from ..video.draw import Overlay
 from ..video.formats import export, prove
@@ -80,7 +79,7 @@ class Summary:
         seconds: Wall time of the run: decoding, tracking, drawing and encoding.
         tracking: Seconds in the tracker alone, without the first frame; 0 where nobody took them.
         states: Frames by object and state.
-        doubles: Frames in which two objects had nearly the same box.
+        doubles: Frames in which two objects had nearly the same box, by pair.
         drawn: Whether the video was made, if one was asked for.
         signal: Number of the signal that ended the run, or None.
         engine: Which engine ran.
@@ -95,7 +94,7 @@ class Summary:
     seconds: float = 0.0
     tracking: float = 0.0
     states: dict[int, Counter[TargetState]] = field(default_factory=dict)
-    doubles: Doubles = field(default_factory=Doubles)
+    doubles: Counter[tuple[int, int]] = field(default_factory=Counter)
     drawn: bool = True
     signal: int | None = None
 
@@ -145,6 +144,7 @@ def follow(
     results = _all_results(opening, frames, run)
     summary = record(source, results, follower.info, outputs, model=model, limit=limit, watch=watch)
     summary.tracking = run.seconds
+    summary.doubles = follower.doubles
     return summary
 
 
@@ -185,7 +185,6 @@ def record(
             for number, result in found.items():
                 journal.write(number, result)
                 summary.states.setdefault(number, Counter())[result.state] += 1
-            summary.doubles.add(found)
             if picture is not None and frame is not None:
                 picture.add(frame, found)
             summary.frames += 1

@@ -240,10 +240,10 @@ def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[st
         who = "target" if len(summary.states) == 1 else f"target {number}"
         parts = [f"{state} in {count}" for state, count in states.most_common()]
         lines.append(f"{who}: {', '.join(parts)}")
-    for (one, other), count in summary.doubles.frames.most_common(3):
+    for (one, other), count in summary.doubles.most_common(3):
         lines.append(
-            f"targets {one} and {other} have nearly the same box in {_many(count, 'frame')}: one "
-            "may have taken the other's object; `mixformerv2 serve` corrects it"
+            f"targets {one} and {other} came to one place in {_many(count, 'frame')}: "
+            "only one of them can be right; `mixformerv2 serve` corrects it"
         )
     if summary.broken:
         lines.append(f"{_many(summary.broken, 'frame')} could not be decoded")

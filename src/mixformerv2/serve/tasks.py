@@ -21,6 +21,7 @@ from ..box import Box
 from ..errors import SourceError
 from ..tracking.blend import row_of
 from ..tracking.crop import Crop
+from ..tracking.doubles import Doubles
 from ..tracking.result import TrackResult
 from ..tracking.state import TrackState
 from ..tracking.tracker import Tracker
@@ -183,6 +184,9 @@ class _Pass:
         self._wire = wire
         self._rows = {number: tracks.rows(number, run.direction) for number in run.objects}
         self._states: dict[int, TrackState] = {}
+        self._doubles = Doubles(tracker.settings.apart and tracker.has_score)
+        for number in self._boxes:
+            self._doubles.begin(number, self._boxes)
         self._untold: list[list[float]] = []
         self._told = self._saved = time.monotonic()
 
@@ -227,13 +231,15 @@ class _Pass:
             started = {n: self._tracker.start(frame.image, b) for n, b in self._boxes.items()}
             self._keep(frame.index, {n: state for n, (_, state) in started.items()})
             return {n: result for n, (result, _) in started.items()}
-        states = list(self._states.values())
+        before = self._states
         if frame.image is None:
-            answers = [self._tracker.miss(state) for state in states]
+            answers = {n: self._tracker.miss(state) for n, state in before.items()}
         else:
-            answers = self._tracker.step_all(frame.image, states, frame.time)
-        self._keep(frame.index, dict(zip(self._states, (a[1] for a in answers), strict=True)))
-        return dict(zip(self._states, (a[0] for a in answers), strict=True))
+            found = self._tracker.step_all(frame.image, list(before.values()), frame.time)
+            answers = dict(zip(before, found, strict=True))
+            answers = self._doubles.settle(self._tracker, frame.image, before, answers)
+        self._keep(frame.index, {n: state for n, (_, state) in answers.items()})
+        return {n: result for n, (result, _) in answers.items()}
 
     def _keep(self, frame: int, states: dict[int, TrackState]) -> None:
         """Go on from these states; on disk, each set of templates for `look`."""

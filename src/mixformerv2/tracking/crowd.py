@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
@@ -28,6 +29,9 @@ class Follower(Protocol):
 
     @property
     def info(self) -> EngineInfo: ...
+
+    @property
+    def doubles(self) -> Counter[tuple[int, int]]: ...
 
     def add(self, frame: Any, box: Any, id: int | None = None) -> int: ...  # noqa: A002
 

@@ -1,57 +1,172 @@
-"""Two targets in one place: what to look for where objects are alike."""
+"""Two targets in one place: only one of them can be right."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
+from numpy.typing import NDArray
 
+from ..box import XYWH, iou
+from .frame import as_bgr
 from .result import TrackResult
+from .state import TrackState
+
+if TYPE_CHECKING:
+    from .tracker import Tracker
 
 __all__ = ["Doubles"]
 
-_SAME = 0.7
+Boxes = Mapping[int, XYWH]
+Answers = dict[int, tuple[TrackResult, TrackState]]
+
+_SAME = 0.6
 """IoU from which two boxes are as good as one. Targets that pass each other seldom reach it."""
+_NEAR = 0.25
+_ATTACHED = 0.3
+"""Targets that overlap so much where they begin, such as rider and horse, may do so later."""
 
 
 class Doubles:
-    """Counts the frames in which two targets have nearly the same box.
+    """Settles whose the object is where two targets have nearly the same box.
 
-    Each target is followed by itself, so two that look alike may end on one object. Pairs that
-    begin so, such as a person and a coat, are left out.
+    Each target is followed by itself, so two that look alike may end on one object. Then each of
+    them looks a second time, with that place painted over. The object stays with the one that was
+    nearer to it and loses more of its score without it. The other takes what it has found beside
+    it, or is "lost" where it was before. Pairs that overlap where the later of them begins are
+    left alone.
+
+    Args:
+        apart: Whether anything is settled; else such frames are only counted.
 
     Example:
         >>> doubles = Doubles()
+        >>> doubles.begin(1, {1: (0, 0, 10, 10)})
+        >>> doubles.begin(2, {1: (0, 0, 10, 10), 2: (50, 0, 10, 10)})
         >>> here = TrackResult((0, 0, 10, 10), 0.9, "tracked", 1, 0.1)
-        >>> there = TrackResult((50, 0, 10, 10), 0.9, "tracked", 1, 0.1)
-        >>> for results in ({1: here, 2: there}, {1: here, 2: here}):
-        ...     doubles.add(results)
+        >>> doubles.meeting({1: here, 2: here})
+        [(1, 2)]
         >>> doubles.frames
         Counter({(1, 2): 1})
     """
 
-    def __init__(self) -> None:
+    def __init__(self, apart: bool = True) -> None:
         self.frames: Counter[tuple[int, int]] = Counter()
-        self._known: set[int] = set()
-        self._together: set[tuple[int, int]] = set()
+        """Frames in which two targets had nearly the same box, by pair."""
+        self._apart = apart
+        self._attached: set[tuple[int, int]] = set()
 
-    def add(self, results: Mapping[int, TrackResult]) -> None:
-        """Take the results of a frame; lost targets are nowhere."""
-        new = results.keys() - self._known
-        self._known |= new
+    def begin(self, number: int, boxes: Boxes) -> None:
+        """A target begins; `boxes` has it and those that are followed already, in one frame."""
+        self._attached |= {pair for pair in _overlapping(boxes, _ATTACHED) if number in pair}
+
+    def end(self, number: int) -> None:
+        """A target is followed no more; its number may come again for another one."""
+        self._attached = {pair for pair in self._attached if number not in pair}
+
+    def meeting(self, results: Mapping[int, TrackResult]) -> list[tuple[int, int]]:
+        """Pairs that are in one place in a frame, and count as that; the lost are nowhere."""
         found = {n: one.box for n, one in results.items() if one.state != "lost"}
-        if len(found) < 2:
-            return
-        numbers = sorted(found)
-        x, y, w, h = np.array([found[n] for n in numbers], np.float64).T
-        wide = np.minimum.outer(x + w, x + w) - np.maximum.outer(x, x)
-        high = np.minimum.outer(y + h, y + h) - np.maximum.outer(y, y)
-        shared = np.maximum(wide, 0) * np.maximum(high, 0)
-        same = np.triu(shared >= _SAME * (np.add.outer(w * h, w * h) - shared), 1)
-        for i, j in np.argwhere(same):
-            pair = numbers[i], numbers[j]
-            if new.intersection(pair):
-                self._together.add(pair)
-            if pair not in self._together:
-                self.frames[pair] += 1
+        pairs = [pair for pair in _overlapping(found, _SAME) if pair not in self._attached]
+        self.frames.update(pairs)
+        return pairs
+
+    def settle(
+        self, tracker: Tracker, frame: Any, before: Mapping[int, TrackState], answers: Answers
+    ) -> Answers:
+        """The answers of a frame where no two targets are in one place.
+
+        Args:
+            tracker: Who gave the answers.
+            frame: What they are of.
+            before: The states that it gave them from.
+            answers: Result and state of each target.
+        """
+        pairs = self.meeting({n: result for n, (result, _) in answers.items()})
+        if not (pairs and self._apart):
+            return answers
+        rivals: dict[int, list[int]] = {}
+        for one, other in pairs:
+            rivals.setdefault(one, []).append(other)
+            rivals.setdefault(other, []).append(one)
+        again: Answers = {}
+        claims: dict[int, float] = {}
+        for number, others in rivals.items():
+            first, after = answers[number]
+            state = before[number].resized(*after.frame_size)
+            hidden = _without(frame, [answers[n][0].box for n in (number, *others)])
+            again[number] = tracker.step(hidden, state, first.time)
+            sure = tracker.settings.uncertain_below
+            claims[number] = _claim(state, first, again[number][0], sure)
+        settled = dict(answers)
+        gone = _outbid(rivals, claims)
+        for number in gone:
+            del settled[number]
+        for number in sorted(gone, key=lambda n: -again[n][0].score):
+            result, after = again[number]
+            if result.state == "lost" or self._is_taken(number, result, settled):
+                missed = before[number].resized(*after.frame_size)
+                result, after = tracker.miss(missed, result.time)
+                after = replace(after, target="lost")
+            settled[number] = result, after
+        return {n: settled[n] for n in answers}
+
+    def _is_taken(self, number: int, result: TrackResult, others: Answers) -> bool:
+        """Whether another target is where this one looked a second time."""
+        boxes = {n: one.box for n, (one, _) in others.items() if one.state != "lost"}
+        pairs = _overlapping({**boxes, number: result.box}, _SAME)
+        return any(number in pair and pair not in self._attached for pair in pairs)
+
+
+def _claim(before: TrackState, first: TrackResult, second: TrackResult, sure: float) -> float:
+    """What a target loses with a place: of its score, and in motion from where it was.
+
+    A second look that is not sure counts as one that just is: who finds nothing beside the place
+    has perhaps left the picture, and has no better claim for that.
+    """
+    stays = iou(before.box, first.box) - iou(before.box, second.box)
+    return first.score - max(second.score, sure) + _NEAR * stays
+
+
+def _outbid(rivals: Mapping[int, list[int]], claims: Mapping[int, float]) -> set[int]:
+    """Who gives way to a rival with more of a claim; who gives way takes nobody's place."""
+    gone: set[int] = set()
+    for number in sorted(rivals, key=lambda n: -claims[n]):
+        if number not in gone:
+            gone |= {n for n in rivals[number] if claims[n] < claims[number]}
+    return gone
+
+
+def _without(frame: Any, boxes: Iterable[XYWH]) -> NDArray[np.uint8]:
+    """The picture with these places painted over in its mean colour."""
+    picture = as_bgr(frame).copy()
+    height, width = picture.shape[:2]
+    colour = cv2.mean(picture)[:3]
+    for x, y, w, h in boxes:
+        left, right = (min(max(round(v), 0), width) for v in (x, x + w))
+        top, bottom = (min(max(round(v), 0), height) for v in (y, y + h))
+        picture[top:bottom, left:right] = colour
+    return picture
+
+
+def _overlapping(boxes: Boxes, least: float) -> Iterator[tuple[int, int]]:
+    """Pairs of an IoU of at least `least`, the smaller number first."""
+    numbers = sorted(boxes)
+    if len(numbers) < 2:
+        return
+    x, y, w, h = np.array([boxes[n] for n in numbers], np.float64).T
+    shared = _shared(x, w) * _shared(y, h)
+    same = np.triu(shared >= least * (np.add.outer(w * h, w * h) - shared), 1)
+    for i, j in np.argwhere(same):
+        yield numbers[i], numbers[j]
+
+
+def _shared(start: NDArray[np.float64], length: NDArray[np.float64]) -> NDArray[np.float64]:
+    """How much of their length any two stretches have in common, `[N, N]`."""
+    end = start + length
+    common = np.minimum.outer(end, end) - np.maximum.outer(start, start)
+    return np.asarray(np.maximum(common, 0.0))

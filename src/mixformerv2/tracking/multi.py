@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..runtime.base import EngineInfo
+from .doubles import Doubles
 from .frame import Channels
 from .result import TrackResult, seconds_at
 from .settings import TrackerSettings
@@ -19,7 +21,11 @@ __all__ = ["MultiTracker"]
 
 
 class MultiTracker:
-    """Follows any number of targets, each by itself, on one engine.
+    """Follows any number of targets on one engine, each by itself but where two of them meet.
+
+    Look-alikes may end on one object. Where two targets that began apart have nearly the same box,
+    the one that scores less is "lost", and looks again where it was before (`Doubles`); with the
+    setting `apart` false each is followed as if it were alone.
 
     Give every frame to `update`, also one in which targets are added, and then to `add`: results
     carry the number of the frame, counted from 0 for the first that came to `update`, `skip` or
@@ -53,6 +59,7 @@ class MultiTracker:
     def _setup(self, tracker: Tracker) -> None:
         self._tracker = tracker
         self._states: dict[int, TrackState] = {}
+        self._doubles = Doubles(tracker.settings.apart and tracker.has_score)
         self._frame = -1  # before the first picture
         self._time = 0.0
 
@@ -65,6 +72,11 @@ class MultiTracker:
     def ids(self) -> list[int]:
         """The targets, in the order in which they were added."""
         return list(self._states)
+
+    @property
+    def doubles(self) -> Counter[tuple[int, int]]:
+        """Frames in which two targets that began apart had nearly the same box, by pair of ids."""
+        return Counter(self._doubles.frames)
 
     def __len__(self) -> int:
         return len(self._states)
@@ -93,6 +105,7 @@ class MultiTracker:
         elif number in self._states:
             raise ConfigError(f"target {number} is there already; remove({number}) it first")
         _, self._states[number] = self._tracker.start(frame, box, self._time)
+        self._doubles.begin(number, {n: state.box for n, state in self._states.items()})
         self._frame = max(self._frame, 0)
         return number
 
@@ -105,6 +118,7 @@ class MultiTracker:
         if id not in self._states:
             raise ConfigError(f"there is no target {id}; there are {self.ids}")
         del self._states[id]
+        self._doubles.end(id)
 
     def update(self, frame: Any, time: float | None = None) -> dict[int, TrackResult]:
         """Find all targets in the next frame; there may be none yet.
@@ -114,22 +128,21 @@ class MultiTracker:
             ConfigError: a time that is no finite number.
         """
         seconds = seconds_at(time, self._frame + 1)
-        return self._keep(
-            self._tracker.step_all(frame, list(self._states.values()), seconds), seconds
-        )
+        before = self._states
+        found = self._tracker.step_all(frame, list(before.values()), seconds)
+        answers = dict(zip(before, found, strict=True))
+        return self._keep(self._doubles.settle(self._tracker, frame, before, answers), seconds)
 
     def skip(self, time: float | None = None) -> dict[int, TrackResult]:
         """Count a frame that could not be read: the last boxes again, "lost", score 0."""
         seconds = seconds_at(time, self._frame + 1)
-        answers = [self._tracker.miss(state, seconds) for state in self._states.values()]
-        return self._keep(answers, seconds)
+        states = self._states.items()
+        return self._keep({n: self._tracker.miss(state, seconds) for n, state in states}, seconds)
 
     def _keep(
-        self, answers: list[tuple[TrackResult, TrackState]], seconds: float
+        self, answers: Mapping[int, tuple[TrackResult, TrackState]], seconds: float
     ) -> dict[int, TrackResult]:
         self._frame, self._time = self._frame + 1, seconds
-        ids = self.ids
-        self._states = dict(zip(ids, (state for _, state in answers), strict=True))
+        self._states = {n: state for n, (_, state) in answers.items()}
         # A target's own count starts where it was added; results carry the video's.
-        results = [replace(result, frame=self._frame) for result, _ in answers]
-        return dict(zip(ids, results, strict=True))
+        return {n: replace(result, frame=self._frame) for n, (result, _) in answers.items()}

@@ -67,6 +67,9 @@ class TrackerSettings:
             crop alone, so many pixels a side; 0 always shows all of it.
         middle_below: Hardly moving: no side moves by so many box lengths, `sqrt(w * h)`, a frame,
         middle_after: and so in so many frames, one after the other, all of them "tracked".
+        apart: Of several targets: where two that began apart have nearly the same box, the one
+            that scores less is "lost" and looks where it was before. False follows each as if it
+            were alone.
     """
 
     template_size: int
@@ -96,6 +99,7 @@ class TrackerSettings:
     search_middle: int = 0
     middle_below: float = 0.1
     middle_after: int = 3
+    apart: bool = True
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):

@@ -119,6 +119,11 @@ class Tracker:
         return self._engine.info
 
     @property
+    def has_score(self) -> bool:
+        """Whether the model tells how sure it is; else every score is 1, and nothing ever lost."""
+        return self._config.has_score
+
+    @property
     def settings(self) -> TrackerSettings:
         """The settings in force."""
         return self._settings

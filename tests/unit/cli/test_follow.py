@@ -15,12 +15,14 @@ from numpy.typing import NDArray
 
 from mixformerv2.box import Box
 from mixformerv2.cli.follow import Outputs, Summary, follow
+from mixformerv2.cli.track import report
 from mixformerv2.errors import BoxError, EngineError, OutputError, SourceError
 from mixformerv2.tracking import MultiTracker, Tracker, TrackResult
 from mixformerv2.video import open_source
 from mixformerv2.video.formats.journal import Journal
 from tests.clips import write_clip
 from tests.doubles import ScriptedEngine, config, moving_square
+from tests.unit.tracking.test_doubles import GREY, LIGHT, Blobs, scene
 
 BOX = Box(20, 40, 24, 24)
 
@@ -56,6 +58,18 @@ def broken(folder: Path) -> Path:
     path = folder / "broken.png"
     path.write_bytes(b"no picture")
     return path
+
+
+def test_the_end_tells_of_targets_that_came_to_one_place(tmp_path: Path) -> None:
+    both, alone = scene({250: LIGHT, 200: GREY}), scene({250: LIGHT})
+    for apart, states in ((True, ["tracked", "lost", "lost"]), (False, ["tracked"] * 3)):
+        by = MultiTracker.around(Tracker.with_engine(Blobs(), config(apart=apart)))
+        boxes = [Box(*LIGHT), Box(*GREY)]
+        summary, rows = run(tmp_path, [both, alone, alone], boxes, by)
+        assert [result.state for number, result in rows if number == 2] == states
+        assert summary.doubles == {(1, 2): 2}
+        lines = report("clip", "small", summary, Outputs(tmp_path / "run.jsonl"))
+        assert any("targets 1 and 2 came to one place in 2 frames" in line for line in lines)
 
 
 def test_exports_without_lost_rows_beside_a_journal_of_all(tmp_path: Path) -> None:

@@ -127,7 +127,7 @@ def test_targets_that_come_go_and_change_at_any_time_are_as_if_alone(small_bundl
     boxes |= {3: (150.0, 100.0, 26.0, 40.0), 4: (30.0, 100.0, 50.0, 30.0)}
     coming, going = {0: 0, 1: 0, 2: 2, 3: 3, 4: 5}, {1: 8}
     for name in ("onnx", "openvino-fp32", "torch"):
-        changes = {"update_interval": 3, "update_threshold": 0.0}
+        changes = {"update_interval": 3, "update_threshold": 0.0, "apart": False}
         tracker = Tracker(small_bundle, name, 1, settings=changes)
         together, alone = MultiTracker.around(tracker), {}
         for number in range(12):
@@ -161,7 +161,7 @@ def int8_bundle(small_bundle: Path, tmp_path_factory: pytest.TempPathFactory) ->
 def test_thirty_two_targets_are_as_if_alone(int8_bundle: Path, name: str) -> None:
     """Whole passes of every engine, in fp32 and int8; a target less leaves passes of each size."""
     scene, draw = moving_square((160, 240)), np.random.default_rng(4)
-    tracker = Tracker(int8_bundle, name, 1)
+    tracker = Tracker(int8_bundle, name, 1, settings={"apart": False})
     together, alone, moved = MultiTracker.around(tracker), {}, 0.0
     for one in range(32):
         x, y, w, h = draw.uniform((0, 0, 16, 16), (180, 110, 50, 50))
