@@ -7,6 +7,7 @@ sees what the run that never stopped would have seen.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,7 +97,7 @@ class SyntheticConfig:
             raise ConfigError(f"ramp is a number of samples from 0 on, got {self.ramp}")
         if self.at_once < 1:
             raise ConfigError(f"data.at_once is a number of batches from 1 on, got {self.at_once}")
-        if min(self.weights) < 0 or sum(self.weights) <= 0:
+        if not (min(self.weights) >= 0 and 0 < sum(self.weights) < math.inf):
             raise ConfigError(
                 f"composites, stills, pairs, clips and labelled are weights, got {self.weights}; "
                 "none may be negative and one must be above zero"
@@ -158,7 +159,11 @@ def usable_weights(config: SyntheticConfig, bank: Bank | None) -> NDArray[np.flo
     weights = np.asarray(config.weights)
     weights[3] *= bank is not None and bool(bank.tracklets)
     if weights.sum() <= 0:
-        raise DataError("only clips has a weight, but no folder of clips was given; give one")
+        raise DataError(
+            "there is nothing to make samples of: data.composites, data.stills and data.pairs are "
+            "0, no labelled videos count (data.sets, data.labelled), and no folder of clips was "
+            "given, or none with tracklets; give one of these"
+        )
     return weights
 
 

@@ -131,7 +131,12 @@ class ModelConfig:
         self._check_exit()
         if not 0 <= self.drop_path < 1:
             raise ConfigError(f"drop_path must be from 0 to below 1, got {self.drop_path!r}")
-        gains = {int(layer): float(gain) for layer, gain in self.layer_gain.items()}
+        try:
+            gains = {int(layer): float(gain) for layer, gain in self.layer_gain.items()}
+        except (TypeError, ValueError) as error:
+            raise ConfigError(
+                f"layer_gain must be a table of layers and factors, got {self.layer_gain!r}"
+            ) from error
         object.__setattr__(self, "layer_gain", gains)
         wrong = [layer for layer in gains if not 0 <= layer < self.depth]
         if wrong:

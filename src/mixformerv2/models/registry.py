@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
+from ..settings import build as build_settings
 from .config import ModelConfig
 
 if TYPE_CHECKING:
@@ -117,15 +118,13 @@ def model_config(name: str, **overrides: Any) -> ModelConfig:
     """The configuration behind a name, with single settings changed.
 
     Raises:
-        ConfigError: an unknown name or setting.
+        ConfigError: an unknown name or setting, or a value that cannot work.
     """
-    if name not in _MODELS:
+    if name not in list_models():  # which takes whatever YAML made of it
         raise ConfigError(f"no model is called {name!r}; there are {', '.join(list_models())}")
     config = _MODELS[name]()
-    try:
-        return replace(config, **overrides)
-    except TypeError as error:
-        raise ConfigError(f"unknown setting for {name}: {error}") from error
+    values = {one.name: getattr(config, one.name) for one in fields(ModelConfig)}
+    return build_settings(ModelConfig, values | overrides, name)
 
 
 def build(config: ModelConfig) -> Network:

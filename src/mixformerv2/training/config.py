@@ -129,8 +129,12 @@ class OptimConfig:
                 raise ConfigError(
                     f"optim.{name} must be above 0 and at most 1, got {getattr(self, name)}"
                 )
-        if self.explode <= 1:
+        if not self.explode > 1:
             raise ConfigError(f"optim.explode must be above 1, got {self.explode}")
+        if not 0 <= self.weight_decay <= 100:
+            raise ConfigError(f"optim.weight_decay must be 0 to 100, got {self.weight_decay}")
+        if not 0 <= self.lr_end <= 1:
+            raise ConfigError(f"optim.lr_end is a share of lr in 0..1, got {self.lr_end}")
         for name in ("lr", "clip"):
             if not 0 < getattr(self, name) <= 100:
                 raise ConfigError(f"optim.{name} must be above 0, got {getattr(self, name)}")
@@ -236,6 +240,15 @@ class TrainConfig:
     seed: int = 1
     log_every: int = 50
     save_minutes: float = 5.0
+
+    def __post_init__(self) -> None:
+        if self.log_every < 1:
+            raise ConfigError(f"log_every must be at least 1 step, got {self.log_every}")
+        for name in ("threads", "workers", "save_minutes"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"{name} must be from 0 on, got {getattr(self, name)}")
+        if not 0 <= self.seed < 2**63:
+            raise ConfigError(f"seed must be from 0 to below 2**63, got {self.seed}")
 
     @property
     def network(self) -> ModelConfig:

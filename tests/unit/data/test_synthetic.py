@@ -102,3 +102,12 @@ def test_nonsense_is_refused_with_a_sentence(settings, sentence):
 def test_pairs_need_videos(bank_folder):
     with pytest.raises(DataError, match="holds no video"):
         SampleGenerator(Bank(bank_folder, hold_out=("kept", "train")))
+
+
+def test_nothing_to_make_samples_of_is_said_with_the_ways_out():
+    """As with the settings for one's own videos, where these were forgotten."""
+    alone = SyntheticConfig(composites=0, stills=0, pairs=0)
+    with pytest.raises(
+        DataError, match=r"nothing to make samples of: .*\(data\.sets, data\.labelled\)"
+    ):
+        SampleGenerator("no bank", alone)

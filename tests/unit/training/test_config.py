@@ -22,9 +22,11 @@ def test_every_shipped_config_is_valid_and_says_how_to_run_it(path: Path) -> Non
 
 
 def test_values_of_the_file_and_of_the_command_line() -> None:
-    config = load_config(CONFIGS / "t.yaml", ["optim.lr=1e-4", "model.depth=3", "clips=null"])
+    overrides = ["optim.lr=1e-4", "model.depth=3", "model.drop_path=1e-1", "clips=null"]
+    config = load_config(CONFIGS / "t.yaml", overrides)
     assert config.optim.lr == 1e-4
     assert config.network.depth == 3
+    assert config.network.drop_path == 0.1  # YAML takes 1e-1 for text
     assert config.clips is None
 
 
@@ -45,6 +47,21 @@ def test_values_of_the_file_and_of_the_command_line() -> None:
         ("data.absent=2", "absent"),
         ("nonsense", "key=value"),
         ("optim.warmup=30000", "optim.warmup must be below steps"),
+        ("optim.weight_decay=-1", "optim.weight_decay must be 0 to 100, got -1"),
+        ("optim.weight_decay=nan", "optim.weight_decay must be 0 to 100, got nan"),
+        ("optim.lr_end=-0.1", r"optim.lr_end is a share of lr in 0\.\.1, got -0.1"),
+        ("optim.lr_end=.nan", "optim.lr_end is a share"),
+        ("optim.explode=.nan", "optim.explode must be above 1"),
+        ("seed=-1", "seed must be from 0 to below 2"),
+        ("seed=9223372036854775808", "seed must be from 0 to below 2"),
+        ("log_every=0", "log_every must be at least 1 step, got 0"),
+        ("workers=-1", "workers must be from 0 on, got -1"),
+        ("threads=-1", "threads must be from 0 on, got -1"),
+        ("save_minutes=.nan", "save_minutes must be from 0 on, got nan"),
+        ("data.composites=.nan", "none may be negative"),
+        ("model.drop_path=much", "mixformerv2_t.drop_path must be of type float, got 'much'"),
+        ("model.layer_gain={a: 1}", "layer_gain must be a table of layers and factors"),
+        ("model.name=[1]", r"no model is called \[1\]"),
     ],
 )
 def test_a_wrong_setting_is_one_sentence(override: str, sentence: str) -> None:
