@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
 from .cache import local_copies
-from .datasets import AnnotatedSequence, Dataset, read_dataset
+from .datasets import AnnotatedSequence, Dataset, choose, read_dataset
 from .draft import Draft, Layout, Recipe, visible_share
 from .pairs import Shot
 from .store import VideoStore
@@ -140,12 +140,16 @@ class SetSampler:
         self.datasets: list[Dataset] = []
         chances: list[float] = []
         for one in self.sets:
-            shards = local_copies(one.root)
-            self.datasets += [
-                read_dataset(shard, layout=one.name, split=one.split, names=one.names)
-                for shard in shards
+            shards = [
+                read_dataset(shard, layout=one.name, split=one.split)
+                for shard in local_copies(one.root)
             ]
-            chances += [one.ratio / len(shards)] * len(shards)
+            if one.names is not None:  # which is a list for all shards together
+                shards = choose(shards, one.names)
+            self.datasets += shards
+            # Each sequence of a set equally often, in however large a shard.
+            count = sum(map(len, shards))
+            chances += [one.ratio * len(shard) / count for shard in shards]
         self._chance = np.array(chances) / sum(chances)
         self._loaded: OrderedDict[tuple[int, int], AnnotatedSequence] = OrderedDict()
         self._told: set[str] = set()
@@ -247,8 +251,8 @@ class SetSampler:
             return _shot(sequence, moment, int(last))
         other = self._sequence(rng)
         theirs = np.flatnonzero(other.visible)
-        if other is sequence or not len(theirs):
-            return None
+        if not len(theirs) or other.frames.where(0) == sequence.frames.where(0):
+            return None  # another object of the same video: the target is there too
         return _shot(other, int(rng.choice(theirs)))
 
 

@@ -199,3 +199,31 @@ def test_nonsense_is_refused_with_a_sentence(make, sentence):
 def test_a_sampler_reads_published_splits(places):
     sampler = SetSampler([SetConfig(places["got10k"], "got10k", split="val")])
     assert [len(dataset) for dataset in sampler.datasets] == [1]
+
+
+def test_what_is_absent_is_not_shown_by_another_object_of_its_video(tmp_path):
+    layouts.write_frames(tmp_path / "clip", layouts.boxes_of(4), "{:06d}.jpg")
+    table = "frame,id,x,y,w,h\n" + "".join(
+        f"{frame},{name},{x},5,12,12\n" for frame in range(4) for name, x in (("a", 5), ("b", 30))
+    )
+    layouts.put(tmp_path / "clip.csv", table)
+    made = generator(SetConfig(tmp_path / "clip.csv"), absent=1.0)
+    with pytest.raises(DataError, match=r"needs a second video.*data\.absent=0"):
+        made.sample(0)
+
+
+def test_shards_are_one_set(tmp_path):
+    """Each sequence equally often, and one list of names for all."""
+    for shard, names in (("a", "123"), ("b", "4")):
+        for name in names:
+            folder = tmp_path / f"set-{shard}" / name
+            layouts.write_frames(folder / "img", layouts.boxes_of(2), "{:06d}.jpg")
+            layouts.put(folder / "groundtruth.txt", layouts.rows(layouts.boxes_of(2)))
+    sampler = SetSampler([SetConfig(tmp_path / "set-*")])
+    np.testing.assert_allclose(sampler._chance, [0.75, 0.25])
+    listed = layouts.put(tmp_path / "names.txt", "2\n4\n")
+    sampler = SetSampler([SetConfig(tmp_path / "set-*", names=listed)])
+    assert [dataset.names for dataset in sampler.datasets] == [["2"], ["4"]]
+    np.testing.assert_allclose(sampler._chance, [0.5, 0.5])
+    with pytest.raises(DataError, match=r"names\.txt is empty"):
+        SetSampler([SetConfig(tmp_path / "set-*", names=layouts.put(listed, ""))])

@@ -42,6 +42,7 @@ __all__ = [
     "Findings",
     "Frames",
     "Layout",
+    "choose",
     "find_layout",
     "read_dataset",
 ]
@@ -166,25 +167,43 @@ def read_dataset(
     if not entries:
         part = f" of split {split}" if split else ""
         raise DataError(f"{store.where()} holds no sequence{part} in the layout of {name}")
-    return Dataset(store, name, entries if names is None else _chosen(entries, names))
+    dataset = Dataset(store, name, entries)
+    return dataset if names is None else choose([dataset], names)[0]
 
 
-def _chosen(entries: list[Entry], names: Iterable[str] | str | Path) -> list[Entry]:
-    where = "the data set"
+def choose(parts: Sequence[Dataset], names: Iterable[str] | str | Path) -> list[Dataset]:
+    """Of the parts of one data set, such as its shards, those that hold any of some sequences.
+
+    Args:
+        parts: Numbers count through them in this order.
+        names: As `read_dataset` takes them; the order is kept within a part.
+
+    Raises:
+        DataError: no name is given, or one is in no part.
+    """
+    where, listed = "the data set", "the list of names"
     if isinstance(names, str | Path):
-        where = f"the data set that {names} is for"
+        where, listed = f"the data set that {names} is for", f"list of names {names}"
         try:
             names = Path(names).read_text(encoding="utf-8").split()
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(f"list of names {names} cannot be read: {error}") from error
-    by_name = {entry.name: entry for entry in entries}
-    chosen = []
+            raise DataError(f"{listed} cannot be read: {error}") from error
+    entries = [(number, entry) for number, part in enumerate(parts) for entry in part.entries]
+    by_name = {entry.name: (number, entry) for number, entry in entries}
+    chosen: list[list[Entry]] = [[] for _ in parts]
     for name in names:
         if name in by_name:
-            chosen.append(by_name[name])
+            number, entry = by_name[name]
         elif name.isdecimal() and int(name) < len(entries):
-            chosen.append(entries[int(name)])
+            number, entry = entries[int(name)]
         else:
             some = ", ".join(sorted(by_name)[:10])
             raise DataError(f"{where} holds no sequence {name!r}; it has {some}")
-    return chosen
+        chosen[number].append(entry)
+    if not any(chosen):
+        raise DataError(f"{listed} is empty; give names or numbers of sequences, or no list")
+    return [
+        Dataset(part.store, part.layout, found)
+        for part, found in zip(parts, chosen, strict=True)
+        if found
+    ]
