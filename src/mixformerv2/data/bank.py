@@ -152,6 +152,13 @@ class Bank:
         files = set(store.files(source))
         table = f"{source}/boxes.csv"
         boxes = _read_boxes(store, table) if table in files else {}
+        nameless = [name for name in boxes if f"{source}/{name}.jpg" not in files]
+        if nameless:
+            log.warning(
+                "%s: %d of its ids name no picture beside it, such as %s, and their boxes are left "
+                "out; an id is the name of a picture without .jpg",
+                store.where(table), len(nameless), nameless[0],
+            )  # fmt: skip
         for name in sorted(file for file in files if file.endswith(".jpg")):
             stem = Path(name).stem
             video = stem.rpartition("_")[0] if source == VIDEO_SOURCE else ""
@@ -210,7 +217,7 @@ class Bank:
             DataError: the folder holds no `tracklets.json`, or a damaged one.
         """
         if self.tracklets:
-            log.info("%s brings its own tracklets; %s is left out", self.folder, folder)
+            log.warning("%s brings its own tracklets; %s is left out", self.folder, folder)
             return
         self._add_tracklets(FolderStore(folder), "")
 

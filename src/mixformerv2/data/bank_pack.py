@@ -144,11 +144,17 @@ def _fitting(bank: Bank, quality: int, codec: Codec, limit: int) -> int:
     some = [bank.decode(index) for index in range(0, len(bank.paths), step)]
     share = len(bank.paths) / len(some)
     low, high = SMALLEST, min(512, max(min(image.shape[:2]) for image in some))
+
+    def fits(side: int) -> bool:
+        recipe = _Recipe(side, quality, codec)
+        # Masks, tables and names are about a tenth of what the pictures take.
+        return 1.1 * share * sum(len(recipe.picture(image)) for image in some) <= limit
+
+    if fits(high):  # pictures that have room as they are stay as they are
+        return high
     while high - low > 4:
         middle = (low + high) // 2
-        recipe = _Recipe(middle, quality, codec)
-        # Masks, tables and names are about a tenth of what the pictures take.
-        if 1.1 * share * sum(len(recipe.picture(image)) for image in some) <= limit:
+        if fits(middle):
             low = middle
         else:
             high = middle
@@ -185,7 +191,9 @@ def _files(
 def _scaled_table(text: str, source: str, scales: dict[str, float]) -> bytes:
     rows = csv.DictReader(io.StringIO(text))
     out = io.StringIO()
-    writer = csv.DictWriter(out, list(rows.fieldnames or ()), lineterminator="\n")
+    # A row with more values than the header has names, as with a comma at its end, is read too.
+    names = list(rows.fieldnames or ())
+    writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
     for row in rows:
         scale = scales.get(f"{source}/{row['id']}.jpg")

@@ -91,3 +91,11 @@ def test_a_folder_that_is_no_bank_gets_a_sentence(tmp_path, layout, sentence):
         (source / "p.jpg").write_bytes(b"nothing")
     with pytest.raises(DataError, match=sentence):
         Bank(folder).load()
+
+
+def test_ids_that_name_no_picture_are_told_of(bank_folder, tmp_path, caplog):
+    shutil.copytree(bank_folder, tmp_path / "bank")
+    table = tmp_path / "bank" / "boxes" / "boxes.csv"
+    table.write_text("id,x,y,w,h,label\nthree.jpg,20.5,30,50,40,thing\n")
+    assert not Bank(tmp_path / "bank").boxed
+    assert "1 of its ids name no picture beside it, such as three.jpg" in caplog.text

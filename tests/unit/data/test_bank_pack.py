@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import cv2
 import numpy as np
@@ -121,3 +122,17 @@ def test_the_command_says_what_it_made(bank_folder, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert f"{out}: 17 files, short side 80 px" in done.output
+
+
+def test_pictures_that_have_room_keep_their_size(bank_folder, tmp_path):
+    assert pack_bank(bank_folder, tmp_path / "a.zip").short_side == 120  # of the largest
+
+
+def test_a_comma_at_the_end_of_a_row_is_no_hindrance(bank_folder, tmp_path):
+    shutil.copytree(bank_folder, tmp_path / "bank")
+    table = tmp_path / "bank" / "boxes" / "boxes.csv"
+    table.write_text("id,x,y,w,h,label\nthree,20.5,30,50,40,thing,\n")
+    pack_bank(tmp_path / "bank", tmp_path / "a.zip", short_side=50)
+    np.testing.assert_allclose(
+        bounds(Bank(tmp_path / "a.zip").boxed[0].outline), [10.25, 15, 35.25, 35], atol=0.02
+    )
