@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..models.count import multiply_adds, parameters
-from ..training.loop import check_minutes, train
+from ..training.loop import train
+from ..training.stops import check_minutes
 from .checks import check_plan
 from .given import measure_given
 from .plan import Plan

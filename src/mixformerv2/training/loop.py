@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import copy
 import logging
-import signal
-import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, cast
@@ -17,9 +15,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import ConfigError, DataError, WeightsError
+from ..errors import DataError, WeightsError
 from ..weights.files import make_folder
 from .batches import batch_stream
+from .blend import blended, brought
 from .checkpoint import load_checkpoint, one_writer, save_checkpoint
 from .config import TrainConfig
 from .devices import make_fabric, settle_precision
@@ -32,8 +31,9 @@ from .outcome import remove_layers, save_run_bundle, without_layers
 from .schedule import lr_factor
 from .shards import divide_optimizer_state, whole, whole_optimizer_state, whole_state
 from .stage import Batch, make_stage
+from .stops import check_minutes, of_lost_process, stopped_between_steps
 
-__all__ = ["Run", "check_minutes", "train"]
+__all__ = ["Run", "train"]
 
 _logger = logging.getLogger(__name__)
 
@@ -62,7 +62,8 @@ def train(
 
     Raises:
         ConfigError: a budget below zero.
-        TrainingError: the loss is no longer finite, or it exploded.
+        TrainingError: the loss is no longer finite, or it exploded; or a process that makes
+            samples died.
         WeightsError: a checkpoint, bundle or teacher that does not fit.
         OutputError: the disk is full, and the last good checkpoint stays; or another process
             trains in the folder.
@@ -72,7 +73,7 @@ def train(
     with one_writer(folder):
         run = Run(config, folder, init)
         try:
-            with _stopped_between_steps(run):
+            with stopped_between_steps(run):
                 run.go(minutes)
             path = run.save()
             if not run.interrupted:
@@ -104,11 +105,12 @@ class Run:
         torch.manual_seed(config.seed)
         learner = self.stage.build()
         state = load_checkpoint(folder)
+        drawn = {name: value.clone() for name, value in learner.state_dict().items()}
         if state is None:
             self.stage.start(learner, init or config.init)
         source = self.stage.begins_with(init or config.init)
-        self.origin = read_origin(source) if state is None else state.get("origin", {})
-        self.begun = self._first_weights(learner, state, source)
+        self.origin = self._origin_of(state, source)
+        self.begun = self._first_weights(learner, state, source, drawn)
         self.name = (state or {}).get("run") or uuid.uuid4().hex[:12]
         self.stage.freeze(learner)
         if config.optim.channels_last:
@@ -168,13 +170,39 @@ class Run:
                 f"{self.folder} holds a run with another {', '.join(changed)} "
                 f"({', '.join(str(theirs[key]) for key in changed)}); give another folder"
             )
-        learner.load_state_dict(state["learner"])
-        average.load_state_dict(state["average"])
+        extra = sorted(state["learner"].keys() ^ learner.state_dict().keys())
+        try:
+            learner.load_state_dict(state["learner"])
+            average.load_state_dict(state["average"])
+        except RuntimeError as error:
+            what = f"{extra[0]} is in one of the two alone" if extra else "their sizes differ"
+            raise WeightsError(
+                f"{self.folder} holds a run with other parts than these settings ask for ({what}); "
+                "carry it on with its own loss and mae settings, or give another folder"
+            ) from error
         self.step, self.seconds = state["step"], state["seconds"]
         self.guard.mean, self.guard.seen = state.get("guard", (0.0, 0))
 
+    def _origin_of(self, state: dict[str, Any] | None, source: str | Path | None) -> dict[str, Any]:
+        """What the first weights brought along; says where those asked for are not these."""
+        theirs = read_origin(source)
+        if state is None:
+            return theirs
+        ours: dict[str, Any] = state.get("origin", {})
+        if theirs not in ({}, ours) and self.is_first:
+            _logger.warning(
+                "%s holds a run at step %d, which is carried on; it began with other weights, and "
+                "--init %s is left aside: for a fresh run give another folder (--out)",
+                self.folder, state["step"], source,
+            )  # fmt: skip
+        return ours
+
     def _first_weights(
-        self, learner: nn.Module, state: dict[str, Any] | None, source: str | Path | None
+        self,
+        learner: nn.Module,
+        state: dict[str, Any] | None,
+        source: str | Path | None,
+        drawn: dict[str, Tensor],
     ) -> dict[str, Tensor]:
         """A copy of what the run began with, where its bundle is to be blended with it.
 
@@ -184,7 +212,7 @@ class Run:
         if begun or self.config.optim.blend == 1:
             return begun
         if state is None and source is not None:
-            return {name: value.clone() for name, value in _plain(learner.state_dict()).items()}
+            return brought(_plain(learner.state_dict()), drawn)
         if self.is_first:
             _logger.warning(
                 "optim.blend %g has nothing to blend with: this run began without --init, or with "
@@ -192,16 +220,6 @@ class Run:
                 self.config.optim.blend,
             )
         return begun
-
-    def _blended(self) -> dict[str, Tensor]:
-        """The moving average, with a share of the first weights where it is to have one."""
-        average, share = _plain(self.average.state_dict()), self.config.optim.blend
-        return {
-            name: torch.lerp(self.begun[name], value, share)
-            if name in self.begun and value.is_floating_point()
-            else value
-            for name, value in average.items()
-        }
 
     def save(self) -> Path:
         """Write a checkpoint of this moment; every process must call it."""
@@ -242,6 +260,11 @@ class Run:
                 if self.step and self.fabric.world_size == 1:
                     self.save()  # the weights are as good as they were before the bad sample
                 raise
+            except RuntimeError as error:
+                lost = of_lost_process(error)
+                if lost is None:
+                    raise
+                raise lost from error  # nothing is saved: half a step may have been taken
             finally:
                 self.seconds = before + time.monotonic() - started
             now = time.monotonic()
@@ -280,10 +303,11 @@ class Run:
         if network is None or not self.is_first:
             return None
         removed = self.stage.removed(self.step)
+        weights = blended(_plain(self.average.state_dict()), self.begun, self.config.optim.blend)
         save_run_bundle(
             self.config,
             without_layers(network, removed) if removed else network,
-            remove_layers(self._blended(), removed),
+            remove_layers(weights, removed),
             folder,
             step=self.step,
             seconds=self.seconds,
@@ -365,34 +389,6 @@ class Run:
         if self.fabric.world_size == 1:
             return value
         return cast(Tensor, self.fabric.all_reduce(value, reduce_op="mean"))
-
-
-def check_minutes(minutes: float | None) -> None:
-    """Refuse a wall-clock budget that is none.
-
-    Raises:
-        ConfigError: it is below zero, or no number.
-    """
-    if minutes is not None and not minutes >= 0:
-        raise ConfigError(f"minutes must be a number from 0 on, got {minutes}")
-
-
-@contextmanager
-def _stopped_between_steps(run: Run) -> Iterator[None]:
-    """Let Ctrl-C and SIGTERM end the run after the step in hand, so that nothing is lost."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-
-    def stop(number: int, frame: object) -> None:
-        run.interrupted = True
-
-    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _plain(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -292,3 +292,18 @@ def test_a_bundle_can_be_a_blend_with_the_first_weights(
     after = load_checkpoint(run)
     assert after is not None
     assert after["begun"].keys() == state["begun"].keys() != set()  # still there for another share
+
+
+def test_heads_that_the_first_weights_lack_are_not_blended_with_chance(
+    tiny: TrainConfig, tmp_path: Path
+) -> None:
+    torch.save(MixFormerV2(tiny.network).state_dict(), tmp_path / "backbone.pth")
+    half = replace(tiny, optim=replace(tiny.optim, blend=0.5, lr=0.01))
+    train(half, tmp_path / "run", init=tmp_path / "backbone.pth")
+    state = load_checkpoint(tmp_path / "run")
+    assert state is not None
+    blended = load_model(tmp_path / "run" / "bundle").state_dict()
+    head, stem = "box_head.mlps.0.fc1.weight", "backbone.stem.proj.weight"
+    trained = {name: state["average"][f"net.{name}"] for name in (head, stem)}
+    assert_close(blended[head], trained[head], atol=1e-3, rtol=1e-3)
+    assert (blended[stem] - trained[stem]).abs().max() > 3e-3

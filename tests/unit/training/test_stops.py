@@ -12,13 +12,15 @@ import pytest
 import torch
 
 from mixformerv2.cli.main import main
-from mixformerv2.errors import ConfigError, DataError, WeightsError
+from mixformerv2.errors import ConfigError, DataError, TrainingError, WeightsError
+from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.training.batches import batch_stream, make_loader
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig
 from mixformerv2.training.judge import Judge
 from mixformerv2.training.loop import Run, train
 from mixformerv2.training.pictures import write_sheet
+from mixformerv2.weights import save_bundle
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 
@@ -145,3 +147,49 @@ def test_a_setting_may_come_first_whatever_its_value(
     said = capsys.readouterr().err
     assert code != 0
     assert f"bank {gone} does not exist" in said
+
+
+def test_a_lost_process_that_makes_samples_is_a_sentence(tiny: TrainConfig, tmp_path: Path) -> None:
+    """Killed for memory, say: PyTorch raises it in the midst of whatever the trainer does."""
+    run = Run(replace(tiny, save_minutes=0.0), tmp_path)
+    real = run._one
+
+    def losing(stream: Any) -> None:
+        real(stream)
+        if run.step == 2:
+            raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")
+
+    run._one = losing  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"worker \(pid 7\) is killed by signal: Killed\)"):
+        run.go(None)
+    run.monitor.close()
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["step"] == 1  # what may be half a step is not kept
+
+
+def test_other_parts_of_the_learner_than_the_run_has_are_refused(
+    tiny: TrainConfig, tmp_path: Path
+) -> None:
+    train(tiny, tmp_path / "box", minutes=0.0)
+    alone = replace(tiny.loss, dense=0.0, dense_ciou=0.0, dense_to_sparse=0.0, inside=0.0)
+    with pytest.raises(WeightsError, match=r"other parts .*dense\.inside\.bias.* own loss and mae"):
+        Run(replace(tiny, loss=alone), tmp_path / "box")
+    mae = replace(tiny, stage="mae")
+    train(mae, tmp_path / "mae", minutes=0.0)
+    wider = replace(mae, mae=replace(mae.mae, decoder_width=64))
+    with pytest.raises(WeightsError, match=r"other parts .*sizes differ"):
+        Run(wider, tmp_path / "mae")
+
+
+def test_weights_that_a_run_that_goes_on_has_no_use_for_are_told_of(
+    tiny: TrainConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    save_bundle(MixFormerV2(tiny.network).eval(), tmp_path / "bundle")
+    train(tiny, tmp_path / "run", minutes=0.0)
+    Run(tiny, tmp_path / "run", tmp_path / "bundle").monitor.close()
+    assert "holds a run at step 1, which is carried on" in caplog.text
+    caplog.clear()
+    train(tiny, tmp_path / "tuned", minutes=0.0, init=tmp_path / "bundle")
+    Run(tiny, tmp_path / "tuned", tmp_path / "bundle").monitor.close()
+    assert "carried on" not in caplog.text
