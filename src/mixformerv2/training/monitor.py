@@ -184,10 +184,10 @@ def duration(seconds: float) -> str:
     """A time for people.
 
     Example:
-        >>> duration(42), duration(750), duration(9000), duration(400000)
-        ('42 s', '12 min', '2 h 30 min', '4 d 15 h')
+        >>> duration(42), duration(60), duration(750), duration(9000), duration(400000)
+        ('42 s', '1 min', '12 min', '2 h 30 min', '4 d 15 h')
     """
-    minutes = round(seconds / 60 - 0.5)
+    minutes = int(seconds / 60)
     if seconds < 60:
         return f"{seconds:.0f} s"
     if minutes < 60:

@@ -99,9 +99,10 @@ def rehearse(config: TrainConfig, init: str | Path | None = None) -> tuple[list[
     Raises:
         MixFormerError: whatever would keep the run from starting.
     """
+    config = replace(config, init=config.init if init is None else str(init))
     quiet = replace(config, workers=0, log_every=max(3, config.log_every))
     with tempfile.TemporaryDirectory(prefix="mixformerv2-") as folder:
-        run = Run(quiet, Path(folder), init)
+        run = Run(quiet, Path(folder))
         try:
             lines = describe_plan(config, run.stage)
             return lines, _two_steps(run, quiet)

@@ -19,7 +19,7 @@ import torch
 from torch.testing import assert_close
 
 from mixformerv2.errors import ConfigError, DataError, OutputError, TrainingError, WeightsError
-from mixformerv2.models import ModelConfig
+from mixformerv2.models import ModelConfig, build
 from mixformerv2.models import load as load_network
 from mixformerv2.training import monitor as monitor_module
 from mixformerv2.training.checkpoint import load_checkpoint
@@ -291,9 +291,12 @@ def test_the_live_table_shows_terms_rate_and_time_left(
 
 
 def test_a_rehearsal_leaves_nothing_and_counts(tiny: TrainConfig, tmp_path: Path) -> None:
-    plan, figures = rehearse(tiny)
+    torch.save(build(tiny.network).state_dict(), tmp_path / "backbone.pth")
+    plan, figures = rehearse(tiny, tmp_path / "backbone.pth")
+    (tmp_path / "backbone.pth").unlink()
     text = "\n".join([*plan, *figures.lines(tiny)])
-    for word in ("stage box", "2 layers", "12 steps of 4 samples", "parameters:", "memory:"):
+    words = ("stage box", "2 layers", "12 steps of 4 samples", "parameters:", "memory:")
+    for word in (*words, f"from {tmp_path / 'backbone.pth'}; teacher none"):
         assert word in text
     assert figures.learnt == sum(p.numel() for p in Learner(tiny.network).parameters())
     assert figures.kept_bytes > 10_000
