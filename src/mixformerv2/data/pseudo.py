@@ -27,8 +27,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import XYWH, iou
-from ..errors import DataError, SourceError
+from ..errors import DataError, OutputError, SourceError
+from ..modules import run_module
+from ..weights.files import make_folder, write_whole
+from .bank import TRACKLETS
 from .carry import FlowTeacher, PointTeacher, Teacher
+from .store import CLIP_SUFFIXES, suffix_of
 
 __all__ = [
     "BENCHMARK_CLIPS", "VALIDATION_CLIPS", "By", "Tracklet", "agreement", "follow", "label_clip",
@@ -330,16 +334,23 @@ def label_folder(
         aside: Names of clips that are not learnt from.
 
     Raises:
-        DataError: the folder holds no clip to learn from.
+        DataError: the folder holds no clip to learn from, or none that can be read.
+        OutputError: `out` cannot be written.
     """
-    suffixes = (".mp4", ".avi", ".mkv", ".mov", ".webm")
-    paths = [p for p in sorted(videos.glob("*")) if p.suffix in suffixes and p.stem not in aside]
+    clips = (p for p in sorted(videos.glob("*")) if suffix_of(p.name) in CLIP_SUFFIXES)
+    paths = [path for path in clips if path.stem not in aside]
     if not paths:
         raise DataError(f"folder {videos} holds no clip to learn from; give one with videos")
     tracklets: list[Tracklet] = []
+    damaged: list[DataError] = []
     for number, path in enumerate(paths):
         begun = time.perf_counter()
-        frames = read_clip(path)
+        try:
+            frames = read_clip(path)
+        except DataError as error:  # the others may have taken hours
+            log.warning("left out: %s", error)
+            damaged.append(error)
+            continue
         rng = np.random.default_rng((seed, number))
         # About as many moments per second of video everywhere.
         moments = max(2, round(starts * len(frames) / 150))
@@ -350,16 +361,19 @@ def label_folder(
             "%s: %d frames, %d of %d tracklets kept, %.0f s",
             path.stem, len(frames), len(found), moments * many, time.perf_counter() - begun,
         )  # fmt: skip
+    if len(damaged) == len(paths):
+        raise damaged[0]
     record = {"format": 1, "tracklets": [asdict(tracklet) for tracklet in tracklets]}
-    (out / "tracklets.json").write_text(json.dumps(record), encoding="utf-8")
+    write_whole(out / TRACKLETS, json.dumps(record).encode())
     return tracklets
 
 
 def _write_frames(folder: Path, frames: Sequence[Image], used: set[int]) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for index in sorted(used):
         path = folder / f"{index:05d}.jpg"
-        cv2.imwrite(str(path), frames[index], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        if not cv2.imwrite(str(path), frames[index], [cv2.IMWRITE_JPEG_QUALITY, 92]):
+            raise OutputError(f"{path} cannot be written; is the disk full?")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -382,4 +396,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_module(main))

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..modules import run_module
 from .bank import Bank
 from .synthetic import Sample, SampleGenerator, SyntheticConfig
 
@@ -137,4 +138,4 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(run_module(main))

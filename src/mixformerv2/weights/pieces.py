@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from ..errors import OutputError, WeightsError
+from ..modules import run_module
 
 __all__ = ["LIMIT", "join", "split"]
 
@@ -35,10 +36,11 @@ def split(folder: str | Path, limit: int = LIMIT) -> list[Path]:
         The pieces.
 
     Raises:
+        WeightsError: there is no such folder.
         OutputError: they cannot be written; the whole file is left as it was.
     """
     out: list[Path] = []
-    for path in sorted(p for p in Path(folder).iterdir() if p.is_file()):
+    for path in _files(folder):
         size = path.stat().st_size
         if size <= limit or _PIECE.fullmatch(path.name):
             continue
@@ -65,11 +67,11 @@ def join(folder: str | Path) -> list[Path]:
         The whole files.
 
     Raises:
-        WeightsError: a piece is missing.
+        WeightsError: a piece is missing, or the folder.
         OutputError: the file cannot be written; the pieces are left as they were.
     """
     found: dict[tuple[str, int], dict[int, Path]] = {}
-    for path in Path(folder).iterdir():
+    for path in _files(folder):
         match = _PIECE.fullmatch(path.name)
         if match:
             key = match["name"], int(match["count"])
@@ -97,6 +99,12 @@ def join(folder: str | Path) -> list[Path]:
     return out
 
 
+def _files(folder: str | Path) -> list[Path]:
+    if not Path(folder).is_dir():
+        raise WeightsError(f"{folder} is no folder; give the one of the bundle")
+    return sorted(path for path in Path(folder).iterdir() if path.is_file())
+
+
 def main(argv: list[str]) -> int:
     """The two commands of this module."""
     if len(argv) != 2 or argv[0] not in ("split", "join"):
@@ -108,4 +116,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    raise SystemExit(main(sys.argv[1:]))
+    raise SystemExit(run_module(lambda: main(sys.argv[1:])))

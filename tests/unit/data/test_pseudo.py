@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,7 +14,7 @@ from mixformerv2.data import pseudo
 from mixformerv2.data.bank import Bank
 from mixformerv2.data.synthetic import SampleGenerator, SyntheticConfig
 from mixformerv2.data.warp import bounds
-from mixformerv2.errors import DataError
+from mixformerv2.errors import DataError, OutputError
 
 
 def moving_square(count: int = 60) -> list[np.ndarray]:
@@ -154,3 +156,37 @@ def test_the_real_teacher_follows_a_square(shared):
     boxes = pseudo.follow(teacher, frames, (20.0, 100.0, 40.0, 40.0))
     assert len(boxes) == 12
     assert pseudo.iou(boxes[-1], (42.0, 100.0, 40.0, 40.0)) > 0.6
+
+
+def test_a_damaged_clip_does_not_cost_the_others(clips, tmp_path, caplog):
+    """Nor do letters of another size in the end of a name, as cameras write them."""
+    videos = tmp_path / "more"
+    videos.mkdir()
+    (videos / "broken.mp4").write_bytes(b"nothing")
+    with pytest.raises(DataError, match=r"broken\.mp4 cannot be read"):
+        pseudo.label_folder(videos, tmp_path / "none", SquareTeacher())
+    (videos / "square.AVI").write_bytes((clips.parent / "videos" / "square.avi").read_bytes())
+    found = pseudo.label_folder(videos, tmp_path / "new", SquareTeacher(), starts=4, many=2)
+    assert {tracklet.clip for tracklet in found} == {"square"}
+    assert "left out: clip" in caplog.text
+    (tmp_path / "file").touch()
+    with pytest.raises(OutputError, match="cannot be made"):
+        pseudo.label_folder(videos, tmp_path / "file", SquareTeacher())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["mixformerv2.data.pseudo", "none", "out", "--by", "points"],
+        ["mixformerv2.data.sheet", "sheet.png", "--bank", "none"],
+        ["mixformerv2.weights.pieces", "join", "none"],
+    ],
+    ids=lambda words: words[0],
+)
+def test_errors_of_modules_that_are_commands_are_one_line(words, tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode > 1
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
