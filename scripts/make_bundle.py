@@ -21,7 +21,7 @@ from typing import Any
 import calibrate
 import failures
 
-from mixformerv2.errors import MixFormerError
+from mixformerv2.errors import ConfigError, MixFormerError
 from mixformerv2.evaluation.benchmarks import read_sequences
 from mixformerv2.evaluation.calibration import Calibration
 from mixformerv2.evaluation.presence import Presence, presence
@@ -83,6 +83,11 @@ def main() -> int:
     args = parser.parse_args()
     try:
         settings = build(BundleSettings, read_yaml(args.settings))
+        if not settings.about.is_file():  # read at the very end, after an hour of measuring
+            raise ConfigError(
+                f"{args.settings}: about names {settings.about}, which is no file here; it is the "
+                "text of the model card, sought from the folder in which the script is started"
+            )
         _write(args.run, args.out, settings)
         if args.tune:
             _tune(args.out, settings, args.validation)
@@ -107,6 +112,11 @@ def _write(run: Path, out: Path, settings: BundleSettings) -> None:
     state = load_checkpoint(run)
     if state is None:
         raise MixFormerError(f"{run} holds no checkpoint.pt; give the folder of a training run")
+    if state.get("stage") == "mae":
+        raise MixFormerError(
+            f"{run} trained a backbone and no tracker (stage mae); start a run from it with "
+            "`mixformerv2 train --init`, and give that"
+        )
     outcome = read_outcome(run)  # without the layers that the run dropped
     arch = replace(outcome.network, drop_path=0.0)
     model = build_network(arch)
