@@ -143,7 +143,7 @@ def _fitting(bank: Bank, quality: int, codec: Codec, limit: int) -> int:
     step = -(-len(bank.paths) // PROBE)
     some = [bank.decode(index) for index in range(0, len(bank.paths), step)]
     share = len(bank.paths) / len(some)
-    low, high = SMALLEST, min(512, max(min(image.shape[:2]) for image in some))
+    low, high = SMALLEST, min(512, max(int(min(image.shape[:2])) for image in some))
 
     def fits(side: int) -> bool:
         recipe = _Recipe(side, quality, codec)
