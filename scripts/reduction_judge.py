@@ -1,11 +1,14 @@
 """How `ablate_reduction` judges a run: fixed pairs of validation videos, and tracking.
 
+    python scripts/reduction_judge.py runs/reduction/sparse-3-850     # by expectation, and by mode
+
 The pairs are made once by a fixed seed from videos that training never sees: templates and search
 from one video, the target moved and scaled in the search crop as in training, no augmentation.
 """
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -203,3 +206,32 @@ def track_policy(
         return Tracker.with_engine(used, config, settings=settings)
 
     return _by_video(evaluate(tracker, root, max_frames=frames))
+
+
+def by_mode(logits: Tensor) -> Tensor:
+    """Boxes `[N, 4]` of the most probable bins, which no tail of a distribution can shift."""
+    return logits.argmax(-1) / logits.shape[-1]
+
+
+def main() -> None:
+    """Print what runs that are there are worth by two ways to read their sides."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("runs", type=Path, nargs="+")
+    parser.add_argument("--root", type=Path, default=Path(".work/validation"))
+    parser.add_argument("--pairs", type=int, default=2000)
+    given = parser.parse_args()
+    for run in given.runs:
+        pairs = fixed_pairs(given.root, given.pairs, run.parent / f"pairs-{given.pairs}.npz")
+        truth = torch.from_numpy(np.asarray(pairs["box"], np.float32))
+        boxes, logits = answers(load_learner(run), pairs)
+        line = f"{run.name}: IoU {box_iou(boxes, truth).mean():.3f} by expectation"
+        if logits is not None:
+            offset = ((boxes - truth) * pairs["search"].shape[1]).mean(0)
+            sides = ", ".join(f"{float(one):+.1f}" for one in offset)
+            line += f" (sides off by {sides} px)"
+            line += f", {box_iou(by_mode(logits), truth).mean():.3f} by the most probable bins"
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
