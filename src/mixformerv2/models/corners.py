@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from .config import ModelConfig
 
-__all__ = ["CornerHead", "corner_maps", "corner_marginals"]
+__all__ = ["CornerHead", "corner_log_marginals", "corner_maps", "corner_marginals"]
 
 
 def corner_maps(logits: Tensor) -> Tensor:
@@ -40,6 +40,17 @@ def corner_marginals(maps: Tensor) -> Tensor:
         tensor([[1, 0, 2, 2]])
     """
     columns, rows = maps.sum(2), maps.sum(3)  # [B, 2, K]
+    return torch.stack([columns, rows], dim=2).flatten(1, 2)
+
+
+def corner_log_marginals(logits: Tensor) -> Tensor:
+    """Logarithms of `corner_marginals`, from logits `[B, 2, K, K]` to `[B, 4, K]`.
+
+    They never pass through probabilities, which round to zero far from a sure corner and would
+    leave a divergence without a gradient there.
+    """
+    logs = logits.float().flatten(2).log_softmax(-1).view_as(logits)
+    columns, rows = logs.logsumexp(2), logs.logsumexp(3)  # [B, 2, K]
     return torch.stack([columns, rows], dim=2).flatten(1, 2)
 
 

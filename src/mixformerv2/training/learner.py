@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ..errors import ConfigError
 from ..models.config import ModelConfig
+from ..models.corners import corner_log_marginals
 from ..models.heads import DenseHead
 from ..models.mixformerv2 import MixFormerV2
 from ..models.mixvit import MixViT
@@ -80,8 +81,9 @@ class Learner(nn.Module):
                 first = found.templates[-1][:, : net.config.template_grid**2]
                 remembered = net.score_head.remember(first)
             out = net.read(found.search[-1], remembered)
-            # Its probabilities are their own softmax: where they are logs, they are logits too.
-            sides = out.probs.clamp(min=1e-9).log()
+            assert out.corners is not None
+            # The softmax of log probabilities are the probabilities: logs are logits too.
+            sides = corner_log_marginals(out.corners)
             return Predictions(sides, out.boxes, out.score, corners=out.corners, features=kept)
         assert isinstance(net, MixFormerV2)
         # In float32 under bf16 autocast too: bf16 would move a side by a tenth of a bin.

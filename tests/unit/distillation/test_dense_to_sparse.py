@@ -17,8 +17,9 @@ from mixformerv2.distillation.teacher import load_teacher
 from mixformerv2.errors import ConfigError, WeightsError
 from mixformerv2.models.heads import expectation
 from mixformerv2.training.config import TrainConfig
+from mixformerv2.training.learner import Learner
 from mixformerv2.training.loop import train
-from mixformerv2.training.losses import kl_to_sides
+from mixformerv2.training.losses import gaussian_sides, kl_to_sides
 from mixformerv2.training.monitor import read_log
 from mixformerv2.training.stage import make_stage
 
@@ -153,6 +154,21 @@ def test_teacher_and_student_may_differ_in_crop_size_and_bins(
     assert torch.isfinite(loss)
     assert terms["logits"] > 0
     assert all(p.grad is None for p in stage.teachers()[0].parameters())
+
+
+def test_a_corner_student_that_is_sure_and_wrong_still_learns(batch: Batch) -> None:
+    """Its marginals at the true sides round to zero; their logarithms, and gradients, do not."""
+    learner = Learner(network(box_head="corner", head_channels=32)).eval()
+    far = torch.zeros(4, 2, 4, 4)
+    far[:, 0, 3, 3] = far[:, 1, 0, 0] = 40.0
+    far.requires_grad_(True)
+    learner.net.box_head.forward = lambda tokens: far  # type: ignore[method-assign]
+    out = learner(batch["template"], batch["online"], batch["search"])
+    exact = corner_marginals(far.double().flatten(2).softmax(-1).view_as(far)).log()
+    assert_close(out.logits, exact.float())
+    kl_to_sides(out.logits, gaussian_sides(batch["box"], 4, 0.5)).sum().backward()
+    assert far.grad is not None
+    assert far.grad.norm() > 1.0
 
 
 def test_whole_corner_maps_are_compared_where_both_have_them(
