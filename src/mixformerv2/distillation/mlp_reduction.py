@@ -26,6 +26,7 @@ Units = Literal["first", "important"]
 _LAYER = re.compile(r"\blayers\.(\d+)\.(.+)$")
 # Heads have as many hidden units as the tokens have channels; the first of them stay.
 _OF_TOKENS = re.compile(r"\.(fc1|direct\.0|sides|inside)\.weight$")
+_ON_TOKENS = re.compile(r"\.(convs\.0|join\.\d)\.0\.weight$")
 _OF_HIDDEN = re.compile(r"\.(fc2|direct\.2)\.weight$")
 _TO_HIDDEN = re.compile(r"\.(fc1|norm1|direct\.0)\.(weight|bias)$")
 
@@ -163,8 +164,7 @@ def _cut(name: str, tensor: Tensor, cut: Cut, old: ModelConfig, new: ModelConfig
 
 def _cut_outside(name: str, tensor: Tensor, cut: Cut, old: ModelConfig, new: ModelConfig) -> Tensor:
     """Stem, tokens and heads: channels where they meet the tokens, else the first ones."""
-    width = old.width
-    if width == new.width:
+    if old.width == new.width:
         return tensor
     if "prediction" in name:
         return tensor.index_select(-1, cut.channels)
@@ -177,8 +177,8 @@ def _cut_outside(name: str, tensor: Tensor, cut: Cut, old: ModelConfig, new: Mod
         return _cut_stem(name, tensor, new)
     if name.startswith("dense.norm"):
         return tensor.index_select(0, cut.channels)
-    if tensor.ndim == 4 and tensor.shape[1] == width:
-        return tensor.index_select(1, cut.channels)  # a convolution on the tokens
+    if tensor.ndim == 4:  # of a corner head; later ones have channels of their own
+        return tensor.index_select(1, cut.channels) if _ON_TOKENS.search(name) else tensor
     if tensor.ndim == 2 and _OF_TOKENS.search(name):
         tensor = tensor.index_select(1, cut.channels)
     elif tensor.ndim == 2 and _OF_HIDDEN.search(name):
