@@ -171,19 +171,23 @@ def _is_trained(stage: PlannedStage) -> bool:
 def _all_figures(plan: Plan, trained: Sequence[PlannedStage]) -> list[StageFigures]:
     """Teachers from outside the plan first, then its stages, timed in turns."""
     used = {one.config.distill.teacher for one in trained}
-    given = {name: read_network(name) for name in given_teachers(plan) if name in used}
-    stages = {one.name: one for one in trained}
-    networks = {**given, **{name: one.outcome for name, one in stages.items()}}
-    cpu = frame_times(list(networks.values()), "cpu")
+    # A list, for a stage may be called as a teacher is: t under t.
+    lines: list[tuple[str, ModelConfig, PlannedStage | None]] = [
+        (name, read_network(name), None) for name in given_teachers(plan) if name in used
+    ]
+    lines += [(one.name, one.outcome, one) for one in trained]
+    networks = [network for _, network, _ in lines]
+    cpu = frame_times(networks, "cpu")
     gpu: Sequence[float | None] = [None] * len(cpu)
     if torch.cuda.is_available():
-        gpu = frame_times(list(networks.values()), "cuda")
+        gpu = frame_times(networks, "cuda")
     figures = [
-        figures_of(name, network, on_cpu, on_gpu, stages.get(name))
-        for (name, network), on_cpu, on_gpu in zip(networks.items(), cpu, gpu, strict=True)
+        figures_of(name, network, on_cpu, on_gpu, stage)
+        for (name, network, stage), on_cpu, on_gpu in zip(lines, cpu, gpu, strict=True)
     ]
-    return [replace(one, auc=auc_of(plan, one.name)) if one.name in given else one
-            for one in figures]  # fmt: skip
+    return [
+        replace(one, auc=auc_of(plan, one.name)) if one.kind == "given" else one for one in figures
+    ]
 
 
 def _note(plan: Plan) -> str:
