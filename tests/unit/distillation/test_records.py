@@ -99,6 +99,23 @@ def test_what_does_not_decide_the_numbers_may_change(read: Read) -> None:
     check_records(plan)
 
 
+def test_what_is_to_do_beside_the_training_keeps_later_stages(read: Read, tmp_path: Path) -> None:
+    """Sequences named after the last step, an evaluation that failed, a bundle that is gone."""
+    videos = write_sequence(tmp_path / "videos").parent
+    plan = read(f"eval.root={videos}", "eval.max_frames=3")
+    shutil.rmtree(plan.stage("sparse").folder / "bundle")
+    todo = "evaluation to do"
+    assert states(plan) == [todo, "bundle to do", todo, todo]
+    before = [load_checkpoint(one.folder) for one in plan.stages]
+    assert run_plan(plan) is not None
+    assert states(plan) == ["done"] * 4
+    for one, old in zip(plan.stages, before, strict=True):
+        new = load_checkpoint(one.folder)
+        assert new is not None
+        assert old is not None
+        assert (new["run"], new["step"]) == (old["run"], old["step"])
+
+
 def test_a_stage_trained_anew_does_not_leave_later_ones_as_they_were(read: Read) -> None:
     plan = read()
     shutil.rmtree(plan.stage("sparse").folder)
@@ -224,6 +241,28 @@ def test_the_report_has_teachers_that_the_plan_did_not_make(read: Read, tmp_path
     assert cells[0][-4:] == ["not measured", "", "", ""]
     assert cells[1][-4] == "not measured"
     assert "Not done yet: score (to do)" in text
+
+
+def test_a_stage_may_be_called_as_its_teacher_is(
+    read: Read, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """t under t: both have a row, and each its own figures."""
+    plan = read()
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(plan.stage("teacher").folder, tmp_path / "sparse")
+    old = plan.stage("sparse").config
+    root = write_sequence(tmp_path / "videos").parent
+    config = replace(
+        old,
+        distill=replace(old.distill, teacher="sparse"),
+        eval=replace(old.eval, root=root, max_frames=3),
+    )
+    plan = replace(plan, stages=(replace(plan.stage("sparse"), config=config, needs=()),))
+    assert measure_given(plan, lambda text: None)
+    rows = re.findall(r"<tr><td>(.*?)</tr>", write_report(plan).read_text())
+    cells = [row.replace("<td>", "").split("</td>") for row in rows]
+    assert [row[:2] for row in cells] == [["sparse", "given"], ["sparse", "dense to sparse"]]
+    assert [row[-4] for row in cells] == [f"{auc_of(plan, 'sparse'):.3f}", "not measured"]
 
 
 def test_teachers_that_the_plan_did_not_make_are_tracked_with_once(
