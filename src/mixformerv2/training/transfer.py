@@ -46,7 +46,8 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
 
     The input sizes may differ (progressive sizes: small crops first): position embeddings belong
     to the size and are computed, and the box head's rows are resampled to the new bins. Of a MixViT
-    a MixFormerV2 takes the backbone, and the other way round.
+    a MixFormerV2 takes the backbone, and the other way round. A score head that the network here
+    does not have is left behind.
 
     Args:
         learner: What is trained.
@@ -74,6 +75,8 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
     wanted = {name: t for name, t in wanted.items() if not name.startswith(_OF_TEACHER)}
     if getattr(learner, "dense", None) is None:
         wanted = {name: t for name, t in wanted.items() if not name.startswith("dense.")}
+    if isinstance(learner, Learner) and not learner.net.config.score_head:
+        wanted = {name: t for name, t in wanted.items() if not name.startswith("net.score_head.")}
     if isinstance(learner, Learner):
         wanted = fit_bins(wanted, learner.net.config.bins)
     try:

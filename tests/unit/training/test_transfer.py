@@ -57,6 +57,15 @@ def test_a_score_head_may_be_added(tmp_path: Path) -> None:
     assert torch.equal(learner.net.score_head.fc1.weight, before)  # type: ignore[union-attr]
 
 
+def test_a_score_head_may_be_left_behind(tmp_path: Path) -> None:
+    old = Learner(ModelConfig(**SMALL))
+    _save(old, tmp_path)
+    learner = Learner(ModelConfig(**SMALL, score_head=False))
+    start_from(learner, tmp_path)
+    ours, theirs = learner.state_dict(), old.state_dict()
+    assert all(torch.equal(value, theirs[name]) for name, value in ours.items())
+
+
 def test_the_other_family_gives_its_backbone(tmp_path: Path) -> None:
     corner = Learner(ModelConfig(**SMALL, box_head="corner", head_channels=16))
     _save(corner, tmp_path)
