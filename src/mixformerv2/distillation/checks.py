@@ -11,6 +11,7 @@ from ..errors import ConfigError, WeightsError
 from ..models.config import ModelConfig
 from ..training.config import TrainConfig
 from ..video.address import is_remote
+from ..weights.mae import choose_layers
 from .plan import Plan
 from .records import status
 
@@ -83,13 +84,17 @@ def _missing_data(config: TrainConfig) -> Iterator[str]:
 
 def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
     """What of a stage's init and teacher is not there."""
+    from ..models.heads import bins_of_a_token
     from ..training.stage import make_stage
     from ..training.transfer import is_backbone
+    from .depth_pruning import DepthPruningStage
     from .distill import DistillStage
 
     stage, student, missing = make_stage(config), config.network, []
     if config.stage == "score" and not student.score_head:
         raise ConfigError("the score stage needs a network with a score head; set model.score_head")
+    if config.stage != "mae" and config.loss.has_dense and student.prediction_tokens:
+        bins_of_a_token(student)
     if config.init is not None:
         try:
             source = known.get(config.init)
@@ -100,13 +105,15 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
             source = None
         if source is not None:
             _check_init(config, student, source)
+            if isinstance(stage, DepthPruningStage) and source.tracker and not stage.drop:
+                stage.left_out(source.network.depth)
     if isinstance(stage, DistillStage):
         name = config.distill.teacher
         try:
             teacher = known.get(name) or _Source(_network_of(name))
         except WeightsError as error:
             return [*missing, str(error)]
-        _check_teacher(config, name, teacher)
+        _check_teacher(config, name, teacher, stage.prefers_dense)
         stage.match(teacher.network)
         if config.init is None and config.distill.start == "teacher":
             stage.check_start(teacher.network)
@@ -133,9 +140,11 @@ def _check_init(config: TrainConfig, student: ModelConfig, source: _Source) -> N
         raise ConfigError(
             f"init has {theirs.depth} layers, too few for model.depth={student.depth}"
         )
+    if not source.tracker:
+        choose_layers(theirs.depth, student.depth, config.init_layers)
 
 
-def _check_teacher(config: TrainConfig, name: str, teacher: _Source) -> None:
+def _check_teacher(config: TrainConfig, name: str, teacher: _Source, prefers_dense: bool) -> None:
     if not teacher.tracker:
         raise ConfigError(
             f"the teacher {name} is pre-trained on masked pictures and answers no boxes; it can be "
@@ -145,6 +154,14 @@ def _check_teacher(config: TrainConfig, name: str, teacher: _Source) -> None:
         raise ConfigError(
             f"the teacher {name} will have no dense head, for its loss has none of the dense "
             "terms; set distill.head to tokens, or loss.dense in the teacher's stage"
+        )
+    asks_dense = config.distill.head == "dense" or (
+        config.distill.head == "auto" and prefers_dense and teacher.dense is not False
+    )
+    if teacher.network.box_head == "one_token_direct" and not asks_dense:
+        raise ConfigError(
+            f"the teacher {name} regresses the box directly and answers no distributions; give "
+            "another one, or one with a dense head and distill.head=dense"
         )
 
 

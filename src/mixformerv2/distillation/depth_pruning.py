@@ -230,12 +230,26 @@ class DepthPruningStage(DistillStage):
 
     def _start_shorter(self, learner: nn.Module, outcome: Outcome) -> None:
         depth, state = outcome.network.depth, outcome.state
-        if self.config.prune.method == "skip":
-            state = remove_layers(state, self._layers_of(depth))
-        else:
-            state = remove_layers(state, range(self.config.network.depth, depth))
+        state = remove_layers(state, self.left_out(depth))
         _refuse_other_layers(cast(Learner, learner), state, outcome.source)
         self.copy_fitting(learner, state)
+
+    def left_out(self, depth: int) -> Sequence[int]:
+        """Layers that "skip" or "first" do not take of a network so deep; none of its own depth.
+
+        Raises:
+            ConfigError: the others are not as many as the student has.
+        """
+        stay = self.config.network.depth
+        if self.config.prune.method == "first" or depth == stay:
+            return range(stay, depth)
+        drop = self._layers_of(depth)
+        if depth - len(drop) != stay:
+            raise ConfigError(
+                f"of {depth} layers without {list(drop)} there stay {depth - len(drop)}, but the "
+                f"student has {stay}; set prune.layers, or give other weights as init"
+            )
+        return drop
 
     def freeze(self, learner: nn.Module) -> None:
         """Fading layers do not learn."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import nn
 
 from ..errors import ConfigError
+from ..training.config import TrainConfig
 from ..training.learner import Learner
 from ..training.stages import BoxStage
 
@@ -15,7 +16,17 @@ class ScoreStage(BoxStage):
     """The score head alone (fact 6): everything else stays as it is.
 
     Half of the search crops should not show the target: `data.absent: 0.5`.
+
+    Raises:
+        ConfigError: the score does not count in the loss, so that nothing would be learnt.
     """
+
+    def __init__(self, config: TrainConfig) -> None:
+        super().__init__(config)
+        if not config.loss.score:
+            raise ConfigError(
+                "the score stage learns from the score alone, but loss.score is 0; set it above 0"
+            )
 
     def freeze(self, learner: nn.Module) -> None:
         """Leave the score head its gradients."""

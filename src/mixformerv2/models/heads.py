@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from ..errors import ConfigError
 from .config import ModelConfig
 
-__all__ = ["BoxHead", "DenseHead", "ScoreHead", "expectation", "two_hot"]
+__all__ = ["BoxHead", "DenseHead", "ScoreHead", "bins_of_a_token", "expectation", "two_hot"]
 
 
 def expectation(probs: Tensor) -> Tensor:
@@ -109,6 +109,21 @@ class ScoreHead(nn.Module):
         return out
 
 
+def bins_of_a_token(config: ModelConfig) -> int:
+    """How many bins of each side a search token scores in a dense head.
+
+    Raises:
+        ConfigError: the bins cannot be divided among the tokens of a side.
+    """
+    grid = config.search_grid
+    if config.bins % grid:
+        raise ConfigError(
+            f"a dense head needs bins to be a multiple of the {grid} search tokens of a side, got "
+            f"{config.bins}; set model.bins, or the dense terms of the loss to 0"
+        )
+    return config.bins // grid
+
+
 class DenseHead(nn.Module):
     """Side distributions from the search tokens: eq. 4 as a head, for training alone.
 
@@ -122,12 +137,7 @@ class DenseHead(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.grid = config.search_grid
-        if config.bins % self.grid:
-            raise ConfigError(
-                f"a dense head needs bins to be a multiple of the {self.grid} search tokens of a "
-                f"side, got {config.bins}"
-            )
-        self.per_token = config.bins // self.grid
+        self.per_token = bins_of_a_token(config)
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.sides = nn.Linear(config.width, 4 * self.per_token)
         self.inside = nn.Linear(config.width, 1)

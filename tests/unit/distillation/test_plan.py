@@ -328,6 +328,22 @@ def test_epochs_are_those_of_all_devices_together(
             "stage shallow: .*will have no dense head",
         ),
         (["teacher.stage=mae"], "stage sparse: .*masked pictures and answers no boxes"),
+        (["sparse.model.bins=30"], "stage sparse: a dense head needs bins.*of the 4 .*got 30"),
+        (["score.loss.score=0"], "stage score: .*loss.score is 0; set it above 0"),
+        (
+            ["sparse.model.box_head=one_token_direct", "sparse.loss.logits=0"],
+            "stage shallow: .*regresses the box directly and answers no distributions",
+        ),
+        (
+            [
+                "teacher.stage=mae",
+                "sparse.stage=box",
+                "sparse.init='@teacher'",
+                "sparse.model.depth=2",
+                "sparse.init_layers=0,9",
+            ],
+            "stage sparse: 2 different layers of 0 to 3 are wanted, got 0,9",
+        ),
     ],
 )
 def test_what_must_fail_hours_later_is_said_at_once(
