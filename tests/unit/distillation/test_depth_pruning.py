@@ -284,23 +284,6 @@ def test_tea_skip_of_any_depth_keeps_the_last_layer_of_each_group(
         assert matched == [(n, n) for n in (2, 5, 8, 11)]
 
 
-def test_tea_skip_takes_a_source_of_the_students_depth_whole(
-    settings: Callable[..., TrainConfig], tmp_path: Path
-) -> None:
-    small = lively(network(depth=2), seed=3)
-    source = save_run(tmp_path / "small", small)
-    config = settings("depth_pruning", network(depth=2), "prune.method=skip", f"init={source}")
-    stage = make_stage(config)
-    learner = stage.build()
-    stage.start(learner, source)
-    ours = learner.state_dict()
-    assert all(torch.equal(ours[name], value) for name, value in small.state_dict().items())
-    # Of three layers none is named to go, so the last of each group stays; of four one is too few.
-    deeper = make_stage(replace(config, prune=replace(config.prune, layers=(1,))))
-    with pytest.raises(ConfigError, match=r"of 4 layers without \[1\] there stay 3"):
-        deeper.left_out(4)  # type: ignore[attr-defined]
-
-
 def test_corner_teachers_fade_too(
     settings: Callable[..., TrainConfig], tmp_path: Path, batch: Batch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,8 +23,9 @@ from mixformerv2.models import load as load_network
 from mixformerv2.models import model_config
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig
+from mixformerv2.training.stage import make_stage
 
-from .conftest import network, write_plan
+from .conftest import lively, network, save_run, write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 
@@ -357,8 +359,6 @@ def test_a_stage_starts_from_the_first_layers_of_another_network(
     settings: Callable[..., TrainConfig], teacher: Path
 ) -> None:
     """As MAE-fir4 of Table 3e: `--init` decides whose layers."""
-    from mixformerv2.training.stage import make_stage
-
     config = settings("depth_pruning", network(depth=2), "prune.method=first", f"init={teacher}")
     stage = make_stage(config)
     learner = stage.build()
@@ -367,3 +367,19 @@ def test_a_stage_starts_from_the_first_layers_of_another_network(
     assert state is not None
     name = "net.backbone.layers.1.mlp.fc1.weight"
     assert (learner.state_dict()[name] == state["average"][name]).all()
+
+
+def test_tea_skip_takes_a_source_of_the_students_depth_whole(
+    settings: Callable[..., TrainConfig], tmp_path: Path
+) -> None:
+    small = lively(network(depth=2), seed=3)
+    source = save_run(tmp_path / "small", small)
+    config = settings("depth_pruning", network(depth=2), "prune.method=skip", f"init={source}")
+    stage = make_stage(config)
+    learner = stage.build()
+    stage.start(learner, source)
+    ours = learner.state_dict()
+    assert all(ours[name].equal(value) for name, value in small.state_dict().items())
+    other = make_stage(replace(config, prune=replace(config.prune, layers=(1,))))
+    with pytest.raises(ConfigError, match=r"of 4 layers without \[1\] there stay 3"):
+        other.left_out(4)  # type: ignore[attr-defined]
