@@ -26,7 +26,9 @@ Answers = dict[int, tuple[TrackResult, TrackState]]
 
 _SAME = 0.6
 """IoU from which two boxes are as good as one. Targets that pass each other seldom reach it."""
-_NEAR = 0.25
+_NEAR = 0.5
+"""What a whole box of overlap with where a target just was counts beside a whole score. Of 0.25,
+0.5 and 1 the one with the fewest boxes on the twin in `scripts/meet_twins.py`."""
 _ATTACHED = 0.3
 """Targets that overlap so much where they begin, such as rider and horse, may do so later."""
 
@@ -95,9 +97,9 @@ class Doubles:
             rivals.setdefault(other, []).append(one)
         again: Answers = {}
         claims: dict[int, float] = {}
+        states = {n: before[n].resized(*answers[n][1].frame_size) for n in rivals}
         for number, others in rivals.items():
-            first, after = answers[number]
-            state = before[number].resized(*after.frame_size)
+            first, state = answers[number][0], states[number]
             hidden = _without(frame, [answers[n][0].box for n in (number, *others)])
             again[number] = tracker.step(hidden, state, first.time)
             sure = tracker.settings.uncertain_below
@@ -109,8 +111,7 @@ class Doubles:
         for number in sorted(gone, key=lambda n: -again[n][0].score):
             result, after = again[number]
             if result.state == "lost" or self._is_taken(number, result, settled):
-                missed = before[number].resized(*after.frame_size)
-                result, after = tracker.miss(missed, result.time)
+                result, after = tracker.miss(states[number], result.time)
                 after = replace(after, target="lost")
             settled[number] = result, after
         return {n: settled[n] for n in answers}

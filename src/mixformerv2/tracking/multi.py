@@ -24,8 +24,8 @@ class MultiTracker:
     """Follows any number of targets on one engine, each by itself but where two of them meet.
 
     Look-alikes may end on one object. Where two targets that began apart have nearly the same box,
-    the one that scores less is "lost", and looks again where it was before (`Doubles`); with the
-    setting `apart` false each is followed as if it were alone.
+    both look a second time beside it, and one takes what it finds there or is "lost" (`Doubles`);
+    with the setting `apart` false each is followed as if it were alone.
 
     Give every frame to `update`, also one in which targets are added, and then to `add`: results
     carry the number of the frame, counted from 0 for the first that came to `update`, `skip` or

@@ -67,9 +67,8 @@ class TrackerSettings:
             crop alone, so many pixels a side; 0 always shows all of it.
         middle_below: Hardly moving: no side moves by so many box lengths, `sqrt(w * h)`, a frame,
         middle_after: and so in so many frames, one after the other, all of them "tracked".
-        apart: Of several targets: where two that began apart have nearly the same box, the one
-            that scores less is "lost" and looks where it was before. False follows each as if it
-            were alone.
+        apart: Of several targets: where two that began apart have nearly the same box, one of
+            them gives way (`Doubles`). False follows each as if it were alone.
     """
 
     template_size: int
