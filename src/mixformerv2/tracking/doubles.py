@@ -13,7 +13,9 @@ from numpy.typing import NDArray
 
 from ..box import XYWH, iou
 from .frame import as_bgr
-from .result import TrackResult
+from .redetect import Trust
+from .result import FPS, TrackResult
+from .settings import TrackerSettings
 from .state import TrackState
 
 if TYPE_CHECKING:
@@ -101,7 +103,7 @@ class Doubles:
         for number, others in rivals.items():
             first, state = answers[number][0], states[number]
             hidden = _without(frame, [answers[n][0].box for n in (number, *others)])
-            again[number] = tracker.step(hidden, state, first.time)
+            again[number] = tracker.step(hidden, _wide_awake(state), first.time)
             sure = tracker.settings.uncertain_below
             claims[number] = _claim(state, first, again[number][0], sure)
         settled = dict(answers)
@@ -110,10 +112,14 @@ class Doubles:
             del settled[number]
         for number in sorted(gone, key=lambda n: -again[n][0].score):
             result, after = again[number]
-            if result.state == "lost" or self._is_taken(number, result, settled):
-                result, after = tracker.miss(states[number], result.time)
-                after = replace(after, target="lost")
-            settled[number] = result, after
+            missed = tracker.miss(states[number], result.time)
+            # A long-term tracker that is lost stays where it should, or has a first sign of more.
+            nowhere = result.state == "lost" and after.trust is None
+            if nowhere or self._is_taken(number, result, settled):
+                settled[number] = _lost(missed, states[number], tracker.settings)
+            else:
+                # Painted pictures give no template, and are not what the next frame looks like.
+                settled[number] = result, replace(after, templates=missed[1].templates, seen=None)
         return {n: settled[n] for n in answers}
 
     def _is_taken(self, number: int, result: TrackResult, others: Answers) -> bool:
@@ -123,22 +129,45 @@ class Doubles:
         return any(number in pair and pair not in self._attached for pair in pairs)
 
 
+def _wide_awake(state: TrackState) -> TrackState:
+    """The state for a second look: at all of the search region, whether it seems at rest or not."""
+    return replace(state, seen=None, motion=replace(state.motion, calm=0))
+
+
+def _lost(
+    missed: tuple[TrackResult, TrackState], before: TrackState, settings: TrackerSettings
+) -> tuple[TrackResult, TrackState]:
+    """A frame in which a target is lost where it was."""
+    result, after = missed
+    trust = None if before.trust is None else Trust(before.trust.home)
+    box = before.box if trust is None else trust.home
+    motion = before.motion.after(box, box, "lost", 1 / FPS, settings)
+    after = replace(after, target="lost", box=box, trust=trust, seen=None, motion=motion)
+    return replace(result, box=after.answer.xywh), after
+
+
 def _claim(before: TrackState, first: TrackResult, second: TrackResult, sure: float) -> float:
     """What a target loses with a place: of its score, and in motion from where it was.
 
     A second look that is not sure counts as one that just is: who finds nothing beside the place
     has perhaps left the picture, and has no better claim for that.
     """
-    stays = iou(before.box, first.box) - iou(before.box, second.box)
+    lost = before.target == "lost" and before.trust is not None
+    # Where a long-term tracker believes to have found it is no place where it was.
+    was = before.trust.home if lost else before.box
+    stays = iou(was, first.box) - iou(was, second.box)
     return first.score - max(second.score, sure) + _NEAR * stays
 
 
 def _outbid(rivals: Mapping[int, list[int]], claims: Mapping[int, float]) -> set[int]:
-    """Who gives way to a rival with more of a claim; who gives way takes nobody's place."""
+    """Who gives way to a rival with more of a claim; who gives way takes nobody's place.
+
+    Of equal claims that of the smaller number counts.
+    """
     gone: set[int] = set()
-    for number in sorted(rivals, key=lambda n: -claims[n]):
+    for number in sorted(rivals, key=lambda n: (-claims[n], n)):
         if number not in gone:
-            gone |= {n for n in rivals[number] if claims[n] < claims[number]}
+            gone.update(rivals[number])
     return gone
 
 

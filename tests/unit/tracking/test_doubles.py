@@ -199,3 +199,83 @@ def test_the_order_of_targets_does_not_matter() -> None:
 def test_an_empty_frame_of_results_meets_nobody() -> None:
     assert Doubles().meeting({}) == []
     assert Doubles().meeting({1: replace(results({1: (0, 0, 1, 1)})[1], score=0.1)}) == []
+
+
+def test_of_equal_claims_one_gives_way() -> None:
+    """Two equal things are gone, and half way between them is one like both."""
+    multi = MultiTracker.around(Tracker.with_engine(Blobs(), config()))
+    multi.add(scene({200: (60, 50, 20, 20)}), (60, 50, 20, 20), id=1)
+    multi.add(scene({200: (100, 50, 20, 20)}), (100, 50, 20, 20), id=2)
+    found = multi.update(scene({200: (80, 50, 20, 20)}))
+    assert multi.doubles == {(1, 2): 1}
+    assert [found[n].state for n in (1, 2)] == ["tracked", "lost"]
+
+
+def test_a_resting_target_looks_a_second_time_all_the_same() -> None:
+    """Nothing would ever be change enough to look again; the first target has begun to rest."""
+    multi = MultiTracker.around(Tracker.with_engine(Blobs(), config(still_below=255)))
+    both = scene({250: LIGHT, 200: GREY})
+    multi.add(both, LIGHT, id=1)
+    multi.update(both)
+    multi.add(both, GREY, id=2)
+    found = multi.update(scene({250: LIGHT}))
+    assert [found[n].state for n in (1, 2)] == ["tracked", "lost"]
+    assert iou(found[1].box, LIGHT) > 0.8
+
+
+class Watched(Blobs):
+    """Blobs that keep what they are shown."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.shown: list[tuple[int, Any]] = []
+
+    def step(self, search: Picture, memory: Any) -> StepOutput:
+        self.shown.append((search.shape[1], memory))
+        out = super().step(search, memory)
+        share = search.shape[1] / 64  # parts of the whole crop, whatever of it is shown
+        return replace(out, boxes=out.boxes * np.float32(share) + np.float32((1 - share) / 2))
+
+
+def test_a_second_look_is_at_all_of_the_search_region() -> None:
+    both, engine = scene({250: LIGHT, 200: GREY}), Watched()
+    settings = {"search_middle": 48, "middle_after": 1, "middle_below": 0.2}
+    multi = MultiTracker.around(Tracker.with_engine(engine, config(**settings)))
+    multi.add(both, LIGHT, id=1)
+    multi.add(both, GREY, id=2)
+    multi.update(both)
+    multi.update(both)
+    engine.shown.clear()
+    multi.update(scene({250: LIGHT}))
+    sizes = [size for size, _ in engine.shown]
+    assert (sizes[0], sizes[-2:]) == (48, [64, 64])
+
+
+def test_a_painted_picture_gives_no_template() -> None:
+    both, engine = scene({250: LIGHT, 200: GREY}), Watched()
+    multi = MultiTracker.around(Tracker.with_engine(engine, config(update_interval=1)))
+    multi.add(both, LIGHT, id=1)
+    multi.add(both, GREY, id=2)
+    assert multi.update(both)[2].score > 0.9  # beside the place that was painted over
+    multi.update(both)
+    (first, latest) = next(memory for _, memory in engine.shown[::-1] if len(memory) == 2)[1]
+    np.testing.assert_array_equal(latest, first)
+
+
+def test_the_search_for_one_that_gave_way_grows() -> None:
+    both, alone = scene({250: LIGHT, 200: GREY}), scene({250: LIGHT})
+    back = scene({250: LIGHT, 200: (160, 52, 20, 20)})
+    _, found = followed(both, *[alone] * 4, back, search_growth=1.5)
+    assert [one[2].state for one in found] == ["tracked", *["lost"] * 4, "tracked"]
+    assert found[-1][2].box[0] == pytest.approx(160, abs=3)
+
+
+def test_a_long_term_target_is_found_elsewhere_while_its_twin_is_near() -> None:
+    both, alone = scene({250: LIGHT, 200: GREY}), scene({250: LIGHT})
+    back = scene({250: LIGHT, 200: (170, 5, 20, 20)})
+    _, found = followed(both, *[alone] * 6, *[back] * 4, long_term=True)
+    assert {one[1].state for one in found} == {"tracked"}  # and the twin's own target stays on it
+    assert all(iou(one[1].box, LIGHT) > 0.8 for one in found)
+    assert {one[2].state for one in found[1:8]} == {"lost"}
+    assert found[-1][2].state == "tracked"
+    assert iou(found[-1][2].box, (170, 5, 20, 20)) > 0.8
