@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..box import XYWH, iou
+from ..box import XYWH, Box, iou
 from .frame import as_bgr
 from .redetect import Trust
 from .result import FPS, TrackResult
@@ -90,7 +90,8 @@ class Doubles:
             before: The states that it gave them from.
             answers: Result and state of each target.
         """
-        pairs = self.meeting({n: result for n, (result, _) in answers.items()})
+        found = _unsmoothed(answers)
+        pairs = self.meeting(found)
         if not (pairs and self._apart):
             return answers
         rivals: dict[int, list[int]] = {}
@@ -101,11 +102,12 @@ class Doubles:
         claims: dict[int, float] = {}
         states = {n: before[n].resized(*answers[n][1].frame_size) for n in rivals}
         for number, others in rivals.items():
-            first, state = answers[number][0], states[number]
-            hidden = _without(frame, [answers[n][0].box for n in (number, *others)])
+            first, state = found[number], states[number]
+            hidden = _without(frame, [found[n].box for n in (number, *others)])
             again[number] = tracker.step(hidden, _wide_awake(state), first.time)
             sure = tracker.settings.uncertain_below
-            claims[number] = _claim(state, first, again[number][0], sure)
+            second = _unsmoothed(again)[number]
+            claims[number] = _claim(state, first, second, sure)
         settled = dict(answers)
         gone = _outbid(rivals, claims)
         for number in gone:
@@ -115,18 +117,25 @@ class Doubles:
             missed = tracker.miss(states[number], result.time)
             # A long-term tracker that is lost stays where it should, or has a first sign of more.
             nowhere = result.state == "lost" and after.trust is None
-            if nowhere or self._is_taken(number, result, settled):
+            if nowhere or self._is_taken(number, after.box, settled):
                 settled[number] = _lost(missed, states[number], tracker.settings)
             else:
                 # Painted pictures give no template, and are not what the next frame looks like.
                 settled[number] = result, replace(after, templates=missed[1].templates, seen=None)
         return {n: settled[n] for n in answers}
 
-    def _is_taken(self, number: int, result: TrackResult, others: Answers) -> bool:
+    def _is_taken(self, number: int, box: Box, others: Answers) -> bool:
         """Whether another target is where this one looked a second time."""
-        boxes = {n: one.box for n, (one, _) in others.items() if one.state != "lost"}
-        pairs = _overlapping({**boxes, number: result.box}, _SAME)
+        boxes: dict[int, XYWH] = {
+            n: one.box for n, one in _unsmoothed(others).items() if one.state != "lost"
+        }
+        pairs = _overlapping({**boxes, number: box}, _SAME)
         return any(number in pair and pair not in self._attached for pair in pairs)
+
+
+def _unsmoothed(answers: Answers) -> dict[int, TrackResult]:
+    """Results with the boxes that the network found: smooth ones come to a place later."""
+    return {n: replace(result, box=after.box.xywh) for n, (result, after) in answers.items()}
 
 
 def _wide_awake(state: TrackState) -> TrackState:
@@ -139,10 +148,10 @@ def _lost(
 ) -> tuple[TrackResult, TrackState]:
     """A frame in which a target is lost where it was."""
     result, after = missed
-    trust = None if before.trust is None else Trust(before.trust.home)
-    box = before.box if trust is None else trust.home
-    motion = before.motion.after(box, box, "lost", 1 / FPS, settings)
-    after = replace(after, target="lost", box=box, trust=trust, seen=None, motion=motion)
+    home = before.box if before.trust is None else before.trust.home
+    trust = None if before.trust is None else Trust(home)
+    motion = before.motion.after(home, home, "lost", 1 / FPS, settings)
+    after = replace(after, target="lost", box=home, trust=trust, seen=None, motion=motion)
     return replace(result, box=after.answer.xywh), after
 
 
@@ -152,9 +161,9 @@ def _claim(before: TrackState, first: TrackResult, second: TrackResult, sure: fl
     A second look that is not sure counts as one that just is: who finds nothing beside the place
     has perhaps left the picture, and has no better claim for that.
     """
-    lost = before.target == "lost" and before.trust is not None
-    # Where a long-term tracker believes to have found it is no place where it was.
-    was = before.trust.home if lost else before.box
+    was = before.box
+    if before.target == "lost" and before.trust is not None:
+        was = before.trust.home  # and not where a long-term tracker has just found something
     stays = iou(was, first.box) - iou(was, second.box)
     return first.score - max(second.score, sure) + _NEAR * stays
 

@@ -279,3 +279,11 @@ def test_a_long_term_target_is_found_elsewhere_while_its_twin_is_near() -> None:
     assert {one[2].state for one in found[1:8]} == {"lost"}
     assert found[-1][2].state == "tracked"
     assert iou(found[-1][2].box, (170, 5, 20, 20)) > 0.8
+
+
+def test_smooth_answers_are_kept_apart_by_what_was_found() -> None:
+    alone = scene({250: LIGHT})
+    multi, found = followed(alone, alone, smooth_hz=1.0, smooth_gain=0.0)
+    assert [one[2].state for one in found] == ["lost", "lost"]
+    assert {one[1].state for one in found} == {"tracked"}
+    assert multi.doubles == {(1, 2): 2}
