@@ -15,6 +15,7 @@ from ..runtime.base import Engine, Memory, StepOutput
 from .crop import Crop, take_all
 from .frame import Channels
 from .policy import Templates
+from .settings import TrackerSettings
 
 __all__ = ["Look"]
 
@@ -84,16 +85,24 @@ class Look:
         taken: Picture = take(frame, crops, self._channels)
         return taken
 
-    def try_middle(self, size: int, template_size: int) -> None:
+    def try_middle(self, settings: TrackerSettings, patch: int) -> None:
         """Show the engine a black crop of this size, so that it compiles for it before it counts.
+
+        Args:
+            settings: The size, and that of a template.
+            patch: Side of a token, pixels; 1 where nobody knows it.
 
         Raises:
             ConfigError: it does not take such a crop.
         """
+        size, template_size = settings.search_middle, settings.template_size
         memory = self._engine.encode_templates(
             np.zeros((1, 2, template_size, template_size, 3), np.uint8)
         )
         try:
+            # Engines take what is smaller by a part of a token, and answer beside the target.
+            if (settings.search_size - size) % (2 * patch):
+                raise EngineError(f"its tokens have {patch} pixels")
             out = self._engine.step(np.zeros((1, size, size, 3), np.uint8), memory)
             if out.boxes.shape != (1, 4):  # as OpenVINO answers for a corner head
                 raise EngineError(f"it answers boxes of shape {out.boxes.shape}")

@@ -110,7 +110,7 @@ class Tracker:
             engine, channels, has_score=config.has_score, mirror=self._settings.mirror
         )
         if self._settings.search_middle:
-            self._look.try_middle(self._settings.search_middle, self._settings.template_size)
+            self._look.try_middle(self._settings, config.arch.get("patch_size", 1))
         self._state: TrackState | None = None
 
     @property

@@ -140,6 +140,9 @@ def test_what_is_no_middle_is_refused(small_bundle: Path, engine: str, size: int
 def test_a_size_that_does_not_fit_is_refused_at_once(small_bundle: Path) -> None:
     with pytest.raises(ConfigError, match="search_middle=48 does not fit"):
         Tracker(small_bundle, engine="onnx", settings={"search_middle": 48})
+    # A graph would take it for the whole crop, with everything half a token beside its place.
+    with pytest.raises(ConfigError, match="search_middle=50 does not fit"):
+        Tracker(small_bundle, engine="onnx", settings={"search_middle": 50})
     for size in (64, 16, 33):
         with pytest.raises(ConfigError, match="even number"):
             TrackerSettings(32, 64, search_middle=size)
