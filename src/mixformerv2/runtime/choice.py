@@ -71,7 +71,7 @@ def onnx_gpu(dev: str = "/dev") -> str | None:
         return None
     libraries = list((Path(spec.origin).parent / "capi").glob("*onnxruntime_providers_cuda*"))
     devices = _devices(dev)
-    if not libraries or not devices:
+    if not libraries or not devices or not visible_gpus(dev):
         return None
     return f"{devices[0]} is there, and ONNX Runtime was built for CUDA"
 

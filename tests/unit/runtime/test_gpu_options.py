@@ -180,7 +180,10 @@ def test_auto_takes_a_gpu_that_onnx_runtime_was_built_for(
     (tmp_path / "nvidia0").touch()
     assert onnx_gpu(str(tmp_path)) is None
     (package / "capi" / "libonnxruntime_providers_cuda.so").touch()
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     assert "nvidia0" in str(onnx_gpu(str(tmp_path)))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    assert onnx_gpu(str(tmp_path)) is None
     monkeypatch.undo()
     monkeypatch.setattr(choice, "onnx_gpu", partial(onnx_gpu, str(tmp_path)))
     assert choose(read_config(small_bundle)).engine != "onnx-cuda"  # this one is for CPUs
