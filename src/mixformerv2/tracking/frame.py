@@ -67,7 +67,7 @@ def _not_an_array(frame: Any) -> str:
 def _as_bytes(frame: NDArray[Any]) -> NDArray[np.uint8]:
     if frame.dtype == np.uint8:
         return frame
-    if frame.dtype == np.uint16:
+    if frame.dtype.newbyteorder("=") == np.uint16:
         return (frame >> 8).astype(np.uint8)
     if frame.dtype.kind == "f":
         low, high = float(frame.min()), float(frame.max())
