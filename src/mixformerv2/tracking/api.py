@@ -6,6 +6,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import islice
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -70,7 +71,7 @@ def track(
     """
     if (box is None) == (prompts is None):
         raise ConfigError("give either box, on the first frame, or prompts, by frame")
-    if max_frames is not None and max_frames < 1:
+    if max_frames is not None and not _is_count(max_frames):
         raise ConfigError(f"max_frames must be at least 1 frame, or None, got {max_frames!r}")
     if prompts is not None:
         if start_frame or max_frames:
@@ -89,6 +90,10 @@ def track(
     )
     with closing(results):
         yield from islice(results, max_frames)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and int(value) >= 1
 
 
 def follow(

@@ -34,9 +34,11 @@ def parse_prompts(prompts: Mapping[int, Sequence[float]]) -> dict[int, Box]:
     """Check given boxes; in the order of their frames.
 
     Raises:
-        ConfigError: none, or a frame that is no number of one.
+        ConfigError: no mapping, none in it, or a frame that is no number of one.
         BoxError: a box that is none; the frame is named.
     """
+    if not isinstance(prompts, Mapping):
+        raise ConfigError(f"prompts is {{frame: (x, y, w, h)}}, a mapping; got {prompts!r:.80}")
     if not prompts:
         raise ConfigError("no box is given; prompts is {frame: (x, y, w, h)} with at least one")
     given = {_frame(frame): box for frame, box in prompts.items()}
@@ -156,6 +158,8 @@ def _between(
         if video.stopped:
             yield from _forward_alone(ahead, before, times)
             return
+        # On the way back the clock runs forward as well, or filters would not know its pace.
+        frame = replace(frame, time=-frame.time)
         result, state = _next(tracker, prompts[after], state, frame)
         back.append(row_of(result))
     rows: Rows = np.array(back[:0:-1]).reshape(-1, 6)  # without the prompt itself, in order

@@ -344,6 +344,10 @@ def _settings(
 ) -> TrackerSettings:
     if given is None:
         return base
+    if not isinstance(given, TrackerSettings | Mapping):
+        raise ConfigError(
+            f"settings must be a mapping such as {{'min_size': 4}}, got {given!r:.80}"
+        )
     if not isinstance(given, TrackerSettings):
         given = build(TrackerSettings, {**asdict(base), **given}, "settings")
     for name in ("template_size", "search_size"):

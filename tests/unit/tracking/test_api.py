@@ -56,6 +56,7 @@ def test_after_the_last_frame_that_is_wanted_the_source_is_closed(
     [
         ({"box": BOX, "start_frame": -1}, "cannot start at frame -1"),
         ({"box": BOX, "max_frames": 0}, "max_frames must be at least 1"),
+        ({"box": BOX, "max_frames": 2.5}, "max_frames must be at least 1"),
         ({"prompts": {0: BOX}, "start_frame": 2}, "leave out start_frame and max_frames"),
         ({"prompts": {0: BOX}, "max_frames": 2}, "leave out start_frame and max_frames"),
     ],

@@ -11,6 +11,7 @@ import pytest
 import mixformerv2 as mf
 from mixformerv2.box import Box
 from mixformerv2.errors import BoxError, ConfigError, SourceError
+from mixformerv2.tracking import TrackState
 from mixformerv2.tracking.prompts import _next, follow_prompts, parse_prompts
 from mixformerv2.video import open_source
 from mixformerv2.video.source import VideoFrame
@@ -113,6 +114,7 @@ def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: P
         ({"1": TRUTH[0]}, ConfigError),
         ({0: TRUTH[0], 4: (1, 2, 3)}, BoxError),
         ({4: (1, 2, 0, 3)}, BoxError),
+        ([(0, TRUTH[0])], ConfigError),
         ({0: TRUTH[0], COUNT: TRUTH[0]}, SourceError),
     ],
 )
@@ -130,6 +132,19 @@ def test_a_broken_frame_has_the_time_of_the_source() -> None:
     assert (result.state, result.time) == ("lost", 40.04)
     assert after is not None
     assert after.time == 40.04
+
+
+def test_the_clock_runs_forward_on_the_way_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    step, passed = mf.Tracker.step, list[float]()
+
+    def timed(self: mf.Tracker, frame: Any, state: TrackState, time: float) -> Any:
+        passed.append(time - state.time)
+        return step(self, frame, state, time)
+
+    monkeypatch.setattr(mf.Tracker, "step", timed)
+    drifting({0: TRUTH[0], 8: TRUTH[8]}, both=True)
+    assert len(passed) == 7 + 7 + 4  # between both prompts on each way, and behind the second
+    assert passed == pytest.approx([1 / 30] * len(passed))
 
 
 def test_numbers_of_numpy() -> None:

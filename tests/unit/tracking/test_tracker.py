@@ -321,9 +321,10 @@ def test_settings_by_name() -> None:
         ({"update_interval": -3}, "-3"),
         ({"update_interval": "often"}, "often"),
         ({"search_size": 128}, "belongs to the network"),
+        ("min_size=4", "a mapping"),
     ],
 )
-def test_settings_that_cannot_be(settings: dict[str, Any], word: str) -> None:
+def test_settings_that_cannot_be(settings: Any, word: str) -> None:
     with pytest.raises(ConfigError, match=word):
         Tracker.with_engine(ScriptedEngine(), config(), settings=settings)
 
