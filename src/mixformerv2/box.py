@@ -97,6 +97,12 @@ class Box(NamedTuple):
             return None
         return Box.from_xyxy(x1, y1, x2, y2)
 
+    def seen(self, width: float, height: float) -> Box:
+        """The part of the box inside a picture; the box as it is where that is all, or none."""
+        x1, y1, x2, y2 = self.xyxy
+        whole = x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
+        return self if whole else self.intersect(width, height) or self
+
     def clip(self, width: float, height: float, margin: float = 0.0) -> Box:
         """Clip to the picture as the published tracker does.
 

@@ -8,9 +8,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..box import Box
 from ..errors import BoxError
 from ..runtime.base import EngineInfo
@@ -112,12 +109,5 @@ class Crowd:
         except BoxError as error:
             where = f"target {one.id}, frame {frame.index}: "
             raise BoxError(f"{where if one.start else ''}{error}") from error
-        return TrackResult(_seen(one.box, frame.image).xywh, 1.0, "tracked", 0, 0.0)
-
-
-def _seen(box: Box, image: NDArray[np.uint8]) -> Box:
-    """The part of a box that is in the picture."""
-    height, width = image.shape[:2]
-    x1, y1, x2, y2 = box.xyxy
-    whole = x1 >= 0 and y1 >= 0 and x2 <= width and y2 <= height
-    return box if whole else box.intersect(width, height) or box
+        height, width = frame.image.shape[:2]
+        return TrackResult(one.box.seen(width, height).xywh, 1.0, "tracked", 0, 0.0)

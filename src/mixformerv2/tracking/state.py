@@ -75,7 +75,10 @@ class TrackState:
     @property
     def answer(self) -> Box:
         """The box that was answered: the target's, smoothed where that is on."""
-        return self.box if self.motion.smooth is None else self.motion.smooth.box
+        if self.motion.smooth is None:
+            return self.box
+        # Centre and size come at speeds of their own, past the border too.
+        return self.motion.smooth.box.seen(*self.frame_size)
 
     @property
     def widest(self) -> Box:

@@ -176,3 +176,21 @@ def test_damaged_motion_is_refused(old: bytes, new: bytes) -> None:
 def test_settings_out_of_range_are_named(name: str, value: float) -> None:
     with pytest.raises(ConfigError, match=name):
         settings(**{name: value})
+
+
+@pytest.mark.parametrize("gain", [0.0, 1.0])
+def test_a_smoothed_answer_stays_in_the_picture(gain: float) -> None:
+    """Of a target that comes in, the size grows twice as fast as the centre moves."""
+    engine = ScriptedEngine()
+    one = Tracker.with_engine(engine, config(smooth_hz=1.0, smooth_gain=gain))
+    one.init(FRAME, (0, 30, 8, 16))
+    for _ in range(8):
+        assert one.state is not None
+        box = one.state.box
+        side = math.ceil(4 * math.sqrt(box.area))
+        low = 0.5 - 0.5 * box.w / side  # the left side stays at the border, the right one moves
+        engine.corners = (low, 0.4, 1 - low + 4 / side, 0.6)
+        found = one.update(FRAME)
+        assert one.state.box.x <= 1e-4
+        assert found.box[0] >= 0.0
+    assert found.box[2] > 8
