@@ -98,19 +98,24 @@ class Motion:
         return replace(self, speed=(self.speed[0] * sx, self.speed[1] * sy), smooth=smooth)
 
     def after(
-        self, before: Box, box: Box, target: TargetState, seconds: float, settings: TrackerSettings
+        self,
+        before: Box | None,
+        box: Box,
+        target: TargetState,
+        seconds: float,
+        settings: TrackerSettings,
     ) -> Motion:
         """The motion after a frame.
 
         Args:
-            before: The box of the frame before it.
+            before: The box of the frame before it; None where the target may have been anywhere.
             box: The answer.
             target: Whether it is believed.
             seconds: Since the frame before it.
             settings: Which parts are on.
         """
-        speed, growth, smooth = (0.0, 0.0), 1.0, None
-        if settings.search_lead and target != "lost":
+        speed, growth, smooth, calm = (0.0, 0.0), 1.0, None, 0
+        if settings.search_lead and target != "lost" and before is not None:
             reach = _LIMIT * math.sqrt(box.area)
             moves = (new - old for new, old in zip(box.center, before.center, strict=True))
             new_x, new_y = (min(max(move, -reach), reach) for move in moves)
@@ -118,11 +123,11 @@ class Motion:
             speed = (0.5 * (self.speed[0] + new_x), 0.5 * (self.speed[1] + new_y))
         if settings.search_growth > 1.0 and target != "tracked":
             growth = min(self.growth * settings.search_growth, settings.search_growth_max)
-        if settings.smooth_hz:
+        if settings.smooth_hz and before is not None:
             old = self.smooth or Smooth.at(before)
             smooth = old.after(box, seconds, settings.smooth_hz, settings.smooth_gain)
-        calm = 0
-        if settings.search_middle and target == "tracked" and _hardly_moved(before, box, settings):
+        rests = before is not None and _hardly_moved(before, box, settings)
+        if settings.search_middle and target == "tracked" and rests:
             calm = min(self.calm + 1, settings.middle_after)
         return Motion(speed, growth, smooth, calm)
 

@@ -297,6 +297,8 @@ class Tracker:
             box, score, target, trust = judge(before, (box, score, target), search, settings)
         # Clocks that stand still or run back are taken for the usual one.
         seconds = time - state.time if time > state.time else 1 / FPS
+        # Where a lost target waited in long-term tracking is not where it was.
+        last = None if trust is not None and state.target == "lost" else state.box
 
         def crop() -> NDArray[np.uint8]:
             around = Crop.around(box, settings.template_factor, settings.template_size)
@@ -313,7 +315,7 @@ class Tracker:
                 state.templates, frame, score if trust is None or target != "lost" else 0.0, crop
             ),
             weights_sha256=state.weights_sha256,
-            motion=state.motion.after(state.box, box, target, seconds, settings),
+            motion=state.motion.after(last, box, target, seconds, settings),
             trust=trust,
         )
         return TrackResult(after.answer.xywh, score, target, frame, time), after

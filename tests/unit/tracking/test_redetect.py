@@ -159,3 +159,12 @@ def test_a_few_tiles_do_not_cost_all_of_them(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_model_without_score_cannot() -> None:
     with pytest.raises(ConfigError, match="score"):
         Tracker.with_engine(ScriptedEngine(), config(has_score=False, long_term=True))
+
+
+def test_a_leap_to_where_it_was_found_again_is_no_motion() -> None:
+    """Else the next search went ahead of it by as much, and a smooth answer came later."""
+    settings = {"long_term": True, "redetect_tiles": 100, "redetect_frames": 1}
+    results, _ = run(AWAY + BACK, **settings, search_lead=2.0, smooth_hz=1.0, smooth_gain=0.0)
+    assert [one.state for one in results] == ["tracked", "lost", "lost", *["tracked"] * 4]
+    for one in results[3:]:
+        assert one.box[:2] == pytest.approx((400, 260), abs=2)
