@@ -170,16 +170,21 @@ class SharedEngine:
                 break
             batch.append(self._waiting.popleft())
             crops += count
-        self.batches[crops] = self.batches.get(crops, 0) + 1
         # In one order whoever came first, so that their joined memory is found again.
         return sorted(batch, key=lambda request: id(request.memory))
 
     def _answer(self, batch: list[_Request]) -> None:
         """Fill in answers; what goes wrong with all of them is tried with each alone."""
+        sizes = {request.search.shape[1:] for request in batch}
+        if len(sizes) > 1:  # some targets rest, and their trackers show the middle of a crop alone
+            for size in sizes:
+                self._answer([one for one in batch if one.search.shape[1:] == size])
+            return
         try:
             search = np.concatenate([request.search for request in batch])
             with self._busy:
                 output = self._engine.step(search, self._memory(batch))
+            self.batches[len(search)] = self.batches.get(len(search), 0) + 1
         except BaseException as error:  # it belongs to those who wait, not to this thread
             if len(batch) == 1:
                 batch[0].error = error

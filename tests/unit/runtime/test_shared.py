@@ -100,6 +100,26 @@ def test_all_that_ask_together_are_one_batch_and_each_gets_its_own(make: Any) ->
     ]
 
 
+def test_crops_of_two_sizes_are_two_batches(make: Any) -> None:
+    """Targets at rest show the middle of their crops; all the same nobody is asked for alone."""
+    shared, echo = make(max_batch=8, max_wait=LONG)
+    together = threading.Barrier(4)
+
+    def ask(value: int) -> Any:
+        with shared.caller():
+            together.wait(LONG)
+            size = 2 + 2 * (value % 2)
+            answer = shared.step(crop(value)[:, :size, :size], np.array([value]))
+            together.wait(LONG)
+            return answer
+
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(ask, range(4)))
+    assert [one.scores[0] for one in answers] == [0, 1, 2, 3]
+    assert echo.batches == [2, 2]
+    assert shared.batches == {2: 2}
+
+
 def test_a_batch_never_holds_more_than_it_may(make: Any) -> None:
     shared, echo = make(max_batch=2, max_wait=0.0)
     echo.gate.clear()
