@@ -65,7 +65,7 @@ class Doubles:
         self._attached: set[tuple[int, int]] = set()
 
     def begin(self, number: int, boxes: Boxes) -> None:
-        """A target begins; `boxes` has it and those that are followed already, in one frame."""
+        """A target begins; `boxes` has it and those that are there already, in one frame."""
         self._attached |= {pair for pair in _overlapping(boxes, _ATTACHED) if number in pair}
 
     def end(self, number: int) -> None:

@@ -105,7 +105,8 @@ class MultiTracker:
         elif number in self._states:
             raise ConfigError(f"target {number} is there already; remove({number}) it first")
         _, self._states[number] = self._tracker.start(frame, box, self._time)
-        self._doubles.begin(number, {n: state.box for n, state in self._states.items()})
+        there = {n: one.box for n, one in self._states.items() if one.target != "lost"}
+        self._doubles.begin(number, there)
         self._frame = max(self._frame, 0)
         return number
 

@@ -287,3 +287,13 @@ def test_smooth_answers_are_kept_apart_by_what_was_found() -> None:
     assert [one[2].state for one in found] == ["lost", "lost"]
     assert {one[1].state for one in found} == {"tracked"}
     assert multi.doubles == {(1, 2): 2}
+
+
+def test_who_begins_where_another_is_lost_does_not_belong_to_it() -> None:
+    both, alone = scene({250: LIGHT, 200: GREY}), scene({250: LIGHT})
+    multi, found = followed(both, alone)
+    assert found[1][2].state == "lost"
+    multi.add(scene({250: LIGHT, 100: GREY}), GREY, id=3)  # too dark to be seen
+    after = multi.update(both)
+    assert iou(after[2].box, GREY) > 0.8
+    assert after[3].state == "lost"
