@@ -14,7 +14,7 @@ from fastapi.responses import FileResponse, JSONResponse
 
 from ..video.formats import FORMATS
 from . import schemas
-from .job import Job, RefusedError
+from .job import Job, RefusedError, writing
 from .params import OCTETS, Frame, TheJob, TheStore, problems, result_rows
 from .store import TOOL
 from .tasks import jpeg
@@ -130,7 +130,7 @@ async def render(job: TheJob, store: TheStore) -> dict[str, bool]:
     "/jobs/{id}/download/{form}",
     tags=["downloads"],
     response_class=Response,
-    responses={**_DOWNLOAD, **problems(404, 409)},
+    responses={**_DOWNLOAD, **problems(404, 409, 507)},
 )
 async def download(
     job: TheJob,
@@ -165,7 +165,8 @@ def _export(job: Job, form: str) -> bytes:
     try:
         if form == "jsonl":
             return journal.read_bytes()
-        export(Journal(journal), path, form)
+        with writing():
+            export(Journal(journal), path, form)
         return path.read_bytes()
     finally:
         if path.exists():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import re
@@ -14,9 +15,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ..errors import ConfigError, OutputError
+from ..errors import ConfigError, MixFormerError, OutputError
 
-__all__ = ["JobFolder", "new_id", "open_root"]
+__all__ = ["JobFolder", "disk_trouble", "new_id", "open_root"]
 
 _ID = re.compile(r"[A-Za-z0-9_-]{22}")
 _FILE = re.compile(r"[a-z][a-z0-9-]{0,60}(\.part)?\.[a-z0-9]{2,6}|upload")
@@ -25,6 +26,20 @@ _FILE = re.compile(r"[a-z][a-z0-9-]{0,60}(\.part)?\.[a-z0-9]{2,6}|upload")
 def new_id() -> str:
     """A name that nobody guesses."""
     return secrets.token_urlsafe(16)
+
+
+def disk_trouble(error: BaseException) -> str | None:
+    """What to tell whose file could not be written; None where it is no fault of the disk.
+
+    The server's folders are nobody's business: the sentence names none.
+    """
+    cause = error.__cause__ if isinstance(error, OutputError) else error
+    ours = isinstance(cause, MixFormerError)  # some of these are an OSError too
+    if ours or not isinstance(cause, OSError) or cause.errno == errno.ENOENT:
+        return None
+    full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
+    reason = "is full; delete a job" if full else f"takes no files ({cause.strerror or cause})"
+    return f"the disk of the server {reason}"
 
 
 def open_root(place: Path) -> IO[str]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
+import os
 import time
 from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..box import XYWH, Box
 from ..errors import MixFormerError
 from ..video.formats.journal import JournalWriter, RunHeader
-from .folder import JobFolder
+from .folder import JobFolder, disk_trouble
 from .tracks import Direction, Tracks, neighbours, plan
 
 __all__ = ["Job", "RefusedError", "Status", "writing"]
@@ -48,14 +48,15 @@ def writing() -> Iterator[None]:
     """Answer with a sentence where files of a job cannot be written.
 
     Raises:
-        RefusedError: in place of the `OSError`.
+        RefusedError: in place of the `OSError` or `OutputError`.
     """
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        reason = "is full; delete a job" if full else f"takes no files ({error.strerror or error})"
-        raise RefusedError(507, f"the disk of the server {reason}") from error
+        trouble = disk_trouble(error)
+        if trouble is None:
+            raise
+        raise RefusedError(507, trouble) from error
 
 
 @dataclass(eq=False)
@@ -119,8 +120,8 @@ class Job:
 
     @property
     def tracks(self) -> Tracks:
-        """The rows on disk."""
-        return Tracks(self.folder.path, self.video["count"], writable=True)
+        """The rows on disk; workers alone add to them."""
+        return Tracks(self.folder.path, self.video["count"])
 
     def withheld(self, library: Container[str]) -> str | None:
         """Why a video that is not the job's own can no longer be read; None where it can."""
@@ -354,7 +355,13 @@ class Job:
         }
 
     def write_journal(self, tool: str) -> Path:
-        """The results as a journal, from which all formats are made."""
+        """The results as a journal, from which all formats are made.
+
+        It appears whole or not at all: a worker may be drawing the video of an earlier one.
+
+        Raises:
+            RefusedError: it cannot be written.
+        """
         from ..tracking.result import TrackResult
 
         times, tracks = self.times(), self.tracks
@@ -371,11 +378,13 @@ class Job:
             engine=self.engine.get("engine", ""),
             tool=tool,
         )
-        path = self.folder.file("results.jsonl")
-        path.unlink(missing_ok=True)
-        with JournalWriter(path, header) as journal:
-            for _, results in sorted(frames.items()):
-                for number, result in results.items():
-                    journal.write(number, result)
-            journal.end("source", frames=self.video["count"], broken=len(self.video["broken"]))
+        path, part = self.folder.file("results.jsonl"), self.folder.file("results.part.jsonl")
+        with writing():
+            part.unlink(missing_ok=True)
+            with JournalWriter(part, header) as journal:
+                for _, results in sorted(frames.items()):
+                    for number, result in results.items():
+                        journal.write(number, result)
+                journal.end("source", frames=self.video["count"], broken=len(self.video["broken"]))
+            os.replace(part, path)
         return path

@@ -23,14 +23,29 @@ logger = logging.getLogger(__name__)
 Event = tuple[dict[str, Any], bytes]
 
 _PATIENCE = 5.0  # seconds that a process gets to be gone
+_STATUS = {
+    "TooLargeError": 413,
+    "SourceError": 415,
+    "Timeout": 422,
+    "Crash": 422,
+    "MemoryError": 413,
+    "OSError": 507,
+    "OutputError": 507,
+}
 
 
 class TaskError(MixFormerError):
-    """A task of a worker went wrong; `kind` is the name of the error in the worker."""
+    """A task of a worker went wrong.
+
+    Attributes:
+        kind: Name of the error in the worker.
+        status: Of HTTP, for whoever sent the video.
+    """
 
     def __init__(self, kind: str, sentence: str) -> None:
         super().__init__(sentence)
         self.kind = kind
+        self.status = _STATUS.get(kind, 415)
 
 
 class Worker:

@@ -182,7 +182,7 @@ async def track(
     job: TheJob, store: TheStore, how: schemas.TrackIn | None = None
 ) -> dict[str, bool]:
     """Track what is missing, forward and backward from the boxes given by hand."""
-    return {"started": store.track(job, backward=how.backward if how else job.backward)}
+    return {"started": await store.track(job, backward=how.backward if how else job.backward)}
 
 
 @router.post(

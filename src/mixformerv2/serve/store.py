@@ -26,15 +26,6 @@ logger = logging.getLogger(__name__)
 TOOL = f"mixformerv2 {__version__}"
 _SWEEP_EVERY = 60.0
 _PATIENCE = 10.0  # seconds, until a worker that was asked to end is killed
-_STATUS = {
-    "TooLargeError": 413,
-    "SourceError": 415,
-    "Timeout": 422,
-    "Crash": 422,
-    "MemoryError": 413,
-    "OSError": 507,
-    "OutputError": 507,
-}
 
 
 class Store:
@@ -176,10 +167,12 @@ class Store:
         job.listeners.add(queue)
         self._start(job, self._prepare(job))
         try:
-            while not job.video and job.status != "failed":
+            while not job.video and job.status != "failed" and job.id in self.jobs:
                 await queue.get()
         finally:
             job.listeners.discard(queue)
+        if job.id not in self.jobs:
+            raise RefusedError(422, "somebody deleted this job before its video was opened")
         if not job.video:
             await self.remove(job)
             raise RefusedError(job.answer, job.error or "this is no video")
@@ -195,20 +188,24 @@ class Store:
     async def halt(self, job: Job, *, preparing: bool = False) -> None:
         """End what runs for a job, after the present frame; a first read goes on unless asked."""
         job.wanted = False
-        if job.running and (preparing or job.status != "preparing"):
+        # Again where somebody else's `track` came in between.
+        while job.running and (preparing or job.status != "preparing"):
             assert job.task is not None
             job.stop.set()
             _, late = await asyncio.wait([job.task], timeout=_PATIENCE)
             if late:
                 job.task.cancel()
                 await asyncio.gather(job.task, return_exceptions=True)
+            job.wanted = False
 
-    def track(self, job: Job, *, backward: bool) -> bool:
-        """Track what is missing; False where nothing is.
+    async def track(self, job: Job, *, backward: bool) -> bool:
+        """Track what is missing, after a halt that is on its way; False where nothing is.
 
         Raises:
             RefusedError: there is no box yet, or too much is waiting.
         """
+        if job.task is not None and job.stop.is_set():
+            await asyncio.wait([job.task], timeout=_PATIENCE)
         if job.status == "failed":
             raise RefusedError(409, f"this video cannot be tracked: {job.error}")
         if not job.prompts:
@@ -292,13 +289,12 @@ class Store:
             await work
             if job.status != "failed":
                 job.status = "ready"
-        except TaskError as error:
+        except (TaskError, RefusedError) as error:
             job.error, job.wanted = str(error), False
             if job.prepared:
                 job.status = "ready"
             else:
-                job.status, job.answer = "failed", _STATUS.get(error.kind, 415)
-                job.video = {}
+                job.status, job.answer, job.video = "failed", error.status, {}
         except asyncio.CancelledError:  # the worker did not end in time and was killed
             job.status = "ready" if job.prepared else job.status
             raise

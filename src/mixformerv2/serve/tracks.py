@@ -61,7 +61,8 @@ class Tracks:
     Args:
         folder: The job's folder.
         count: Frames of the video.
-        writable: Whether missing files are made and rows can be set.
+        writable: Whether missing files are made and rows can be set. Who only reads and undoes
+            needs no room on the disk.
     """
 
     folder: Path
@@ -70,24 +71,34 @@ class Tracks:
 
     def rows(self, number: int, direction: Direction) -> Rows:
         """Raw rows of one pass, `[count, COLUMNS]`, as they are on disk."""
-        path = self.folder / f"rows-{number}-{direction}.bin"
-        shape = (self.count, COLUMNS)
-        size = self.count * COLUMNS * 8
-        if not path.is_file() or path.stat().st_size != size:
+        path = self._path(number, direction)
+        if not self._is_whole(path):
+            nothing = np.broadcast_to(np.nan, (self.count, COLUMNS))
             if not self.writable:
-                return np.full(shape, np.nan)
-            np.full(shape, np.nan).tofile(path)
-        return np.memmap(path, np.float64, "r+" if self.writable else "r", shape=shape)
+                return nothing
+            path.write_bytes(nothing.tobytes())
+        return self._mapped(path, self.writable)
 
     def forget(self, number: int, direction: Direction, start: int, stop: int) -> None:
         """Undo frames `start` to `stop`, the latter not included."""
-        if start < stop:
-            self.rows(number, direction)[start:stop] = np.nan
+        path = self._path(number, direction)
+        if start < stop and self._is_whole(path):
+            self._mapped(path, writable=True)[start:stop] = np.nan
 
     def remove(self, number: int) -> None:
         """Drop an object."""
-        for path in self.folder.glob(f"*-{number}-*.bin"):
-            path.unlink(missing_ok=True)
+        for kind in ("rows", "state", "look"):
+            for path in self.folder.glob(f"{kind}-{number}-*.bin"):
+                path.unlink(missing_ok=True)
+
+    def _path(self, number: int, direction: Direction) -> Path:
+        return self.folder / f"rows-{number}-{direction}.bin"
+
+    def _is_whole(self, path: Path) -> bool:
+        return path.is_file() and path.stat().st_size == self.count * COLUMNS * 8
+
+    def _mapped(self, path: Path, writable: bool) -> Rows:
+        return np.memmap(path, np.float64, "r+" if writable else "r", shape=(self.count, COLUMNS))
 
     def merged(
         self, number: int, prompts: Mapping[int, XYWH], start: int = 0, stop: int | None = None

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import MixFormerError
+from .folder import disk_trouble
 from .wire import Messages, Wire
 
 __all__ = ["Engines", "main"]
@@ -59,14 +60,16 @@ def main(arguments: list[str]) -> int:
         task = read[0]
         _task(task.pop("task"))(task, wire, Messages(wire), engines)
     except MixFormerError as error:
-        wire.send("failed", error=type(error).__name__, sentence=" ".join(str(error).split()))
+        sentence = disk_trouble(error) or " ".join(str(error).split())
+        wire.send("failed", error=type(error).__name__, sentence=sentence)
     except MemoryError:
         wire.send("failed", error="MemoryError", sentence="the video needs too much memory")
     except BrokenPipeError:
         return 1  # the server has gone
     except Exception as error:
         logging.exception("worker")
-        wire.send("failed", error=type(error).__name__, sentence=f"{type(error).__name__}: {error}")
+        sentence = disk_trouble(error) or f"{type(error).__name__}: {error}"
+        wire.send("failed", error=type(error).__name__, sentence=sentence)
     return 0
 
 
