@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import time
 from collections import Counter
@@ -223,7 +224,7 @@ def prove_outputs(outputs: Outputs, size: tuple[int, int]) -> None:
 
 
 def _prove_file(path: Path) -> None:
-    there = path.exists()
+    there = os.path.exists(path)
     try:
         with path.open("ab"):
             pass

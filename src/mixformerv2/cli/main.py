@@ -137,6 +137,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _name_no_flag_types(command)
         command(args=words, prog_name="mixformerv2")
     except SystemExit as exit_:
+        if isinstance(exit_.__context__, BrokenPipeError):  # typer makes a 1 of it
+            return _finish(_PIPE_CLOSED)
         code: Any = exit_.code
         return _finish(code if isinstance(code, int) else 0 if code is None else 1)
     except MixFormerError as error:

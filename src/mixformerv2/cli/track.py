@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Mapping
 from dataclasses import replace
@@ -34,6 +35,7 @@ EPILOG = (
 )
 
 _SUFFIX = "_tracked"
+_LONGEST_STEM = 220  # bytes, of a name that is made
 
 
 def run(
@@ -285,7 +287,7 @@ def plan_outputs(name: str, video: Path | None, boxes: list[Path], form: str | N
     implied: list[Path] = []  # names that are not the user's
     if video is None and not boxes:
         implied.append(video := Path(f"{base}.mp4"))
-    if video is not None and video.is_dir():
+    if video is not None and os.path.isdir(video):  # `Path` raises where a name is too long
         implied.append(video := video / f"{base}.mp4")
     if video is not None and video.suffix.lower() not in VIDEO_SUFFIXES:
         way_out = "rename it" if video.suffix else "name one, or make that folder first"
@@ -301,7 +303,7 @@ def plan_outputs(name: str, video: Path | None, boxes: list[Path], form: str | N
     _check_places([journal, *(path for path, _ in exports), *([video] if video else [])])
     if journal in implied:
         _refuse_foreign(journal)
-    return Outputs(journal, video, tuple(exports), tuple(one for one in implied if one.exists()))
+    return Outputs(journal, video, tuple(exports), tuple(filter(os.path.exists, implied)))
 
 
 def _named_journal(exports: list[tuple[Path, str]]) -> Path | None:
@@ -317,9 +319,9 @@ def _check_places(paths: list[Path]) -> None:
     from ..video.formats.streams import is_stream
 
     for path in (one for one in paths if not is_stream(one)):
-        if not path.parent.is_dir():
+        if not os.path.isdir(path.parent):
             raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
-        if path.is_dir():
+        if os.path.isdir(path):
             raise OutputError(f"{path} is a folder; give the name of a file in it")
     if len({path.resolve() for path in paths}) < len(paths):
         raise ConfigError("two outputs have the same name; give each a file of its own")
@@ -329,7 +331,7 @@ def _refuse_foreign(path: Path) -> None:
     """A journal whose name nobody gave replaces nothing but a journal."""
     from ..video.formats.journal import Journal
 
-    if not path.exists() or not path.stat().st_size:
+    if not os.path.exists(path) or not path.stat().st_size:
         return
     try:
         Journal(path)
@@ -353,7 +355,10 @@ def _beside(path: Path) -> Path:
 def _safe_stem(name: str) -> str:
     """A file's name made of a source's: of an address, what can stand in a file name."""
     stem = Path(name.rstrip("/")).stem if "://" in name else Path(name).stem
-    return "".join(c if c.isalnum() or c in "-_. " else "_" for c in stem).strip(" .") or "video"
+    clean = "".join(c if c.isalnum() or c in "-_. " else "_" for c in stem)
+    # A name may have 255 bytes: what comes behind, and a format's suffix, need some of them.
+    short = clean.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
+    return short.strip(" .") or "video"
 
 
 def refuse_overwriting(source: str, boxes: list[str], outputs: Outputs) -> None:
@@ -361,7 +366,7 @@ def refuse_overwriting(source: str, boxes: list[str], outputs: Outputs) -> None:
     paths = [outputs.journal, outputs.video, *(path for path, _ in outputs.exports)]
     for path in paths:
         for given in (source, *boxes):
-            if path is not None and path.exists() and _same(path, given):
+            if path is not None and _same(path, given):
                 raise OutputError(f"{path} is the input itself; give the output another name")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -139,6 +140,7 @@ def test_codes_tell_errors_apart() -> None:
     [
         (KeyboardInterrupt(), 130, "error: interrupted"),
         (BrokenPipeError(), 141, ""),
+        (BrokenPipeError(errno.EPIPE, "Broken pipe"), 141, ""),
         (
             ModuleNotFoundError("No module named 'torch'", name="torch"),
             7,
@@ -158,7 +160,7 @@ def test_codes_tell_errors_apart() -> None:
             "MIXFORMERV2_DEBUG=1 shows where it happened",
         ),
     ],
-    ids=["ctrl-c", "pipe", "extra", "part-of-extra", "unexpected"],
+    ids=["ctrl-c", "pipe", "real-pipe", "extra", "part-of-extra", "unexpected"],
 )
 def test_whatever_else_goes_wrong_is_one_line_too(
     error: BaseException,

@@ -11,7 +11,7 @@ import pytest
 
 from mixformerv2.box import Box
 from mixformerv2.cli import track
-from mixformerv2.cli.follow import Outputs, Summary
+from mixformerv2.cli.follow import Outputs, Summary, prove_outputs
 from mixformerv2.cli.main import main
 from mixformerv2.cli.track import _tell, plan_outputs, refuse_overwriting, report
 from mixformerv2.errors import ConfigError, MixFormerError, OutputError, SourceError
@@ -84,6 +84,7 @@ def test_which_files_are_written(
         ("http://host/a%20b.mp4", "a_20b"),
         ("http://host/", "host"),
         ("...", "video"),
+        ("名" * 83 + ".mp4", "名" * 73),  # a name has 255 bytes at most
     ],
 )
 def test_names_are_made_from_the_source(name: str, stem: str) -> None:
@@ -131,6 +132,15 @@ def test_a_journal_that_nobody_named_replaces_a_journal_alone(boxes: list[str]) 
     for text in ("", dump_header(RunHeader("clip.mp4", 64, 48))):
         journal.write_text(text)
         assert plan_outputs("clip.mp4", None, paths(*boxes), None).replaced == (journal,)
+
+
+@pytest.mark.parametrize("video", [None, Path("a" * 300 + ".mp4")])
+def test_a_name_that_is_too_long_is_said(here: Path, video: Path | None) -> None:
+    boxes = [] if video else [Path("a" * 300 + ".csv")]
+    outputs = plan_outputs("clip.mp4", video, boxes, None)
+    refuse_overwriting("clip.mp4", [], outputs)
+    with pytest.raises(OutputError, match="cannot be written: File name too long"):
+        prove_outputs(outputs, (64, 48))
 
 
 def test_the_input_is_not_overwritten(here: Path) -> None:

@@ -20,6 +20,7 @@ from mixformerv2.serve.limits import Limits
 from mixformerv2.serve.pool import Event, Pool
 from mixformerv2.serve.store import Store
 from mixformerv2.video.formats.journal import Journal, JournalWriter
+from mixformerv2.video.formats.streams import open_text
 
 COUNT = 12
 BOX = Box(10.0, 12.0, 16.0, 20.0)
@@ -161,7 +162,7 @@ async def test_a_full_disk_is_said_of_a_journal_too(
 
     def full(self: JournalWriter, path: Path, header: Any) -> None:
         self.path, self.rows = path, 0
-        self._file = Path("/dev/full").open("w", buffering=1)
+        self._file = open_text("/dev/full", buffering=1)
 
     monkeypatch.setattr(JournalWriter, "__init__", full)
     with pytest.raises(RefusedError, match="disk of the server is full; delete a job") as refusal:

@@ -15,7 +15,7 @@ import pytest
 
 from mixformerv2.errors import ConfigError, DataError, OutputError
 from mixformerv2.tracking.result import TrackResult
-from mixformerv2.video.formats import FORMATS, export, find_format
+from mixformerv2.video.formats import FORMATS, export, find_format, prove
 from mixformerv2.video.formats.journal import Journal, JournalWriter, RunHeader
 
 HEADER = RunHeader("clip & co.mp4", 200, 100, 25.0, "t", "onnx fp32", "mixformerv2 0.1.0")
@@ -328,6 +328,13 @@ def test_a_journal_that_is_not_there_is_refused(tmp_path: Path) -> None:
         Journal(tmp_path / "run.jsonl")
 
 
+def test_a_name_may_be_as_long_as_the_system_lets_it(journal: Journal, tmp_path: Path) -> None:
+    target = tmp_path / ("名" * 83 + ".csv")  # 253 bytes of 255
+    prove(target)
+    export(journal, target)
+    assert target.stat().st_size > 0
+
+
 def test_a_failed_export_leaves_the_file_as_it_was(journal: Journal) -> None:
     target = journal.path.with_name("boxes.csv")
     target.write_text("before")
@@ -381,5 +388,7 @@ def test_a_reader_that_has_enough_is_no_error_of_ours(tmp_path: Path) -> None:
     try:
         with pytest.raises(BrokenPipeError):
             export(Journal(path), f"/dev/fd/{end}", "csv")
+        with pytest.raises(BrokenPipeError):  # as of `track --boxes - --format jsonl`
+            JournalWriter(f"/dev/fd/{end}", HEADER)
     finally:
         os.close(end)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TextIO
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from .journal import Journal
 
 __all__ = ["FORMATS", "Format", "export", "find_format", "prove"]
+
+
+_SHOWN = 40  # letters, of up to four bytes each, in the name of an unfinished file
 
 
 class Format(NamedTuple):
@@ -122,6 +126,8 @@ def prove(path: str | Path) -> None:
     """
     try:
         if not is_stream(path):
+            with suppress(FileNotFoundError):
+                os.lstat(path)  # refuses a name that is too long
             handle, part = _part(Path(path).resolve())
             os.close(handle)
             os.unlink(part)
@@ -131,7 +137,8 @@ def prove(path: str | Path) -> None:
 
 def _part(target: Path) -> tuple[int, str]:
     """A file beside the target, so that the last step is a rename and cannot stop half-way."""
-    return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+    # Of a long name the beginning: with more letters it would be longer than a name may be.
+    return tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:_SHOWN]}.")
 
 
 def _write_whole(path: Path, write: Callable[[TextIO], None]) -> None:

@@ -91,6 +91,7 @@ class JournalWriter:
 
     Raises:
         OutputError: The journal cannot be written, now or later.
+        BrokenPipeError: Nobody reads the pipe any more.
     """
 
     def __init__(self, path: str | Path, header: RunHeader) -> None:
@@ -102,7 +103,7 @@ class JournalWriter:
             raise OutputError(f"{path} cannot be written: {error.strerror}") from error
         try:
             self._line(dump_header(header))
-        except OutputError:
+        except OSError:  # of which OutputError is one
             self.close()
             raise
 
@@ -118,6 +119,8 @@ class JournalWriter:
     def _line(self, line: str) -> None:
         try:
             self._file.write(line)
+        except BrokenPipeError:  # whoever reads has enough; that is no error of ours
+            raise
         except OSError as error:
             raise OutputError(
                 f"{self.path}: results cannot be written any further: {error.strerror}; "
