@@ -171,11 +171,18 @@ def _box(row: Mapping[str, Any]) -> Any:
 
 
 def _whole(value: Any, name: str) -> int | None:
-    """A number of a frame or target; Parquet has a missing one as None or NaN, CSV as nothing."""
+    """A number of a frame or target; Parquet has a missing one as None or NaN, CSV as nothing.
+
+    In a column with gaps pandas writes 120 as `120.0`.
+    """
     if value in (None, "") or (isinstance(value, float) and math.isnan(value)):
         return None
-    number = int(value) if isinstance(value, str) else value
-    if isinstance(number, bool) or number != int(number) or not 0 <= number < 1 << 53:
+    try:
+        number = float(value) if isinstance(value, str) else value
+        whole = not isinstance(number, bool) and number == int(number) and 0 <= number < 1 << 53
+    except (TypeError, ValueError, OverflowError):
+        whole = False
+    if not whole:
         raise ValueError(f"{name} must be a whole number from 0, got {value!r}")
     return int(number)
 

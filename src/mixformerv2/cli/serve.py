@@ -7,7 +7,6 @@ import ipaddress
 import os
 import secrets
 import socket
-import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import quote
@@ -179,6 +178,7 @@ def _serve(settings: Settings, host: str, port: int, open_browser: bool) -> None
     import uvicorn
 
     from ..serve.app import create_app
+    from ..serve.browser import open_page
     from ..serve.folder import open_root
 
     open_root(settings.folder).close()  # a sentence now, where the server could only show a trace
@@ -198,7 +198,7 @@ def _serve(settings: Settings, host: str, port: int, open_browser: bool) -> None
         say(f"the page is at {address}")
         say(f"jobs are kept in {settings.folder} for {settings.limits.keep_seconds / 3600:g} hours")
         if open_browser:
-            webbrowser.open(address)
+            open_page(address)
         with contextlib.suppress(KeyboardInterrupt):  # the usual end of a server
             uvicorn.Server(config).run(sockets=[listener])
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import hmac
 import html
 import json
+import logging
 import secrets
 import sys
 import threading
-import webbrowser
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import BoxError, FrameError, SourceError
+from .browser import open_page
 
 __all__ = ["select_boxes"]
+
+logger = logging.getLogger(__name__)
 
 _PAGE = Path(__file__).with_name("page") / "select.html"
 _LONGEST_ANSWER = 64 << 10
@@ -68,7 +71,7 @@ def select_boxes(
     try:
         print(f"draw a box in the browser: {address}", file=sys.stderr, flush=True)  # noqa: T201
         if open_browser:
-            webbrowser.open(address)
+            open_page(address)
         while not selection.done.wait(0.2):
             pass
     finally:
@@ -117,6 +120,10 @@ class _Selection:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     selection: _Selection
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that went away, or a request that is none, is nothing to tell the terminal."""
+        logger.debug("a request was not answered", exc_info=True)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -81,6 +81,13 @@ def test_the_same_rows_in_every_format(tmp_path: Path, name: str, make: Any) -> 
     assert second == Target("a.mp4", whole, (10, 20, 30, 40))
 
 
+def test_whole_numbers_as_pandas_writes_a_column_with_gaps(tmp_path: Path) -> None:
+    path = write(tmp_path / "l.csv", "video,x,y,w,h,start,id\na,1,2,3,4,120.0,7.0\na,1,2,3,4,,\n")
+    first, second = read(path)
+    assert (first.start, first.id, first.fault) == (120, 7, None)
+    assert (second.start, second.id, second.fault) == (0, None, None)
+
+
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
@@ -88,7 +95,8 @@ def test_the_same_rows_in_every_format(tmp_path: Path, name: str, make: Any) -> 
         ("a.mp4,1,2,3,0,", "width 3 and height 0"),
         ("a.mp4,1,2,nan,4,", "not finite"),
         ("a.mp4,1,2,3,4,-1", "start must be a whole number from 0"),
-        ("a.mp4,1,2,3,4,1.5", "invalid literal"),
+        ("a.mp4,1,2,3,4,1.5", "start must be a whole number from 0, got '1.5'"),
+        ("a.mp4,1,2,3,4,first", "start must be a whole number from 0, got 'first'"),
     ],
 )
 def test_a_bad_row_comes_with_its_fault(tmp_path: Path, row: str, fault: str) -> None:

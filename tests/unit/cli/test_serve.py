@@ -151,7 +151,7 @@ def test_it_runs_and_says_where(
         raise KeyboardInterrupt  # the usual end
 
     monkeypatch.setattr(uvicorn.Server, "run", run)
-    monkeypatch.setattr("webbrowser.open", opened.append)
+    monkeypatch.setattr("mixformerv2.serve.browser.open_page", opened.append)
     assert main(["serve", "--port", "0", "--folder", str(tmp_path)]) == 0
     ((config, (host, port)),) = ran
     assert host == "127.0.0.1"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import sys
 import threading
+import webbrowser
 from collections.abc import Iterator
 from queue import Queue
 from urllib.parse import urlsplit
@@ -17,6 +19,7 @@ import pytest
 from mixformerv2.box import Box
 from mixformerv2.errors import SourceError
 from mixformerv2.serve import select
+from mixformerv2.serve.browser import open_page
 
 
 class Page:
@@ -24,7 +27,7 @@ class Page:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, title: str) -> None:
         opened: Queue[str] = Queue()
-        monkeypatch.setattr(select.webbrowser, "open", opened.put)
+        monkeypatch.setattr(select, "open_page", opened.put)
         self.boxes: list[Box] = []
         self.image = np.zeros((48, 64, 3), np.uint8)
         self.image[:, 32:] = 200
@@ -107,6 +110,43 @@ def test_strangers_get_nothing(page: Page) -> None:
     assert page.ask("POST", path + "boxes", b"[[1, 2, 3, 4]]", Host="evil.example")[0] == 404
     assert page.ask("GET", path, Host="localhost:1234")[0] == 200  # a forwarded port
     assert page.thread.is_alive()
+
+
+def test_a_browser_that_goes_away_is_nothing_for_the_terminal(
+    page: Page, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Nor is a request that is none: the terminal has a progress bar."""
+    asked = threading.Event()
+    whole = select._Server.shutdown_request
+
+    def ended(self: select._Server, request: socket.socket) -> None:
+        whole(self, request)
+        asked.set()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(select._Server, "shutdown_request", ended)
+        with socket.create_connection(("127.0.0.1", page.address.port or 0)) as connection:
+            connection.sendall(b"GET / HTTP/1.1\r\nHost: [\r\n\r\n")
+        assert asked.wait(10)
+    assert "Traceback" not in capfd.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform in ("darwin", "win32"), reason="always has a display")
+@pytest.mark.parametrize(
+    ("name", "opened"), [(None, 0), ("DISPLAY", 1), ("WAYLAND_DISPLAY", 1), ("BROWSER", 1)]
+)
+def test_no_browser_of_the_terminal_is_opened(
+    name: str | None, opened: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """w3m and kin would take the terminal over, and cannot draw."""
+    called: list[str] = []
+    monkeypatch.setattr(webbrowser, "open", lambda address: not called.append(address))
+    for one in ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER"):
+        monkeypatch.delenv(one, raising=False)
+    if name is not None:
+        monkeypatch.setenv(name, ":0")
+    assert open_page("http://localhost/") is bool(opened)
+    assert len(called) == opened
 
 
 def test_a_long_answer_is_refused(page: Page) -> None:
