@@ -317,7 +317,8 @@ def _track(video: Video, tracker: Tracker, settings: Settings, journal: Path) ->
                 f"{video.name} was read up to frame {first + report.frames}, before the start of "
                 f"{', '.join(f'target {one.id} ({one.start})' for one in crowd.waiting)}"
             )
-        why = "limit" if report.frames == settings.max_frames else "source"
+        limited = report.frames == settings.max_frames and not source.used_up
+        why = "limit" if limited else "source"
         out.end(why, frames=report.frames, broken=report.broken)
     report.states = {number: dict(sorted(found.items())) for number, found in states.items()}
     numbered = zip(starts, video.targets, strict=True)

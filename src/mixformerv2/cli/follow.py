@@ -191,7 +191,7 @@ def record(
             summary.frames += 1
             watch(found)
             if summary.frames == limit:
-                why = "limit"
+                why = "source" if source.used_up else "limit"
                 break
         summary.seconds = time.perf_counter() - began
         summary.broken, summary.dropped = source.broken, source.dropped

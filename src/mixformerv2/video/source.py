@@ -237,6 +237,12 @@ class Source:
             logger.warning("%s ended early: %s", self.name, self.cut_short)
 
     @property
+    def used_up(self) -> bool:
+        """Whether it is known to have no frame left, for which it waits; of a live one never."""
+        unknown = self.live or self._stopped or self._waiting
+        return not unknown and not self._ahead.has_more()
+
+    @property
     def stopped(self) -> bool:
         """Whether `stop` was called."""
         return self._stopped
@@ -300,6 +306,13 @@ class _ReadAhead:
         if isinstance(item, BaseException):
             raise item
         return item
+
+    def has_more(self) -> bool:
+        """Whether anything comes after what was fetched, as soon as that is known."""
+        with self._change:
+            while not self._items and not self._over:
+                self._change.wait(0.5)
+            return bool(self._items) and self._items[0] is not None
 
     def stop(self) -> None:
         """Let the thread end after the frame that it is at."""

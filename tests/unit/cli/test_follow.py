@@ -148,6 +148,17 @@ def test_start_and_limit(tmp_path: Path) -> None:
     assert last == {"end": "limit", "frames": 4, "broken": 0}
 
 
+def test_a_limit_at_the_end_of_the_source_is_its_end(tmp_path: Path) -> None:
+    """CVAT refuses a file that says of a frame behind the last one that nothing is there."""
+    exports = ((tmp_path / "a.xml", "cvat"),)
+    outputs = Outputs(tmp_path / "run.jsonl", None, exports)
+    run(tmp_path, frames(5), outputs=outputs, start=1, limit=4)
+    last = json.loads((tmp_path / "run.jsonl").read_text().splitlines()[-1])
+    assert last == {"end": "source", "frames": 4, "broken": 0}
+    assert 'frame="4"' in (tmp_path / "a.xml").read_text()
+    assert 'frame="5"' not in (tmp_path / "a.xml").read_text()
+
+
 def test_a_box_partly_outside_is_cut_to_the_picture(tmp_path: Path) -> None:
     with pytest.warns(UserWarning, match="stands out of the picture"):
         _, rows = run(tmp_path, frames(2), [Box(-10, 40, 30, 24)])
