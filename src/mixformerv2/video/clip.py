@@ -27,6 +27,7 @@ _CHUNK_BYTES = 192 << 20
 _CHUNK = 64  # frames at most; where each chunk is read from the start, 16 times as many
 _UNTIMED = "mpeg"  # MPEG-PS: stamps behind a seek are guessed, and wrong by a frame
 _EARLIER = (0.0, 1.0, 2.0, 4.0, 8.0, 16.0)  # seconds, for each try of a seek
+_ALIKE = 0.02  # of a frame: closer ones had one stamp, and the clock has put them side by side
 _NEAR = 24  # frames: below, reading from the start is as quick as a seek
 
 
@@ -44,6 +45,8 @@ class Clip:
         self._path = Path(name) if os.path.isfile(name) else None
         self._times = times
         self._seeks = True  # until none has worked
+        gaps = np.diff(times)
+        self._alike = _ALIKE * float(np.median(gaps)) if gaps.size else 0.0
 
     def frame(self, number: int) -> VideoFrame:
         """One frame.
@@ -133,9 +136,10 @@ class Clip:
         self._seeks = False
 
     def _number(self, ticks: int, base: float) -> int | None:
-        """The frame with a time stamp; None where no frame has it."""
+        """The frame with a time stamp; None where no frame has it, or several have."""
         time = ticks * base
         index = int(np.searchsorted(self._times, time - 0.5 * base))
-        if index < len(self._times) and abs(self._times[index] - time) < 0.5 * base + 1e-9:
-            return index
-        return None
+        near = self._times[index : index + 2]
+        if near.size == 0 or abs(near[0] - time) >= 0.5 * base + 1e-9:
+            return None
+        return None if near.size > 1 and near[1] - near[0] <= self._alike else index

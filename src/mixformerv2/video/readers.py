@@ -255,6 +255,7 @@ class ContainerReader:
         self._stream = stream
         self.fps = _sensible_fps(stream.average_rate or stream.guessed_rate)
         self._length = self._seconds()
+        self._latest: tuple[int, int] = (NO_STAMP, 0)  # stamp and duration of the last packet shown
         self.live = network and self._is_endless(scheme_of(place))
         self.count: int | None = None if self.live else stream.frames or self._estimated_count()
         pixel = Fraction(stream.sample_aspect_ratio or 1)
@@ -304,6 +305,8 @@ class ContainerReader:
                 self.cut_short = error.strerror or str(error)
                 packet = None
             going = packet is not None
+            if packet is not None and packet.pts is not None:
+                self._latest = max(self._latest, (packet.pts, packet.duration or 0))
             try:
                 decoded = packet.decode() if packet is not None else self._stream.decode(None)
             except MemoryError:
@@ -325,12 +328,12 @@ class ContainerReader:
         if self.live or self._length is None or self.cut_short is not None:
             return
         frame = 1 / (self.fps or DEFAULT_FPS)
+        # Where the rate varies, the last frame may stay for long.
+        end = latest + max(frame, float(self._latest[1] * (self._stream.time_base or 0)))
         # Without a length of its own the stream is measured by the file, sound included.
         slack = 2.5 * frame if self._stream.duration else max(1.0, 2.5 * frame)
-        if latest + frame < self._length - slack:
-            self.cut_short = (
-                f"its header promises {self._length:.1f} s and it holds {latest + frame:.1f} s"
-            )
+        if end < self._length - slack:
+            self.cut_short = f"its header promises {self._length:.1f} s and it holds {end:.1f} s"
 
     def close(self) -> None:
         self._container.close()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 
 from mixformerv2.errors import SourceError
 from mixformerv2.video import VideoFrame, open_source
 from mixformerv2.video.clip import Clip
-from tests.clips import damage_packets, turn, write_clip
+from tests.clips import damage_packets, number_of, numbered, turn, write_clip
 
 COUNT = 90
 
@@ -94,6 +96,25 @@ def test_broken_frames_keep_their_numbers(tmp_path: Path) -> None:
     found = list(clip.forward(38, 45))
     assert [one.index for one in found] == list(range(38, 45))
     assert all(same(one, frames[one.index]) for one in found)
+
+
+def test_frames_that_share_a_time_stamp_keep_their_numbers(tmp_path: Path) -> None:
+    """Screen recorders and damaged streams write such."""
+    path, twice = tmp_path / "clip.mkv", Fraction(1, 25)
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("ffv1", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "bgr0"
+        for index in range(60):
+            frame = av.VideoFrame.from_ndarray(numbered(index % 32), format="bgr24")
+            for packet in stream.encode(frame.reformat(format="bgr0")):
+                packet.pts = packet.dts = index // 2
+                packet.time_base = twice
+                container.mux(packet)
+    with open_source(path) as source:
+        frames = list(source)
+    clip = Clip(path, np.array([one.time for one in frames]))
+    found = [number_of(image) for n in range(26, 34) if (image := clip.frame(n).image) is not None]
+    assert found == [n % 32 for n in range(26, 34)]
 
 
 def test_there_is_no_frame_behind_the_end(tmp_path: Path) -> None:
