@@ -216,6 +216,37 @@ def test_a_box_that_is_drawn_while_another_is_saved_is_kept(page: Page) -> None:
     assert found == [pytest.approx(CUP, abs=1.0), pytest.approx((400, 40, 60, 70), abs=1.0)]
 
 
+def test_a_wish_to_leave_out_earlier_frames_outlives_the_next_box(page: Page) -> None:
+    open_demo(page)
+    show(page, 190)
+    page.uncheck("#backward")
+    drag(page, CUP)
+    expect(page.locator("#objects .object")).to_have_count(1)
+    expect(page.locator("#backward")).not_to_be_checked()
+    track(page)
+    expect(page.locator("#backward")).not_to_be_checked()
+    job = job_of(page)
+    assert (job["backward"], job["pending"]) == (False, 0)
+
+
+def test_a_job_that_comes_late_is_not_shown_to_who_has_gone_elsewhere(page: Page) -> None:
+    open_demo(page)
+    held: list[Any] = []
+    page.route("**/api/jobs/*", lambda route: held.append(route))
+    there = page.url
+    page.click("#home")
+    expect(page.locator("#start")).to_be_visible()
+    page.evaluate("address => { location.href = address }", there)
+    page.wait_for_timeout(200)
+    page.click("#home")
+    expect(page.locator("#start")).to_be_visible()
+    (late,) = held
+    late.continue_()
+    page.wait_for_timeout(500)
+    expect(page.locator("#start")).to_be_visible()
+    expect(page.locator("#job")).to_be_hidden()
+
+
 @pytest.mark.parametrize("name", WIDTHS)
 @pytest.mark.parametrize("theme", ["dark", "light"])
 def test_it_fits_and_can_be_read(page: Page, name: str, theme: str) -> None:

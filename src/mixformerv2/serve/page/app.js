@@ -12,6 +12,7 @@ import { byId, complain, emit, say, state } from "./state.js";
 
 let hangUp = () => {};
 let fetched = null;    // revision of the results that are here
+let tracked = 0;       // frames of the run that goes on, as far as rows came in
 
 // --- views ---
 
@@ -24,9 +25,16 @@ function view(name, title = "") {
 
 async function route() {
   leave();
-  const [what, value] = location.hash.slice(1).split("=");
+  const asked = location.hash, [what, value] = asked.slice(1).split("=");
   if (what === "job" && value) {
-    try { await openJob(await api.job(value)); return; } catch (error) { complain(error); location.hash = ""; return; }
+    try {
+      const job = await api.job(value);
+      if (location.hash === asked) await openJob(job);  // else the user has gone elsewhere meanwhile
+    } catch (error) {
+      complain(error);
+      if (location.hash === asked) location.hash = "";
+    }
+    return;
   }
   if (what === "live") {
     view("live", "Camera");
@@ -56,6 +64,7 @@ async function openJob(job) {
   stage.fit();
   player.load();
   await take(job);
+  if (state.job?.id !== job.id) return;  // left while the results were on their way
   // What came before this connection is in no message of it.
   hangUp = api.events(job.id, heard, forget, () => { forget(); say("The connection was interrupted."); });
 }
@@ -111,7 +120,10 @@ function takeRows({ id, start: first, rows, progress, revision }) {
   if (!all) return;
   rows.forEach((row, i) => { if (row) all[first + i] = row; });
   if (progress) state.job.progress = progress;
-  player.rowsCame(rows.length);
+  // Each object has a message of its own for the same frames.
+  const { done } = progress ?? { done: tracked };
+  player.rowsCame(done < tracked ? done : done - tracked);
+  tracked = done;
   emit("rows");
 }
 

@@ -144,7 +144,9 @@ export function nextDoubt() {
   complain(new Error(`Object ${state.selected} is tracked in every frame: no doubts.`));
 }
 byId("doubt").onclick = nextDoubt;
-byId("backward").onchange = () => { if (state.job) { state.job.backward = byId("backward").checked; tellTrack(); } };
+
+let backward = null;  // what the user chose, until the server has it
+byId("backward").onchange = () => { if (state.job) { state.job.backward = backward = byId("backward").checked; tellTrack(); } };
 
 // --- tracking ---
 
@@ -243,8 +245,10 @@ removal.onclick = async () => {
 function disarm() { clearTimeout(armed); armed = 0; removal.textContent = "Delete this job"; }
 
 on("job results", () => {
-  if (!state.job) return;
+  if (!state.job) { backward = null; return; }
   state.job.wish ??= state.job.backward;
+  if (state.job.wish === backward) backward = null;
+  state.job.backward = backward ?? state.job.wish;
   if (!objects().some((one) => one.id === state.selected)) state.selected = objects()[0]?.id ?? 1;
   if (!objects().length && !state.adding) setAdding(true);
   byId("backward").checked = state.job.backward;
