@@ -63,9 +63,9 @@ async def events(socket: WebSocket, id: str) -> None:  # noqa: A002
 
 
 async def _until_closed(socket: WebSocket) -> None:
-    with contextlib.suppress(WebSocketDisconnect, RuntimeError):
-        while True:
-            await socket.receive_text()
+    with contextlib.suppress(RuntimeError):
+        while (await socket.receive())["type"] != "websocket.disconnect":
+            pass  # text or bytes, nobody asked for it
 
 
 async def _deny(socket: WebSocket, error: RefusedError) -> None:

@@ -12,12 +12,14 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from starlette.websockets import WebSocket
 
 from mixformerv2.box import Box
 from mixformerv2.serve.folder import JobFolder, new_id
 from mixformerv2.serve.job import Job, RefusedError
 from mixformerv2.serve.limits import Limits
 from mixformerv2.serve.pool import Event, Pool
+from mixformerv2.serve.sockets import _until_closed
 from mixformerv2.serve.store import Store
 from mixformerv2.video.formats.journal import Journal, JournalWriter
 from mixformerv2.video.formats.streams import open_text
@@ -114,6 +116,27 @@ async def test_an_upload_whose_job_somebody_deletes_is_answered(tmp_path: Path) 
     with pytest.raises(RefusedError, match="somebody deleted this job"):
         await asyncio.wait_for(adding, 5)
     assert not folder.path.exists()
+
+
+@in_a_loop
+async def test_whatever_a_listener_sends_is_no_end_of_it() -> None:
+    messages: list[dict[str, Any]] = [
+        {"type": "websocket.connect"},
+        {"type": "websocket.receive", "bytes": b"no text"},
+        {"type": "websocket.receive", "text": "hello"},
+        {"type": "websocket.disconnect", "code": 1000},
+    ]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        pass
+
+    socket = WebSocket({"type": "websocket"}, receive, send)
+    await socket.accept()
+    await _until_closed(socket)
+    assert messages == []
 
 
 def test_boxes_and_questions_need_no_room_for_rows(tmp_path: Path) -> None:
