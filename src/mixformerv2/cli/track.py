@@ -134,7 +134,9 @@ def run(
     from ..video.address import local_name
     from ..video.formats.streams import is_stream
     from ..video.source import open_source
+    from ..weights.bundle import find_bundle
     from .boxes import parse_boxes
+    from .follow import prove_outputs
     from .prompted import follow_prompted, read_prompts
 
     source = local_name(source)
@@ -182,6 +184,8 @@ def run(
             outputs = replace(outputs, without_lost=without_lost)
             refuse_overwriting(source, box or [], outputs)
             if select:
+                find_bundle(model)  # before somebody draws in vain
+                prove_outputs(outputs, frames.size)
                 given += drawn_boxes(frames, port)
             summary = follow_with_progress(
                 frames,

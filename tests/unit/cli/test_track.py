@@ -185,6 +185,20 @@ def test_the_page_for_the_box_can_have_a_port(
     assert asked == [8400, 0]
 
 
+@pytest.mark.parametrize(
+    ("words", "code"), [(["--model", "nosuch"], 6), (["--out", "/proc/v.mp4"], 5)]
+)
+def test_nobody_draws_a_box_in_vain(
+    words: list[str], code: int, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def select_boxes(*_: object, **__: object) -> list[Box]:
+        raise AssertionError("asked for a box")
+
+    monkeypatch.setattr("mixformerv2.serve.select.select_boxes", select_boxes)
+    cv2.imwrite("1.png", np.zeros((8, 8, 3), np.uint8))
+    assert main(["track", "1.png", "--select", *words]) == code
+
+
 def test_a_port_without_a_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["track", "1.png", "--box", "1,1,4,4", "--port", "8400"]) == 2
     assert "add --select" in capsys.readouterr().err
