@@ -32,6 +32,7 @@ _FILES = {
     **{f"{name}.js": "text/javascript" for name in ("app", "api", "stage", "timeline", "live")},
     **{f"{name}.js": "text/javascript" for name in ("player", "panel", "state", "start", "look")},
 }
+_NO_JSON = "the body cannot be read as JSON"
 
 _ABOUT = """Follow any object through a video from one box.
 
@@ -148,6 +149,8 @@ async def _invalid(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     parts = []
     for one in error.errors()[:3]:
+        if one["type"] == "json_invalid":
+            return JSONResponse({"detail": _NO_JSON}, 422)
         place = ".".join(str(word) for word in one["loc"] if word not in ("body", "path", "query"))
         parts.append(f"{place or 'the request'}: {one['msg']}")
     return JSONResponse({"detail": "; ".join(parts)}, 422)
@@ -156,7 +159,7 @@ async def _invalid(request: Request, error: Exception) -> Response:
 async def _other(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     if error.status_code == 400:  # FastAPI's word for a body that is no JSON
-        return JSONResponse({"detail": "the body cannot be read as JSON"}, 422)
+        return JSONResponse({"detail": _NO_JSON}, 422)
     headers = dict(error.headers or {})
     if error.status_code == 405:
         headers["Allow"] = ", ".join(sorted(_methods(request)))

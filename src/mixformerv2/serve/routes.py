@@ -122,7 +122,7 @@ async def delete_job(job: TheJob, store: TheStore) -> None:
     "/jobs/{id}/objects/{number}/prompts/{frame}",
     tags=["boxes"],
     response_model=schemas.JobOut,
-    responses=problems(404, 409, 422),
+    responses=problems(404, 409, 413, 422, 507),
 )
 async def set_prompt(
     job: TheJob, number: Number, frame: Frame, given: schemas.BoxIn, store: TheStore
@@ -176,7 +176,7 @@ def _changed(job: Job) -> dict[str, Any]:
     tags=["tracking"],
     status_code=202,
     response_model=schemas.TrackOut,
-    responses=problems(404, 409, 429),
+    responses=problems(404, 409, 413, 429, 507),
 )
 async def track(
     job: TheJob, store: TheStore, how: schemas.TrackIn | None = None

@@ -10,9 +10,10 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["HEADERS", "LOOPBACK_NAMES", "Guard"]
+__all__ = ["HEADERS", "LOOPBACK_NAMES", "UPLOADS", "Guard"]
 
 LOOPBACK_NAMES = frozenset({"localhost", "127.0.0.1", "::1"})
 
@@ -27,6 +28,9 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+UPLOADS = "/api/jobs"
+"""Where a body may be large: it goes to the disk piece by piece, and is counted there."""
+_LONGEST_BODY = 64 << 10  # bytes of any other
 _SAFE = ("GET", "HEAD", "OPTIONS")
 _COOKIE = "mixformerv2"
 _LOCKED = (
@@ -71,6 +75,9 @@ class Guard:
             else:
                 await _refuse(scope, receive, send, 401, "this server wants its token")
             return
+
+        if scope["type"] == "http" and scope["path"] != UPLOADS:
+            receive = _sparing(receive)
 
         async def guarded(message: Message) -> None:
             if message["type"] in ("http.response.start", "websocket.http.response.start"):
@@ -125,6 +132,22 @@ class Guard:
         _dress(start)
         await send(start)
         await send({"type": "http.response.body", "body": b""})
+
+
+def _sparing(receive: Receive) -> Receive:
+    """The same body as long as it is no longer than a box can be: it is kept in memory whole."""
+    length = 0
+
+    async def receive_some() -> Message:
+        nonlocal length
+        message = await receive()
+        length += len(message.get("body", b""))
+        if length > _LONGEST_BODY:
+            most = _LONGEST_BODY >> 10
+            raise HTTPException(413, f"more than {most} KB are no box; a video goes to {UPLOADS}")
+        return message
+
+    return receive_some
 
 
 def _dress(message: Message) -> None:

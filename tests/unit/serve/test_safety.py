@@ -213,6 +213,16 @@ def test_who_may_read(client: TestClient, headers: dict[str, str], status: int) 
     assert client.get("/api/info", headers=headers).status_code == status
 
 
+def test_only_a_video_may_be_large(client: TestClient) -> None:
+    """Any other body is kept in memory whole, and could fill it."""
+    place = f"/api/jobs/{'a' * 22}/objects/1/prompts/0"
+    kind = {"Content-Type": "application/json"}
+    pieces = [b'{"box": [1, 2, 3, 4', b" " * 40_000, b" " * 40_000, b"]}"]
+    for content in (b"".join(pieces), iter(pieces)):
+        answer = client.put(place, content=content, headers=kind)
+        assert (answer.status_code, "a video goes to /api/jobs" in answer.text) == (413, True)
+
+
 def test_a_name_is_the_same_in_any_case(tmp_path: Path) -> None:
     with serving(tmp_path, engine="onnx", hosts=frozenset({"My-Box.Local"})) as client:
         for host, status in {
