@@ -25,6 +25,10 @@ PER_VIDEO = tuple(name for name in FORMATS if name not in TABLES)
 """Formats with a file for each video."""
 
 _FORMAT = 1
+_OURS = (
+    *("plan", "work", "shards", "crashes.jsonl"),
+    *("index.html", "summary.json", "quarantine.csv"),
+)
 _WAITING = 10_000  # rows that wait in memory for their shards' files to be opened
 _ROW = tuple(one.name for one in fields(Target))
 
@@ -151,7 +155,7 @@ def make_plan(manifest: str, folder: str | Path, settings: Settings, bundle: str
     Raises:
         ConfigError: The folder holds results of another manifest, model or settings.
         DataError: The manifest cannot be read, or is empty.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written, or holds what is not of a batch.
     """
     folder = Path(folder)
     with fetched(manifest) as copy:
@@ -165,6 +169,7 @@ def make_plan(manifest: str, folder: str | Path, settings: Settings, bundle: str
         if (folder / "plan").is_dir():
             _check_same(folder, identity)
             return replace(Plan.load(folder), settings=settings)
+        _refuse_foreign(folder)
         part = folder / "plan.part"
         try:
             shutil.rmtree(part, ignore_errors=True)
@@ -184,6 +189,16 @@ def make_plan(manifest: str, folder: str | Path, settings: Settings, bundle: str
         finally:
             shutil.rmtree(part, ignore_errors=True)
     return replace(Plan.load(folder), settings=settings)
+
+
+def _refuse_foreign(folder: Path) -> None:
+    """What a batch replaces or clears away must not be somebody's own: there was no batch yet."""
+    found = [name for name in _OURS if os.path.lexists(folder / name)]
+    if found:
+        raise OutputError(
+            f"{folder} holds {', '.join(found)} but no plan of a batch, which would replace that; "
+            "give --out a folder of its own"
+        )
 
 
 def _write_shards(targets: Iterator[Target], folder: Path, size: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from mixformerv2.batch import plan as planning
 from mixformerv2.batch.manifest import Target, read_manifest
 from mixformerv2.batch.plan import Settings, make_plan, shown_name
-from mixformerv2.errors import ConfigError, DataError, MixFormerError
+from mixformerv2.errors import ConfigError, DataError, MixFormerError, OutputError
 from mixformerv2.video.address import resolve
 
 
@@ -221,3 +221,15 @@ def test_faults_of_a_manifest_do_not_show_its_password(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"manifest http://h/l.csv\?key=\*\*\* must have") as caught:
         list(read_manifest("http://me:secret@h/l.csv?key=secret", str(path)))
     assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["work", "index.html", "quarantine.csv"])
+def test_a_folder_with_files_of_others_is_left_as_it_is(tmp_path: Path, name: str) -> None:
+    """`--out .` where somebody has a folder `work` must not clear it away."""
+    path = write(tmp_path / "list.csv", "video,x,y,w,h\na.mp4,1,2,3,4\n")
+    mine = tmp_path / "mine"
+    (mine / name / "deep").mkdir(parents=True)
+    with pytest.raises(OutputError, match=f"holds {name} but no plan of a batch"):
+        make_plan(str(path), mine, Settings(), "0")
+    assert (mine / name / "deep").is_dir()
+    assert not (mine / "plan").exists()

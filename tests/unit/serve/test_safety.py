@@ -221,6 +221,8 @@ def test_only_a_video_may_be_large(client: TestClient) -> None:
     for content in (b"".join(pieces), iter(pieces)):
         answer = client.put(place, content=content, headers=kind)
         assert (answer.status_code, "a video goes to /api/jobs" in answer.text) == (413, True)
+    answer = client.put(place, content=b'{"box": ', headers=kind)
+    assert (answer.status_code, answer.json()["detail"]) == (422, "the body cannot be read as JSON")
 
 
 def test_a_name_is_the_same_in_any_case(tmp_path: Path) -> None:
