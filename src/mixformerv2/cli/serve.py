@@ -150,11 +150,11 @@ def _is_loopback(host: str) -> bool:
 
 def _offers(videos: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:
     """Files to choose from, and live pictures by their names."""
-    from ..video.address import public_address
+    from ..video.address import local_name, public_address
 
     library: list[Path] = []
     live: list[tuple[str, str]] = []
-    for text in videos:
+    for text in map(local_name, videos):
         path = Path(text)
         if path.is_file():
             library.append(path.resolve())

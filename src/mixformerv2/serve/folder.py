@@ -54,7 +54,7 @@ def open_root(place: Path) -> IO[str]:
     """
     try:
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
-        lock = (place / "lock").open("w")
+        lock = (place / "lock").open("a")  # what a file of that name holds, stays
     except OSError as error:
         raise OutputError(f"{place} cannot be used for jobs: {error.strerror}") from error
     try:

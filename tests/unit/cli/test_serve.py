@@ -65,11 +65,19 @@ def test_it_answers_to_its_own_names(
 def test_options_become_limits(started: list[Settings], tmp_path: Path) -> None:
     clip = tmp_path / "clip.mp4"
     clip.write_bytes(b"x")
-    words = ["serve", str(clip), "0", "rtsp://me:secret@camera/1", "--token", "t" * 12]
+    words = [
+        "serve",
+        str(clip),
+        clip.as_uri(),
+        "0",
+        "rtsp://me:secret@camera/1",
+        "--token",
+        "t" * 12,
+    ]
     words += ["--max-upload", "5", "--max-minutes", "2", "--workers", "3", "--keep-hours", "1"]
     assert main([*words, "--allow-host", "box.lan", "--folder", str(tmp_path)]) == 0
     (settings,) = started
-    assert settings.library == [clip, VIDEO]
+    assert settings.library == [clip, clip, VIDEO]
     assert settings.live == [("camera 0", "0"), ("rtsp://camera/1", "rtsp://me:secret@camera/1")]
     assert (settings.token, settings.folder) == ("t" * 12, tmp_path)
     assert settings.hosts is not None

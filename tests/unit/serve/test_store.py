@@ -15,7 +15,7 @@ import pytest
 from starlette.websockets import WebSocket
 
 from mixformerv2.box import Box
-from mixformerv2.serve.folder import JobFolder, new_id
+from mixformerv2.serve.folder import JobFolder, new_id, open_root
 from mixformerv2.serve.job import Job, RefusedError
 from mixformerv2.serve.limits import Limits
 from mixformerv2.serve.pool import Event, Pool
@@ -196,3 +196,9 @@ async def test_a_full_disk_is_said_of_a_journal_too(
     assert job.task is not None
     await job.task
     assert (job.status, job.error) == ("ready", "the disk of the server is full; delete a job")
+
+
+def test_a_file_that_is_called_as_the_lock_is_not_emptied(tmp_path: Path) -> None:
+    (tmp_path / "lock").write_text("mine")
+    open_root(tmp_path).close()
+    assert (tmp_path / "lock").read_text() == "mine"
