@@ -35,7 +35,7 @@ def disk_trouble(error: BaseException) -> str | None:
     """
     cause = error.__cause__ if isinstance(error, OutputError) else error
     ours = isinstance(cause, MixFormerError)  # some of these are an OSError too
-    if ours or not isinstance(cause, OSError) or cause.errno == errno.ENOENT:
+    if ours or not isinstance(cause, OSError):
         return None
     full = cause.errno in (errno.ENOSPC, errno.EDQUOT)
     reason = "is full; delete a job" if full else f"takes no files ({cause.strerror or cause})"
