@@ -5,12 +5,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["HEADERS", "LOOPBACK_NAMES", "UPLOADS", "Guard"]
@@ -32,7 +32,6 @@ UPLOADS = "/api/jobs"
 """Where a body may be large: it goes to the disk piece by piece, and is counted there."""
 _LONGEST_BODY = 64 << 10  # bytes of any other
 _SAFE = ("GET", "HEAD", "OPTIONS")
-_COOKIE = "mixformerv2"
 _LOCKED = (
     "<!doctype html><html lang=en><meta charset=utf-8>"
     "<meta name=viewport content='width=device-width'><title>Locked</title>"
@@ -58,6 +57,8 @@ class Guard:
         self._token = token
         # The cookie is not the token itself, so that a leaked one cannot be typed in elsewhere.
         self._cookie = token and hashlib.sha256(f"cookie {token}".encode()).hexdigest()
+        # Cookies know no ports: that of another server on this machine must not overwrite it.
+        self._name = f"mixformerv2-{(self._cookie or '')[:8]}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] not in ("http", "websocket"):
@@ -113,11 +114,9 @@ class Guard:
         scheme, _, bearer = headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer" and self._same(bearer, self._token):
             return True
-        try:
-            cookies = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            return False
-        return _COOKIE in cookies and self._same(cookies[_COOKIE].value, self._cookie)
+        # Python's own reader gives none where one of another program on this host is odd.
+        cookies = cookie_parser(headers.get("cookie", ""))
+        return self._same(cookies.get(self._name, ""), self._cookie)
 
     @staticmethod
     def _same(given: str, known: str | None) -> bool:
@@ -126,7 +125,7 @@ class Guard:
     async def _let_in(self, scope: Scope, send: Send) -> None:
         """Keep the token as a cookie, and take it out of the address."""
         secure = "; Secure" if scope.get("scheme") == "https" else ""
-        cookie = f"{_COOKIE}={self._cookie}; Path=/; HttpOnly; SameSite=Lax{secure}"
+        cookie = f"{self._name}={self._cookie}; Path=/; HttpOnly; SameSite=Lax{secure}"
         headers = [(b"location", b"/"), (b"set-cookie", cookie.encode())]
         start: Message = {"type": "http.response.start", "status": 303, "headers": headers}
         _dress(start)

@@ -274,6 +274,22 @@ def test_nothing_is_given_without_the_token(
         assert client.get("/api/info").status_code == 200
 
 
+def test_cookies_of_others_on_this_machine_lock_nobody_out(tmp_path: Path) -> None:
+    """Cookies know no ports: those of every server of a machine come to each of them."""
+    kept = ['prefs={"dark": true}']
+    for number in range(2):
+        token = f"{number}-{SECRET}"
+        with serving(tmp_path / token[:1], token=token, hosts=None, engine="onnx") as client:
+            place = f"/?token={quote(token, safe='')}"
+            answer = client.get(place, follow_redirects=False)
+            kept.append(answer.headers["Set-Cookie"].partition(";")[0])
+            client.cookies.clear()
+            for cookies in (kept, kept[::-1]):
+                headers = {"Cookie": "; ".join(cookies)}
+                assert client.get("/api/info", headers=headers).status_code == 200
+    assert len({cookie.partition("=")[0] for cookie in kept}) == 3
+
+
 def test_every_answer_is_dressed(client: TestClient) -> None:
     for path in ("/", "/page/app.js", "/api/info", "/nothing", "/api/jobs/" + "a" * 22):
         headers = client.get(path).headers
