@@ -225,15 +225,15 @@ class _Pass:
 
     def _answers(self, frame: VideoFrame) -> dict[int, TrackResult]:
         if not self._states:
+            given = self._boxes.items()
             if frame.image is None:  # the given box waits for the first frame that can be read
-                given = self._boxes.items()
                 return {n: TrackResult(box.xywh, 0.0, "lost", 0, 0.0) for n, box in given}
-            started = {n: self._tracker.start(frame.image, b) for n, b in self._boxes.items()}
+            started = {n: self._tracker.start(frame.image, b, frame.time) for n, b in given}
             self._keep(frame.index, {n: state for n, (_, state) in started.items()})
             return {n: result for n, (result, _) in started.items()}
         before = self._states
         if frame.image is None:
-            answers = {n: self._tracker.miss(state) for n, state in before.items()}
+            answers = {n: self._tracker.miss(state, frame.time) for n, state in before.items()}
         else:
             found = self._tracker.step_all(frame.image, list(before.values()), frame.time)
             answers = dict(zip(before, found, strict=True))

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from mixformerv2.box import XYWH
+from mixformerv2.box import XYWH, Box
+from mixformerv2.serve.tasks import _Pass
 from mixformerv2.serve.tracks import Run, Tracks, neighbours, plan
 from mixformerv2.tracking.blend import blend
+from mixformerv2.tracking.result import TrackResult
+from mixformerv2.video import VideoFrame
 
 BOX: XYWH = (10.0, 20.0, 30.0, 40.0)
 
@@ -121,3 +126,27 @@ def test_a_file_of_another_length_is_made_anew(tracks: Tracks, tmp_path: Path) -
     assert not (tmp_path / "rows-2-forward.bin").exists()  # a reader makes nothing
     tracks.remove(1)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_run_begins_at_the_time_of_its_frame(tracks: Tracks) -> None:
+    """Smoothing goes by the seconds between frames, also from a box on a later one."""
+    told: list[float] = []
+
+    class Timed:
+        settings = SimpleNamespace(apart=False)
+        has_score = True
+
+        def start(self, image: Any, box: Any, time: float = 0.0) -> tuple[TrackResult, Any]:
+            return self.miss(None, time)
+
+        def miss(self, state: Any, time: float = -1.0) -> tuple[TrackResult, Any]:
+            told.append(time)
+            return TrackResult(BOX, 0.5, "lost", 0, time), SimpleNamespace()
+
+    run = Run((1,), "forward", 5, 5, 20)
+    boxes = {1: {5: Box(*BOX)}}
+    one = _Pass(run, tracks, cast(Any, None), cast(Any, Timed()), boxes, cast(Any, None))
+    one._keep = lambda frame, states: setattr(one, "_states", states)  # type: ignore[method-assign]
+    one._take(VideoFrame(5, 0.2, np.zeros((8, 8, 3), np.uint8)))
+    one._take(VideoFrame(6, 0.24, None))
+    assert told == [0.2, 0.24]
