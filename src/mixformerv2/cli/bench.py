@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from ..evaluation.speed import BatchRunner, BundleRunner, Clip, Clock, Pace, Part
 
@@ -78,16 +79,28 @@ def run(
         Path | None, typer.Option(help="With --paper: write the tables to this file.")
     ] = None,
     figure: Annotated[
-        Path | None, typer.Option(help="With --paper: draw Figure 1 to this PNG or SVG file.")
+        Path | None,
+        typer.Option(help="Draw the times, or with --paper Figure 1, to this PNG or SVG file."),
     ] = None,
 ) -> None:
     """Time whole updates on a moving target, in turns, in this machine's present state.
 
     Decoding and drawing are not part of an update. On a busy machine trust the ratios alone.
     """
-    if paper:
-        from .bench_paper import run_paper
+    from .bench_paper import refuse_figure, refuse_missing_folder, run_paper
+    from .eval_plan import refuse
 
+    given = {"MODEL": models, "--engine": engine, "--against": against, "--batch": batch}
+    refuse(
+        given if paper else {"--markdown": markdown},
+        "not with --paper, whose rows are fixed" if paper else "written with --paper alone",
+    )
+    for path in (json_file, markdown, figure):
+        refuse_missing_folder(path)
+    refuse_figure(figure)
+    if cpu_time and threads not in (None, 1):
+        refuse({f"--threads {threads}": threads}, "not with --cpu-time, which takes one")
+    if paper:
         run_paper(
             size=_size(size),
             threads=threads,
@@ -233,17 +246,27 @@ def _figures(
     }
 
 
+def _labels(models: Iterable[str]) -> dict[str, str]:
+    """A short name of each model; all that was given where two would be called alike."""
+    short = {model: Path(os.path.abspath(model)).name for model in models}
+    names = list(short.values())
+    return {model: name if names.count(name) == 1 else model for model, name in short.items()}
+
+
 def _print_against(paces: dict[Name, Pace]) -> None:
     """How many times as fast each first engine is as its second, round by round."""
     from statistics import quantiles
 
-    names = list(paces)
-    for first, second in zip(names[::2], names[1::2], strict=True):
+    engines = list(dict.fromkeys(name.engine for name in paces))
+    labels = _labels(name.model for name in paces)
+    for first in (name for name in paces if name.engine == engines[0]):
+        second = first._replace(engine=engines[1])
         pairs = zip(paces[first].updates, paces[second].updates, strict=True)
         ratios = [b / a for a, b in pairs]
         low, *_, high = quantiles(ratios, n=20) if len(ratios) > 1 else (*ratios, *ratios)
+        batch = f", batches of {first.batch}" if first.batch > 1 else ""
         typer.echo(
-            f"{Path(first.model).name}: {first.engine} is "
+            f"{labels[first.model]}{batch}: {first.engine} is "
             f"{paces[first].times_faster(paces[second]):.2f} times as fast as {second.engine} "
             f"(5 to 95 % of the rounds: {low:.2f} to {high:.2f})"
         )
@@ -251,17 +274,14 @@ def _print_against(paces: dict[Name, Pace]) -> None:
 
 def _draw(path: Path, rows: list[dict[str, Any]]) -> None:
     """Bars of the medians, with the 5th and 95th percentile."""
-    from ..errors import EngineError, OutputError
+    from matplotlib.figure import Figure
 
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise EngineError(
-            f"--figure needs matplotlib ({error}); pip install 'mixformerv2[eval]'"
-        ) from error
+    from ..errors import OutputError
+
     figure = Figure(figsize=(8, 1.2 + 0.4 * len(rows)), layout="constrained")
     axes = figure.subplots()
-    names = [f"{Path(r['model']).name} {r['engine']} x{r['batch']}" for r in rows][::-1]
+    labels = _labels(r["model"] for r in rows)
+    names = [f"{labels[r['model']]} {r['engine']} x{r['batch']}" for r in rows][::-1]
     middle = [r["milliseconds"] for r in rows][::-1]
     spread = [
         [max(0.0, r["milliseconds"] - r["p5"]) for r in rows][::-1],
@@ -279,6 +299,7 @@ def _draw(path: Path, rows: list[dict[str, Any]]) -> None:
 def _print(figures: list[dict[str, Any]], size: str, rounds: int, in_batches: bool) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     what = "The network alone, for each crop" if in_batches else f"Whole updates on {size} frames"
@@ -294,11 +315,12 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int, in_batches: bo
     own = ("batch",) if in_batches else ("crop", "rest")
     for column in ("ms", "5 to 95 %", "a second", *own, "ratio"):
         table.add_column(column, justify="right", no_wrap=True)
+    labels = _labels(row["model"] for row in figures)
     for row in figures:
         engine, precision = row["engine"], row["precision"]
         around = [row["parts_ms"][part]["median"] for part in ("preprocessing", "rest")]
         table.add_row(
-            Path(row["model"]).name,
+            escape(labels[row["model"]]),
             engine if engine.endswith(precision) else f"{engine} {precision}",
             f"{row['milliseconds']:.1f}",
             f"{row['p5']:.1f} to {row['p95']:.1f}",

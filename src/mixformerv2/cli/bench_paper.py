@@ -6,9 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-__all__ = ["run_paper"]
-
-_FIGURES = (".png", ".svg", ".pdf")
+__all__ = ["refuse_figure", "refuse_missing_folder", "run_paper"]
 
 
 def run_paper(
@@ -24,15 +22,11 @@ def run_paper(
     """Measure, print as Markdown, and write what is asked for.
 
     Raises:
-        ConfigError: a figure of another kind than PNG, SVG or PDF.
-        EngineError: PyTorch, or for a figure matplotlib, is not installed.
+        EngineError: PyTorch is not installed.
         OutputError: a file cannot be written.
     """
     from ..errors import EngineError
 
-    for path in (json_file, markdown_file, figure):
-        _refuse_missing_folder(path)
-    _refuse_figure(figure)
     try:
         import torch
     except ModuleNotFoundError as error:
@@ -82,28 +76,28 @@ def _measure(
         )
 
 
-def _refuse_missing_folder(path: Path | None) -> None:
-    """Before minutes of measuring, not after."""
+def refuse_missing_folder(path: Path | None) -> None:
+    """Before minutes of work, not after."""
     from ..errors import OutputError
 
     if path is not None and not path.absolute().parent.is_dir():
         raise OutputError(f"cannot write {path}: its folder does not exist")
 
 
-def _refuse_figure(path: Path | None) -> None:
+def refuse_figure(path: Path | None) -> None:
     """Before minutes of measuring too."""
-    from importlib.util import find_spec
-
     from ..errors import ConfigError, EngineError
 
     if path is None:
         return
-    if path.suffix.lower() not in _FIGURES:
-        raise ConfigError(f"a figure is a file called {' or '.join(_FIGURES)}, got {path.name}")
-    if find_spec("matplotlib") is None:
+    try:
+        from matplotlib.backend_bases import FigureCanvasBase
+    except ModuleNotFoundError as error:
         raise EngineError(
             "a figure needs matplotlib, which is not installed; pip install 'mixformerv2[eval]'"
-        )
+        ) from error
+    if path.suffix[1:].lower() not in FigureCanvasBase.get_supported_filetypes():
+        raise ConfigError(f"a figure is a file called .png, .svg or .pdf, got {path.name}")
 
 
 def _write(path: Path, text: str) -> None:

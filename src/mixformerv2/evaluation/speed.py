@@ -58,7 +58,7 @@ class Clip:
         rng = np.random.default_rng(7)
         coarse = rng.integers(0, 256, (height // 40, width // 40, 3), np.uint8)
         ground = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-        side = height // 7
+        side = min(width, height) // 7  # a tall frame has room for no more
         target = cv2.resize(rng.integers(0, 256, (6, 6, 3), np.uint8), (side, side))
         frames, boxes = [], []
         for i in range(count):

@@ -9,6 +9,7 @@ import pytest
 
 from mixformerv2.cli import bench
 from mixformerv2.cli.main import main
+from mixformerv2.evaluation.speed import Pace
 from mixformerv2.models import load
 from mixformerv2.weights import save_bundle
 
@@ -99,6 +100,10 @@ def test_batches_time_the_network_alone(
         (["--batch", "1,x"], "--batch is whole numbers"),
         (["--against", "auto"], "two different engines"),
         (["--engine", "onnx", "--engine", "torch", "--against", "openvino"], "two different"),
+        (["--markdown", "tables.md"], "--markdown: written with --paper alone"),
+        (["--paper", "t", "--engine", "onnx", "--batch", "2"], "MODEL, --engine, --batch: not"),
+        (["--cpu-time", "--threads", "2"], "--threads 2: not with --cpu-time"),
+        (["--figure", "speed.bmp"], "a figure is a file called"),
     ],
 )
 def test_what_cannot_be_raced_is_refused(
@@ -106,3 +111,31 @@ def test_what_cannot_be_raced_is_refused(
 ) -> None:
     assert main(["bench", *words]) == 2
     assert why in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("option", ["--json", "--figure"])
+def test_a_file_that_cannot_be_written_is_said_before_the_race(
+    option: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("mixformerv2.evaluation.speed.race", None)
+    assert main(["bench", "t", option, str(tmp_path / "missing" / "speed.png")]) == 5
+    assert "its folder does not exist" in capsys.readouterr().err
+
+
+def test_each_batch_is_raced_against_its_own_size(capsys: pytest.CaptureFixture[str]) -> None:
+    times = {("onnx", 1): 4.0, ("onnx", 8): 2.0, ("openvino", 1): 8.0, ("openvino", 8): 6.0}
+    bench._print_against(
+        {bench.Name("t", *name): Pace((ms, ms), (0.0, 0.0)) for name, ms in times.items()}
+    )
+    one, eight = capsys.readouterr().out.splitlines()
+    assert one.startswith("t: onnx is 2.00 times as fast as openvino ")
+    assert eight.startswith("t, batches of 8: onnx is 3.00 times as fast as openvino ")
+
+
+def test_models_of_one_name_are_told_apart() -> None:
+    labels = bench._labels(["t", "one/bundle", "two/bundle", "runs/best"])
+    assert list(labels.values()) == ["t", "one/bundle", "two/bundle", "best"]
+    assert bench._labels(["."]) == {".": Path.cwd().name}

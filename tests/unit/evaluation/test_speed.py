@@ -53,7 +53,7 @@ def test_ratio_is_of_the_same_round() -> None:
     assert quick.times_faster(slow) == 4.0
 
 
-@pytest.mark.parametrize("size", [(1280, 720), (160, 120)])
+@pytest.mark.parametrize("size", [(1280, 720), (160, 120), (160, 1000)])
 def test_clip_shows_the_target_where_it_says(size: tuple[int, int]) -> None:
     clip = Clip.moving(*size)
     patches = set()
