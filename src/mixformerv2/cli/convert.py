@@ -50,6 +50,7 @@ def run(
 
 def _print(file: Path, out: Path, done: Conversion) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from ..models.count import parameters
@@ -68,7 +69,7 @@ def _print(file: Path, out: Path, done: Conversion) -> None:
         "parameters": f"{parameters(arch) / 1e6:.3f} M",
         "search factor": f"{tracker.search_factor:g}",
         "tensors used": f"{len(found.used)}",
-        "tensors ignored": _ignored(found.ignored),
+        "tensors ignored": escape(_ignored(found.ignored)),
         "graphs": ", ".join(
             f"{name} (differs from PyTorch by {info.parity:.1e})"
             for name, info in bundle.graphs.items()
@@ -94,4 +95,6 @@ def _ignored(names: tuple[str, ...]) -> str:
     if not names:
         return "none"
     more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return f"{len(names)}: {', '.join(names[:_NAMED])}{more}"
+    # Whoever made the file chose them: nothing in them shall reach the terminal but letters.
+    shown = (name if name.isprintable() else ascii(name) for name in names[:_NAMED])
+    return f"{len(names)}: {', '.join(shown)}{more}"

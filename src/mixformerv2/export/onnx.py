@@ -23,6 +23,7 @@ from ..models.assemble import assemble
 from ..models.mixformerv2 import MixFormerV2
 from ..weights.bundle import (
     INT8_NAMES,
+    PAPERS,
     BundleConfig,
     GraphInfo,
     file_sha256,
@@ -207,7 +208,8 @@ def copy_rest(source: Path, folder: Path, *made: str, anew: bool = False) -> Non
         return
     left_behind = {*made, "config.json", "training.safetensors"}
     try:
-        for name in {"training.safetensors", *_NAMES, *INT8_NAMES} - {*made} if anew else ():
+        old = {"training.safetensors", *_NAMES, *INT8_NAMES, *PAPERS} - {*made}
+        for name in old if anew else ():
             (folder / name).unlink(missing_ok=True)
         for path in source.iterdir():
             if path.is_file() and path.name not in left_behind:

@@ -38,6 +38,7 @@ __all__ = [
     "IMAGENET_MEAN",
     "IMAGENET_STD",
     "INT8_NAMES",
+    "PAPERS",
     "BundleConfig",
     "GraphInfo",
     "file_sha256",
@@ -62,6 +63,9 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 
 INT8_NAMES = ("template.int8.onnx", "search.int8.onnx")
 """Files of the graphs in int8, where a bundle has them."""
+
+PAPERS = ("LICENSE", "MODEL_CARD.md", "figures.json", "calibration.png", "failures.png")
+"""Files that tell of a bundle's weights and of no others."""
 
 _ASSETS = Path(__file__).resolve().parent.parent / "assets"
 _CONFIG, _WEIGHTS, _TRAINING = "config.json", "model.safetensors", "training.safetensors"

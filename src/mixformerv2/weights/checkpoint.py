@@ -97,7 +97,7 @@ def tensors_of(state_dict: Mapping[str, Any], source: str) -> dict[str, Tensor]:
             state_dict = inner
             break
     tensors = {
-        str(name).removeprefix("module."): value
+        str(name).removeprefix("module."): value.detach()
         for name, value in state_dict.items()
         if isinstance(value, Tensor)
     }

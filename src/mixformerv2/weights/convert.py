@@ -9,13 +9,32 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from ..errors import ConfigError, OutputError
-from .bundle import BundleConfig, file_sha256, read_config, save_bundle, write_config
+from ..errors import ConfigError, OutputError, WeightsError
+from .bundle import (
+    INT8_NAMES,
+    PAPERS,
+    BundleConfig,
+    file_sha256,
+    read_config,
+    save_bundle,
+    write_config,
+)
 from .official import Official, build_official, inspect_official, read_checkpoint
 
 __all__ = ["Conversion", "convert_checkpoint"]
 
 log = logging.getLogger(__name__)
+
+_OF_A_BUNDLE = {
+    "config.json",
+    "model.safetensors",
+    "training.safetensors",
+    "template.onnx",
+    "search.onnx",
+    *INT8_NAMES,
+    *PAPERS,
+}
+"""Files that go with an old bundle."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +77,8 @@ def convert_checkpoint(
     path, folder = Path(path), Path(folder)
     _check_target(folder, overwrite)
     official = inspect_official(read_checkpoint(path), source=str(path))
-    part = folder.absolute().with_name(f".{folder.absolute().name}.part-{os.getpid()}")
+    place = folder.resolve()  # where it is a link, what it leads to is replaced, not the link
+    part = place.with_name(f".{place.name}.part-{os.getpid()}")
     try:
         bundle = _write(official, path, part, folder.absolute().name, search_factor)
         if find_spec("onnx") is not None:
@@ -66,7 +86,7 @@ def convert_checkpoint(
 
             export_bundle(part)
             bundle = read_config(part)
-        _put(part, folder)
+        _put(part, place)
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return Conversion(official, bundle)
@@ -82,6 +102,16 @@ def _check_target(folder: Path, overwrite: bool) -> None:
         raise OutputError(f"{folder} has other files in it; give the name of a folder to make")
     if not overwrite:
         raise OutputError(f"{folder} holds a bundle already; give another folder, or --overwrite")
+    try:
+        read_config(folder)
+    except WeightsError as error:
+        raise OutputError(f"{folder} is not replaced, for it may be no bundle: {error}") from error
+    others = sorted(file.name for file in folder.iterdir() if file.name not in _OF_A_BUNDLE)
+    if others:
+        raise OutputError(
+            f"{folder} is not replaced, for it has {', '.join(others[:5])} in it beside a bundle; "
+            "move them, or give another folder"
+        )
 
 
 def _write(

@@ -20,7 +20,7 @@ from ..models.assemble import assemble
 from ..models.backbone import sincos_2d
 from ..models.config import ModelConfig
 from .checkpoint import check_tensor, dims, grid_side, hidden_ratio, read_checkpoint, tensors_of
-from .published import POSITIONS, SCORE_MODULE, our_name, published_shapes
+from .published import POSITIONS, SCORE_HEAD, SCORE_MODULE, our_name, published_shapes
 
 if TYPE_CHECKING:
     from ..models.network import Network
@@ -137,7 +137,8 @@ def _config(tensors: Mapping[str, Tensor], source: str) -> ModelConfig:
             )
     settings = _backbone_settings(tensors, source)
     settings["bins"] = dims(tensors, _SIDES, 2, source)[0]
-    settings["score_head"] = "score_head.layers.1.weight" in tensors
+    # Any part of it: where others are missing, the file is not whole.
+    settings["score_head"] = any(name.startswith(SCORE_HEAD) for name in tensors)
     return _model_config(settings, source)
 
 

@@ -12,12 +12,15 @@ from collections.abc import Iterator
 
 from ..models.config import ModelConfig
 
-__all__ = ["POSITIONS", "SCORE_MODULE", "our_name", "published_shapes"]
+__all__ = ["POSITIONS", "SCORE_HEAD", "SCORE_MODULE", "our_name", "published_shapes"]
 
 Shape = tuple[int, ...]
 
 POSITIONS = ("backbone.pos_embed_t", "backbone.pos_embed_s")
 """Fixed position embeddings, which are compared and not copied."""
+
+SCORE_HEAD = "score_head.layers."
+"""What the names of MixFormerV2's score head start with."""
 
 SCORE_MODULE = "score_branch."
 """What the names of MixViT's score prediction module start with."""

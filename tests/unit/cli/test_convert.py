@@ -15,7 +15,8 @@ def test_says_what_it_found_and_what_it_ignored(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    extra = {f"unused.{i}": torch.zeros(1) for i in range(12)}
+    extra = {f"unused.{i}": torch.zeros(1) for i in range(10)}
+    extra = {"a.[/bold]": torch.zeros(1), "b.\x1b[2J": torch.zeros(1), **extra}
     torch.save({"net": state_dict() | extra}, tmp_path / "it.pth.tar")
     words = ["convert", str(tmp_path / "it.pth.tar"), str(tmp_path / "out")]
     assert main([*words, "--search-factor", "4.55"]) == 0
@@ -25,7 +26,7 @@ def test_says_what_it_found_and_what_it_ignored(
         "template 32, search 64, patches of 16 pixels",
         "24 bins for each side, with a score",
         "4.55",
-        "12: unused.0, unused.1",
+        "12: a.[/bold], 'b.\\x1b[2J', unused.0, unused.1",
         "and 4 more",
         "search.onnx (differs from PyTorch by ",
         str(tmp_path / "out"),

@@ -147,6 +147,7 @@ def test_other_weights_are_replaced_only_where_that_is_asked_for(
     other = make_bundle(tmp_path / "other", seed=7)
     (other / "training.safetensors").write_text("of the other weights")
     (other / "search.int8.onnx").write_text("of the other weights")
+    (other / "MODEL_CARD.md").write_text("of the other weights")
     before = {path.name: path.read_bytes() for path in other.iterdir()}
     for export in (export_bundle, export_int8):
         with pytest.raises(OutputError, match=r"other weights already; give .*--overwrite"):

@@ -99,6 +99,13 @@ def test_what_is_there_is_kept(
     done = convert_checkpoint(checkpoint, tmp_path / "out", search_factor=5, overwrite=True)
     assert read_config(tmp_path / "out") == done.bundle
     assert done.bundle.tracker.search_factor == 5
+    (tmp_path / "out" / "small").mkdir()
+    with pytest.raises(OutputError, match=r"not replaced, for it has small in it beside a bundle"):
+        convert_checkpoint(checkpoint, tmp_path / "out", overwrite=True)
+    (photos / "config.json").write_text("{}")
+    with pytest.raises(OutputError, match=r"photos is not replaced, for it may be no bundle"):
+        convert_checkpoint(checkpoint, photos, overwrite=True)
+    assert (photos / "one.jpg").exists()
 
 
 def test_an_empty_folder_is_filled_and_stays_itself(
@@ -112,6 +119,9 @@ def test_an_empty_folder_is_filled_and_stays_itself(
     convert_checkpoint(checkpoint, link)
     assert link.is_symlink()
     assert read_config(real).arch["width"] == 64
+    convert_checkpoint(checkpoint, link, search_factor=5, overwrite=True)
+    assert link.is_symlink()
+    assert read_config(real).tracker.search_factor == 5
     here = tmp_path / "here"
     here.mkdir()
     monkeypatch.chdir(here)

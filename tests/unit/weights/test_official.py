@@ -80,12 +80,17 @@ def in_half_precision(weights: dict[str, Tensor]) -> dict[str, Any]:
     return {name: tensor.half() for name, tensor in weights.items()}
 
 
+def with_gradients(weights: dict[str, Tensor]) -> dict[str, Any]:
+    return {"net": {name: torch.nn.Parameter(tensor) for name, tensor in weights.items()}}
+
+
 def in_bfloat16(weights: dict[str, Tensor]) -> dict[str, Any]:
     return {name: tensor.bfloat16() for name, tensor in weights.items()}
 
 
 @pytest.mark.parametrize(
-    "wrap", [bare, in_net, from_parallel_training, in_half_precision, in_bfloat16]
+    "wrap",
+    [bare, in_net, from_parallel_training, in_half_precision, in_bfloat16, with_gradients],
 )
 def test_wrappings_of_trainers_are_taken_off(
     wrap: Callable[[dict[str, Tensor]], dict[str, Any]],
@@ -142,6 +147,7 @@ REFUSED = {
     "tensor missing": (without(FC1), "lacks backbone.blocks.1.mlp.fc1.weight"),
     "no norm in the head": (without("box_head.layers.1.1.bias"), "lacks box_head.layers.1.1.bias"),
     "half a score head": (without("score_head.layers.0.0.bias"), "lacks score_head"),
+    "the other half": (without("score_head.layers.1.weight"), "lacks score_head.layers.1.weight"),
     "not a square": (with_tensor(POS, torch.zeros(1, 15, 64)), "15 tokens, which is no square"),
     "flat": (with_tensor(POS, torch.zeros(64)), r"pos_embed_s has shape \(64,\)"),
     "learnt positions": (with_tensor(POS, torch.zeros(1, 16, 64)), "differs by 1 from the fixed"),
