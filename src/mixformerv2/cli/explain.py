@@ -39,6 +39,9 @@ def run(
 
     Example: mixformerv2 explain clip.mp4 --box 175,137,93,86 --frame 120
     """
+    from .bench_paper import refuse_missing_folder
+
+    refuse_missing_folder(out)
     pictures, given, truth = _inputs(source, box, frame)
     from ..explain import explain_frame, save_page, save_picture
 
@@ -59,11 +62,13 @@ def run(
         f"frame {frame}: {insight.result.state}, score {insight.result.score:.2f}; "
         f"entropy of the sides: {sides}"
     )
-    wanted = {out.suffix.lower()} if out.suffix.lower() in (".html", ".png") else {".html", ".png"}
-    if ".html" in wanted:
-        typer.echo(save_page(insight, out.with_suffix(".html")))
-    if ".png" in wanted:
-        typer.echo(save_picture(insight, out.with_suffix(".png")))
+    one = out.suffix.lower()
+    if one != ".png":
+        typer.echo(save_page(insight, out if one == ".html" else out.with_name(f"{out.name}.html")))
+    if one != ".html":
+        typer.echo(
+            save_picture(insight, out if one == ".png" else out.with_name(f"{out.name}.png"))
+        )
 
 
 def _inputs(source: str, box: str | None, frame: int) -> tuple[str, Box, Box | None]:

@@ -105,11 +105,14 @@ def explain_frame(
         )
     folder = find_bundle(model)
     inner, config = load_engine(folder, engine, threads)
-    recorder = Recorder(inner)
-    tracker = Tracker.with_engine(recorder, config)
+    recorder = _FirstLook(inner)
+    # Whole search crops in every frame: what was not looked at cannot be explained.
+    tracker = Tracker.with_engine(
+        recorder, config, settings={"search_middle": 0, "still_below": 0.0}
+    )
     with open_source(source) as video:
         name = name or video.name or "video"
-        result, scores, image, before = _track_to(tracker, video, box, frame)
+        result, scores, image, before = _track_to(tracker, recorder, video, box, frame)
     search, templates = recorder.search[0], before.templates.pair
     prepare = Preprocess(config.mean, config.std)
 
@@ -157,8 +160,23 @@ class Recorder:
         return self.out
 
 
+class _FirstLook(Recorder):
+    """Keeps what was first asked in a frame: the look around the last box.
+
+    Others follow where the target is lost and looked for elsewhere.
+    """
+
+    asked = False
+
+    def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
+        if self.asked:
+            return self._engine.step(search, memory)
+        self.asked = True
+        return super().step(search, memory)
+
+
 def _track_to(
-    tracker: Tracker, video: Source, box: Sequence[float], frame: int
+    tracker: Tracker, recorder: _FirstLook, video: Source, box: Sequence[float], frame: int
 ) -> tuple[TrackResult, list[float], NDArray[np.uint8], TrackState]:
     """Results of a frame, the scores so far, its picture, and the state before it."""
     scores: list[float] = []
@@ -172,6 +190,7 @@ def _track_to(
         elif before is None:
             scores.append(tracker.init(one.image, box, one.time).score)
         else:
+            recorder.asked = False  # in this frame
             result = tracker.update(one.image, one.time)
             scores.append(result.score)
             if last == frame:

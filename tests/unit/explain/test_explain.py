@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,16 +15,17 @@ from typer.testing import CliRunner
 
 from mixformerv2.cli.boxes import read_boxes
 from mixformerv2.cli.main import build
-from mixformerv2.errors import BoxError, ConfigError, SourceError
+from mixformerv2.errors import BoxError, ConfigError, OutputError, SourceError
 from mixformerv2.explain import entropy, explain_frame, prediction_attention, save_page, spread
 from mixformerv2.models import ModelConfig
 from mixformerv2.models.attention import Layer
 from mixformerv2.models.mixformerv2 import MixFormerV2
-from mixformerv2.weights.bundle import find_bundle
+from mixformerv2.weights.bundle import find_bundle, read_config, write_config
 
 ASSETS = find_bundle("t").parent
 CLIP = ASSETS / "demo.mp4"
 TRUTH = read_boxes(ASSETS / "demo.csv")
+THRESHOLDS = ("lost_below", "lost_until", "uncertain_below", "uncertain_until")
 
 
 def test_shares_sum_to_one_and_rebuild_what_the_tokens_get() -> None:
@@ -90,6 +93,27 @@ def test_insight_is_what_the_tracker_saw(tmp_path: Path) -> None:
     assert "http" not in re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"search_middle": 160, "middle_after": 1},
+        {"still_below": 255.0},
+        {"long_term": True, "redetect_score": 1.0, **dict.fromkeys(THRESHOLDS, 1.0)},
+    ],
+    ids=["middle", "still", "lost"],
+)
+def test_what_is_shown_is_the_look_around_the_last_box(
+    settings: dict[str, Any], tmp_path: Path
+) -> None:
+    for file in find_bundle("t").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    config = read_config(tmp_path)
+    write_config(tmp_path, replace(config, tracker=replace(config.tracker, **settings)))
+    insight = explain_frame(CLIP, TRUTH[0], 4, tmp_path, truth=TRUTH[4], engine="onnx")
+    assert insight.search.shape == (config.tracker.search_size,) * 2 + (3,)
+    assert insight.truth is not None  # known of that crop alone
+
+
 def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
     insight = explain_frame(CLIP, TRUTH[0], 2, name="</script><script>alert(1)", engine="onnx")
     assert "<script>alert" not in save_page(insight, tmp_path / "look.html").read_text("utf-8")
@@ -104,11 +128,17 @@ def test_frames_that_cannot_be_explained(frame: int, why: str) -> None:
 def test_command_writes_page_and_picture(tmp_path: Path) -> None:
     box = ",".join(str(v) for v in TRUTH[0].xywh)
     arguments = ["explain", str(CLIP), "--box", box, "--frame", "5", "--engine", "onnx"]
-    result = CliRunner().invoke(build("explain"), [*arguments, "--out", str(tmp_path / "look")])
+    result = CliRunner().invoke(build("explain"), [*arguments, "--out", str(tmp_path / "look.5")])
     assert result.exit_code == 0, result.output
     assert "entropy of the sides" in result.output
-    assert (tmp_path / "look.html").stat().st_size > 10_000
-    assert (tmp_path / "look.png").read_bytes()[:4] == b"\x89PNG"
+    assert (tmp_path / "look.5.html").stat().st_size > 10_000  # beside that of another frame
+    assert (tmp_path / "look.5.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_a_folder_that_is_missing_is_said_before_the_tracking() -> None:
+    words = ["explain", "no.mp4", "--box", "1,2,3,4", "--frame", "5", "--out", "missing/look"]
+    with pytest.raises(OutputError, match="missing/look: its folder does not exist"):
+        CliRunner().invoke(build("explain"), words, catch_exceptions=False)
 
 
 def test_command_without_a_box_says_so() -> None:
