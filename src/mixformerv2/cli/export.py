@@ -45,7 +45,9 @@ def run(
             min=0,
         ),
     ] = None,
-    keep_after: Annotated[int, typer.Option(help="That layer, counted from 1.", min=1)] = 2,
+    keep_after: Annotated[
+        int | None, typer.Option(help="That layer, counted from 1. [2]", min=1)
+    ] = None,
     exit_score: Annotated[
         float | None,
         typer.Option(
@@ -55,7 +57,9 @@ def run(
             max=1.0,
         ),
     ] = None,
-    exit_after: Annotated[int, typer.Option(help="That layer, counted from 1.", min=1)] = 4,
+    exit_after: Annotated[
+        int | None, typer.Option(help="That layer, counted from 1. [4]", min=1)
+    ] = None,
     sequences: Annotated[
         Path | None,
         typer.Option(help="Measure what int8 loses in AUC over this folder of sequences."),
@@ -74,18 +78,25 @@ def run(
     from PyTorch's by more than 1e-4.
     """
     from ..errors import ConfigError
+    from ..evaluation import read_sequences
     from ..export import export_bundle, export_int8
 
     if not int8 and (calibrate or sequences or quantizer != "own"):
         raise ConfigError(
             "--calibrate, --sequences and --quantizer belong to --int8; add it or leave them out"
         )
+    if keep_after is not None and keep_tokens is None:
+        raise ConfigError("--keep-after belongs to --keep-tokens; add it or leave it out")
+    if exit_after is not None and exit_score is None:
+        raise ConfigError("--exit-after belongs to --exit-score; add it or leave it out")
+    if sequences is not None:
+        read_sequences(sequences)  # before minutes of rounding
     keep = None
     if keep_tokens is not None:
-        keep = (keep_tokens, keep_after if keep_tokens else 0)
+        keep = (keep_tokens, (keep_after or 2) if keep_tokens else 0)
     early = None
     if exit_score is not None:
-        early = (exit_after if exit_score else 0, exit_score)
+        early = ((exit_after or 4) if exit_score else 0, exit_score)
     _print(out, export_bundle(bundle, out, keep, early, overwrite=overwrite))
     if int8:
         _print_int8(

@@ -44,6 +44,10 @@ def run(
     if explain:
         _explain(bundle or [], as_json)
         return
+    if bundle:
+        from ..errors import ConfigError
+
+        raise ConfigError(f"--bundle {bundle[0]} belongs to --explain; add it or leave it out")
     bundles, architectures = _bundles(), _architectures()
     if as_json:
         from ..models.count import RULE
@@ -59,6 +63,7 @@ def _explain(names: list[str], as_json: bool) -> None:
     from dataclasses import asdict
 
     from rich.console import Console
+    from rich.markup import escape
 
     from ..runtime.choice import choose
     from ..weights.bundle import find_bundle, list_bundles, read_config
@@ -81,7 +86,7 @@ def _explain(names: list[str], as_json: bool) -> None:
         return
     console = Console(highlight=False)
     for row in found:
-        console.print(f"[bold]{row['name']}[/]: auto takes [bold]{row['engine']}[/]")
+        console.print(f"[bold]{escape(row['name'])}[/]: auto takes [bold]{row['engine']}[/]")
         console.print(f"  {row['reason']}", markup=False)
     if not found:
         console.print("No bundle is shipped with this build.")

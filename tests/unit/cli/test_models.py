@@ -80,3 +80,10 @@ def test_explain_speaks_of_the_shipped_where_no_bundle_is_given(
     assert all(row["engine"] in ENGINES and row["reason"] for row in rows)
     assert main(["models", "--explain", "--bundle", "no-such"]) != 0
     assert "no bundle is called" in capsys.readouterr().err
+
+
+def test_a_bundle_that_would_not_be_looked_at_is_refused(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert main(["models", "--bundle", "t"]) == 2
+    assert "--bundle t belongs to --explain" in capsys.readouterr().err

@@ -315,5 +315,12 @@ def test_the_command(
     assert "AUC over 1 sequences: onnx 0." in done.output
     assert "attention 0 alone" in done.output
     assert "search.int8.onnx" in done.output
-    refused = CliRunner().invoke(app, [str(folder), str(folder), "--calibrate", "x"])
-    assert "belong to --int8" in str(refused.exception)
+    for words, why in (
+        (["--calibrate", "x"], "belong to --int8"),
+        (["--keep-after", "1"], "--keep-after belongs to --keep-tokens"),
+        (["--exit-after", "1"], "--exit-after belongs to --exit-score"),
+        (["--int8", "--sequences", str(tmp_path / "none")], "none is not a folder"),
+    ):
+        refused = CliRunner().invoke(app, [str(folder), str(tmp_path / "new"), *words])
+        assert why in str(refused.exception)
+        assert not (tmp_path / "new").exists()
