@@ -103,7 +103,7 @@ def run(
         str,
         typer.Option(
             help="Curves as well, parted by commas: box, dropped, jpeg, noise, blur, resolution, "
-            "or all. Each runs every sequence four times more.",
+            "or all. Each runs every sequence four or five times more.",
             rich_help_panel=_HOW,
         ),
     ] = "",

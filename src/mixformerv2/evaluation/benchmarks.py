@@ -188,7 +188,7 @@ def _from_first_label(one: AnnotatedSequence, dataset: Dataset, folder: Path | N
 
 
 def read_truth(file: str | Path) -> NDArray[np.float64]:
-    """Read a truth file to `[N, 4]`, NaN where unlabelled.
+    """Read a file of boxes, true ones or results, to `[N, 4]`, NaN where unlabelled.
 
     Raises:
         DataError: missing, empty, or a line that is not four numbers; the line is named.
@@ -197,7 +197,7 @@ def read_truth(file: str | Path) -> NDArray[np.float64]:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"truth file {path} cannot be read: {error}") from error
+        raise DataError(f"{path} cannot be read: {error}") from error
     return rows_of(text, str(path), Findings())
 
 

@@ -43,7 +43,8 @@ def tell_stories(study: Study) -> Iterator[tuple[str, str, list[Story]]]:
     worst = sorted(_told(reports[0]), key=lambda one: (_value(study, one), one.name))[:WORST]
     name = FIGURES[study.main][0]
     if worst:
-        title = f"The {len(worst)} worst sequences of {reports[0].tracker}"
+        what = "worst sequence" if len(worst) == 1 else f"{len(worst)} worst sequences"
+        title = f"The {what} of {reports[0].tracker}"
         stories = [_story(study, one.name, 0) for one in worst]
         yield "worst", title, [one for one in stories if one is not None]
     for index in range(1, len(reports)):

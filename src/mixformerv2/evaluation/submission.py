@@ -12,6 +12,7 @@ archive is checked, and an archive that another program made can be.
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 import zlib
@@ -123,15 +124,21 @@ def make_archive(server: Server, results: Path, root: Path, out: Path) -> int:
         if server.times is not None:
             seconds = np.nan_to_num(run.seconds)
             files[server.times.format(name)] = "".join(f"{value:.8f}\n" for value in seconds)
+    part = out.with_name(
+        f"{out.name}.part"
+    )  # an archive that is there stays until this one is good
     try:
-        with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
             for member, text in sorted(files.items()):
                 archive.writestr(zipfile.ZipInfo(member, _DATE), text, zipfile.ZIP_DEFLATED)
+        wrong = check_archive(server, part, sequences, part=True)
+        if wrong:
+            raise DataError(f"{out} would be refused: {'; '.join(wrong[:_SHOWN])}")
+        os.replace(part, out)
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error}") from error
-    wrong = check_archive(server, out, sequences, part=True)
-    if wrong:
-        raise DataError(f"{out} would be refused: {'; '.join(wrong[:_SHOWN])}")
+    finally:
+        part.unlink(missing_ok=True)
     return len(sequences)
 
 

@@ -119,7 +119,8 @@ class TrackerSpec:
             return f"{Path(self.what).resolve().name}-{changes}"
         if self.kind == "results":
             return Path(rest).resolve().name
-        return Path(self.what).resolve().name if "/" in self.what else self.what
+        plain = "/" not in self.what and self.what not in (".", "..")
+        return self.what if plain else Path(self.what).resolve().name
 
     @property
     def is_bundle(self) -> bool:

@@ -72,7 +72,13 @@ def write_trackers(
         ini.read(file, encoding="utf-8")
     except (configparser.Error, UnicodeDecodeError) as error:
         raise ConfigError(f"{file} cannot be read: {error}; mend it or move it away") from error
+    named: set[str] = set()
     for spec in trackers:
+        if identifier(spec) in named:
+            raise ConfigError(
+                f"two trackers are called {identifier(spec)}; name one: mine={spec.what}"
+            )
+        named.add(identifier(spec))
         if spec.folder is not None:
             raise ConfigError(f"{spec.spec}: the toolkit runs trackers, it reads no results")
         spec.identity()

@@ -81,6 +81,8 @@ def test_the_page_says_what_is_needed(study: Study) -> None:
         "72 %",
     ):
         assert part in text, part
+    one = [replace(report, sequences=report.sequences[:1]) for report in study.reports]
+    assert "The worst sequence of finder" in html(replace(study, reports=tuple(one)))
 
 
 def test_pictures_can_be_left_out(study: Study) -> None:

@@ -72,6 +72,9 @@ def test_lengths(sequence: Sequence, tmp_path: Path) -> None:
     put(tmp_path / "fam_a.txt", BOXES[:20])
     with pytest.raises(DataError, match="2 rows, but fam_a has 5"):
         load_run(tmp_path, sequence)
+    put(tmp_path / "fam_a.txt", "")
+    with pytest.raises(DataError, match=r"^\S*fam_a\.txt is empty$"):  # and no truth
+        load_run(tmp_path, sequence)
     later = replace(sequence, start=2).pick([2, 3, 4])
     put(tmp_path / "fam_a.txt", BOXES)  # a row for each frame of the file, the first two unlabelled
     assert load_run(tmp_path, later).boxes[0, 0] == 14

@@ -255,6 +255,7 @@ def test_the_first_frames_alone_can_be_used(root: Path) -> None:
     [
         ("t", "t"),
         ("some/folder/mine", "mine"),
+        (".", Path.cwd().name),
         ("opencv:nano:some/where", "opencv-nano"),
         ("python:tests.unit.evaluation.test_run:Plain", "Plain"),
         ("still", "still"),

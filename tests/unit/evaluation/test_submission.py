@@ -146,6 +146,12 @@ def test_results_that_are_missing_are_named(tmp_path: Path) -> None:
     assert make_archive(server, tmp_path / "none", tmp_path / "set", tmp_path / "a.zip") == 1
     with zipfile.ZipFile(tmp_path / "a.zip") as opened:
         assert opened.read("d_2.txt").splitlines()[1] == b"10.0000,12.0000,8.0000,8.0000"
+    good = (tmp_path / "a.zip").read_bytes()
+    (tmp_path / "none" / "d_2.txt").write_text("90,12,8,8\n" * 3)
+    with pytest.raises(DataError, match=r"a\.zip would be refused: .* is not the given box"):
+        make_archive(server, tmp_path / "none", tmp_path / "set", tmp_path / "a.zip")
+    assert (tmp_path / "a.zip").read_bytes() == good
+    assert not list(tmp_path.glob("*.part"))
 
 
 def test_without_truth_there_is_nothing_to_say(tmp_path: Path) -> None:

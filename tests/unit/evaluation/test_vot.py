@@ -85,6 +85,12 @@ def test_a_workspace_keeps_its_other_trackers(
         write_trackers(tmp_path, [TrackerSpec(f"results:{tmp_path}")])
 
 
+def test_two_trackers_of_one_name_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="two trackers are called my_box; name one: mine=still"):
+        write_trackers(tmp_path, [TrackerSpec("my_box=still"), TrackerSpec("my box=still")])
+    assert not (tmp_path / "trackers.ini").exists()
+
+
 def test_paths_are_written_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The toolkit starts trackers in a folder of its own."""
     monkeypatch.chdir(tmp_path)

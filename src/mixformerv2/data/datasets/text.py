@@ -59,7 +59,7 @@ def rows_of(
     while lines and not lines[-1].strip():
         lines.pop()
     if not lines:
-        findings.refuse(f"truth file {where} is empty")
+        findings.refuse(f"{where} is empty")
     rows: list[Row] = []
     for number, line in enumerate(lines, 1):
         try:
