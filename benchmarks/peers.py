@@ -18,7 +18,7 @@ import platform
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -59,8 +59,11 @@ class Contestant:
     def run(self, name: str) -> str:
         """One sequence: `done`, or why not."""
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{name}\n")
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(f"{name}\n")
+            self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # it has ended: there is nothing to read either
         return self._read()
 
     def _read(self) -> str:
@@ -70,9 +73,12 @@ class Contestant:
 
     def close(self) -> None:
         """End the process."""
-        if self._process.stdin is not None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):  # what it was asked after its end
             self._process.stdin.close()
         self._process.wait(timeout=60)
+        self._process.stdout.close()
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -135,7 +141,12 @@ def compete(args: argparse.Namespace, out: Path) -> Study:
 def _entrants(args: argparse.Namespace) -> dict[str, tuple[str, Path]]:
     """Label to text of the tracker and the Python that runs it."""
     here = Path(sys.executable)
-    found = {Path(name).name: (name, here) for name in args.models}
+    found: dict[str, tuple[str, Path]] = {}
+    for name in args.models:
+        label = TrackerSpec(name).label
+        if label in found:
+            raise SystemExit(f"two models are called {label}; name one: --models mine={name}")
+        found[label] = (name, here)
     if args.peers_python.is_file():
         found |= {spec.partition(":")[2].upper(): (spec, args.peers_python) for spec in CLASSIC}
     else:
@@ -187,6 +198,8 @@ def main() -> None:
         return
     if not args.root.is_dir():
         raise SystemExit(f"{args.root} is not there; give --root a folder of sequences")
+    if args.json and not args.json.absolute().parent.is_dir():
+        raise SystemExit(f"--json {args.json} cannot be written: its folder is not there")
     with tempfile.TemporaryDirectory() as folder:
         study = compete(args, Path(folder))
         report = study.reports[0]

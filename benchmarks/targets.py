@@ -46,7 +46,8 @@ def main() -> None:
     places = [clip.boxes[0]] + [
         (float(x), float(y), 100.0, 80.0) for x, y in rng.uniform((0, 0), (1100, 600), (31, 2))
     ]
-    single = Tracker(args.model, args.engine, args.threads)
+    # Each as if it were alone: two that come to one place would look a second time.
+    single = Tracker(args.model, args.engine, args.threads, settings={"apart": False})
     rows = []
     multis = {count: MultiTracker.around(single) for count in COUNTS}
     for count, multi in multis.items():
