@@ -84,7 +84,9 @@ def _draw_distributions(figure: Any, insight: Insight) -> None:
         axes.tick_params(left=False, bottom=False, labelleft=False, labelbottom=False)
         axes.spines[["top", "right", "left", "bottom"]].set_visible(False)
     score = f"score {insight.result.score:.2f}, {insight.result.state}"
-    above.set_title(f"{insight.model}: {score}", fontsize=11, loc="left")
+    # Of the whole figure: its layout leaves no room for what stands above `above`.
+    title = f"{insight.model}: {score}"
+    figure.suptitle(title, fontsize=11, x=0.02, ha="left", parse_math=False)
     count = len(insight.templates)
     inner = grid[1].subgridspec(count, 1)
     for i, template in enumerate(insight.templates):

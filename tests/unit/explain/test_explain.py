@@ -11,12 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.text import Text
 from typer.testing import CliRunner
 
 from mixformerv2.cli.boxes import read_boxes
 from mixformerv2.cli.main import build
 from mixformerv2.errors import BoxError, ConfigError, OutputError, SourceError
-from mixformerv2.explain import entropy, explain_frame, prediction_attention, save_page, spread
+from mixformerv2.explain import (
+    entropy,
+    explain_frame,
+    prediction_attention,
+    save_page,
+    save_picture,
+    spread,
+)
 from mixformerv2.models import ModelConfig
 from mixformerv2.models.attention import Layer
 from mixformerv2.models.mixformerv2 import MixFormerV2
@@ -112,6 +122,23 @@ def test_what_is_shown_is_the_look_around_the_last_box(
     insight = explain_frame(CLIP, TRUTH[0], 4, tmp_path, truth=TRUTH[4], engine="onnx")
     assert insight.search.shape == (config.tracker.search_size,) * 2 + (3,)
     assert insight.truth is not None  # known of that crop alone
+
+
+def test_the_picture_shows_all_that_is_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    insight = replace(explain_frame(CLIP, TRUTH[0], 1, engine="onnx"), model=r"a$\b$c")
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    save_picture(insight, tmp_path / "look.png")
+    (figure,) = drawn
+    FigureCanvasAgg(figure).draw()
+    texts = [one for one in figure.findobj(Text) if one.get_text()]
+    assert any(one.get_text().startswith(r"a$\b$c: score ") for one in texts)
+    for one in texts:
+        box = one.get_window_extent()
+        assert figure.bbox.contains(box.x0, box.y0), one
+        assert figure.bbox.contains(box.x1, box.y1), one
 
 
 def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
