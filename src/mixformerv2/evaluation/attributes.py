@@ -4,7 +4,7 @@
 |---|---|---|
 | LaSOT, extension | `att/NAME.txt` or `annos/att/NAME.txt` of its toolkit | 0 and 1 |
 | TNL2K | `annos/att/NAME_attribute.txt` of its toolkit | 0 and 1 |
-| UAV123, UAV20L | `anno/UAV123/att/NAME.txt` | 0 and 1 |
+| UAV123, UAV20L | `anno/UAV123/att/NAME.txt`, `anno/UAV20L/att/NAME.txt` | 0 and 1 |
 | OTB | `anno/att/NAME.txt` of its toolkit, or `NAME/attrs.txt` | 0 and 1, or names |
 | your own | `NAME/attributes.txt`, or `NAME.attributes.txt` beside a clip | words and commas |
 """
@@ -46,19 +46,22 @@ NAMES = {
 """The short names of tables, spelt out."""
 
 _LASOT = "IV POC DEF MB CM ROT BC VC SV FOC FM OV LR ARC"
+_UAV = "SV ARC LR FM FOC POC OV BC IV VC CM SOB"
 # In the order of each benchmark's own evaluation code.
 ORDERS = {
     "lasot": _LASOT,
     "lasot_ext": _LASOT,
     "tnl2k": "CM ROT DEF FOC IV OV POC VC SV BC MB ARC LR FM AS TC MS",
-    "uav123": "SV ARC LR FM FOC POC OV BC IV VC CM SOB",
+    "uav123": _UAV,
+    "uav20l": _UAV,
     "otb": "IV OPR SV OCC DEF MB FM IPR OV BC LR",
 }
 PLACES = {
     "lasot": ("att/{}.txt", "annos/att/{}.txt"),
     "lasot_ext": ("att/{}.txt", "annos/att/{}.txt"),
     "tnl2k": ("att/{}_attribute.txt", "annos/att/{}_attribute.txt"),
-    "uav123": ("anno/UAV123/att/{}.txt", "anno/UAV20L/att/{}.txt", "anno/att/{}.txt"),
+    "uav123": ("anno/UAV123/att/{}.txt", "anno/att/{}.txt"),
+    "uav20l": ("anno/UAV20L/att/{}.txt", "anno/att/{}.txt"),  # other videos of the same names
     "otb": ("anno/att/{}.txt", "att/{}.txt", "{}/attrs.txt"),
 }
 OWN = ("{}/attributes.txt", "{}.attributes.txt")
@@ -71,7 +74,7 @@ def read_attributes(
 
     Args:
         store: Root of the benchmark.
-        layout: Its layout.
+        layout: Its layout, `uav20l` for that part of UAV123's.
         name: The sequence.
         folder: Where attribute files lie that are not beside the data, `NAME.txt` each, as in the
             toolkit of the benchmark.

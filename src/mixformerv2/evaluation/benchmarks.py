@@ -182,7 +182,9 @@ def _from_first_label(one: AnnotatedSequence, dataset: Dataset, folder: Path | N
         one.boxes[start:],
         one.absent[start:] if one.absent.any() else None,
         dataset.layout,
-        read_attributes(dataset.store, dataset.layout, one.name, folder),
+        read_attributes(
+            dataset.store, "uav20l" if one.source == "uav20l" else dataset.layout, one.name, folder
+        ),
         one.category,
     )
 

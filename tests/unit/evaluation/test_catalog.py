@@ -97,6 +97,16 @@ def test_attributes_are_read_where_they_are_published(
     assert set(report.attributes) == set(expected.split())
 
 
+def test_parts_of_a_benchmark_have_attributes_of_their_own(tmp_path: Path) -> None:
+    """UAV20L's videos bear names of UAV123's and are others."""
+    MAKERS["uav123"](tmp_path)
+    for part, flags in (("UAV123", "1" + ",0" * 11), ("UAV20L", "0,1" + ",0" * 10)):
+        put(tmp_path / f"anno/{part}/att/bike1.txt", flags)
+    for part, expected in (("uav123", "SV"), ("uav20l", "ARC")):
+        (bike,) = read_benchmark(part, tmp_path, ["bike1"]).sequences
+        assert bike.attributes == {expected}
+
+
 def test_attributes_of_ones_own(root: Path, tmp_path: Path) -> None:
     put(root / "fam_a" / "attributes.txt", "night, far away\nnight\n")
     found = {one.name: one.attributes for one in read_benchmark("own", root).sequences}
