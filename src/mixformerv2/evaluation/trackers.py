@@ -164,7 +164,9 @@ class TrackerSpec:
         from ..runtime.select import load_engine, name_of
 
         engine = name_of(load_engine(self.what, self.engine, self.threads)[0].info)
-        return replace(self, spec=f"{self.label}={self.whole}", engine=engine)
+        # Only a name that was given: that of a folder may hold what a name cannot.
+        given = f"{self.label}=" if self.what != self.spec else ""
+        return replace(self, spec=f"{given}{self.whole}", engine=engine)
 
     @property
     def whole(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -200,10 +201,14 @@ def _bytes(folder: Path) -> dict[str, bytes]:
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.endswith(timed)}
 
 
-def test_what_auto_takes_is_decided_once(small_bundle: Path) -> None:
+def test_what_auto_takes_is_decided_once(small_bundle: Path, tmp_path: Path) -> None:
     spec = TrackerSpec(str(small_bundle)).anywhere()
     assert spec.engine == "openvino-fp32" or spec.engine.startswith("openvino-")
     assert (spec.label, spec.what) == (small_bundle.name, str(small_bundle.resolve()))
+    odd = shutil.copytree(small_bundle, tmp_path / "run (1)")
+    spec = TrackerSpec(str(odd)).anywhere()  # a folder's name need not be fit for a label
+    assert (spec.label, spec.kind, spec.what) == ("run (1)", "bundle", str(odd.resolve()))
+    assert TrackerSpec(f"mine={odd}").anywhere().label == "mine"
     assert TrackerSpec("t", engine="onnx-int8").anywhere().engine == "onnx-int8"
     assert TrackerSpec("still").anywhere() == TrackerSpec("still")
 
