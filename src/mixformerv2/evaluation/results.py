@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, OutputError
 from .benchmarks import Sequence, read_truth, write_truth
 
-__all__ = ["Run", "find_results", "load_run", "save_run", "write_text"]
+__all__ = ["Run", "check_names", "find_results", "load_run", "save_run", "write_text"]
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +59,22 @@ class Run:
         """
         shift = np.array([sequence.origin, sequence.origin, 0, 0])
         return replace(self, boxes=(self.boxes + shift) - shift)
+
+
+def check_names(names: Iterable[str]) -> None:
+    """Refuse sequences of which one's boxes would be written where another's times are.
+
+    Raises:
+        DataError: two would share a file.
+    """
+    known = set(names)
+    for name in sorted(known):
+        for kind in ("score", "time", "decode", "error"):
+            if f"{name}_{kind}" in known:
+                raise DataError(
+                    f"results of {name} and of {name}_{kind} would share the file "
+                    f"{name}_{kind}.txt; rename one of the sequences"
+                )
 
 
 def save_run(folder: Path, sequence: Sequence, run: Run) -> None:

@@ -27,7 +27,7 @@ from .benchmarks import Sequence
 from .catalog import BENCHMARKS, Benchmark, read_benchmark
 from .metrics import Convention, Counting, figures_of, frame_errors
 from .report import Report, SequenceReport
-from .results import Run, find_results, load_run, save_run, write_text
+from .results import Run, check_names, find_results, load_run, save_run, write_text
 from .trackers import Factory, TrackerSpec
 
 __all__ = ["Run", "evaluate", "follow", "measure", "results_folder"]
@@ -133,6 +133,8 @@ def measure(
     if sequences:
         counting = replace(counting, origin=sequences[0].origin)
     folder = None if out is None else make_folder(Path(out))
+    if folder is not None:
+        check_names(one.name for one in sequences)
     by_name = {one.name: one for one in sequences}
     reports: dict[str, SequenceReport] = {}
     for name, result in _results(tracker, sequences, folder, jobs, cluster, address):

@@ -193,7 +193,9 @@ def _check(
         example = server.member.format("NAME")
         yield f"{_some(strays)} should not be there; results are {example}"
     counts = Counter(name for name, _ in boxes)
-    twice = [name for name, count in counts.items() if count > (3 if server.times else 1)]
+    members = Counter(names)
+    twice = [name for name, count in members.items() if count > 1]
+    twice += [name for name, count in counts.items() if count > (3 if server.times else 1)]
     if twice:
         yield f"{_some(twice)} is there more than once"
     missing = [] if known is None else sorted(set(known) - set(counts))
@@ -239,7 +241,7 @@ def _check_rows(content: bytes, sequence: Sequence | None) -> tuple[str, int]:
         if len(parts) != 4:
             return f"line {number}: {line[:40]!r} is not four numbers parted by commas", 0
         try:
-            row = [float(part) for part in parts]
+            row = [float(part.replace("_", "x")) for part in parts]  # which Python alone reads
         except ValueError:
             return f"line {number}: {line[:40]!r} is not four numbers", 0
         if not np.isfinite(row).all() or min(row[2:]) < 0:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mixformerv2.errors import DataError
-from mixformerv2.evaluation import Sequence, TrackerSpec, evaluate, read_benchmark
+from mixformerv2.evaluation import Sequence, TrackerSpec, evaluate, measure, read_benchmark
 from mixformerv2.evaluation.results import Run, load_run, save_run
 from tests.unit.data.layouts import MAKERS, put
 
@@ -56,6 +56,13 @@ def test_boxes_are_in_the_coordinates_of_the_benchmark(tmp_path: Path) -> None:
     put(tmp_path / "others" / "airplane" / "airplane-1.txt", "11 13 8 8\n" * 4)
     others = load_run(tmp_path / "others", sequence)
     assert others.boxes[0].tolist() == [10, 12, 8, 8]
+
+
+def test_sequences_that_would_share_a_file_are_refused(sequence: Sequence, tmp_path: Path) -> None:
+    both = [sequence, replace(sequence, name="fam_a_time")]
+    with pytest.raises(DataError, match=r"fam_a and of fam_a_time would share .* fam_a_time\.txt"):
+        measure(TrackerSpec("still"), both, out=tmp_path)
+    assert measure(TrackerSpec("still"), both).mean.sequences == 2  # nothing is written
 
 
 def test_lengths(sequence: Sequence, tmp_path: Path) -> None:

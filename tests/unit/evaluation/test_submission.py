@@ -74,6 +74,7 @@ def zipped(
         ({f"{GOT}/{GOT}_001.txt": ROWS.replace(",", " ")}, "line 1: '10 12 8 8' is not four"),
         ({f"{GOT}/{GOT}_001.txt": ROWS.replace(",", "\t")}, "not four numbers parted by commas"),
         ({f"{GOT}/{GOT}_001.txt": "10,12,8,nan\n" * 5}, "is no box"),
+        ({f"{GOT}/{GOT}_001.txt": "1_0,12,8,8\n" * 5}, "line 1: '1_0,12,8,8' is not four numbers"),
         ({f"{GOT}/{GOT}_001.txt": "10,12,8,-8\n" * 5}, "is no box"),
         ({f"{GOT}/{GOT}_001.txt": ROWS[:20]}, "has 2 rows, but the sequence has 5 frames"),
         ({f"{GOT}/{GOT}_001.txt": "1" + ROWS}, "is not the given box 10.0000,12.0000"),
@@ -106,6 +107,16 @@ def test_what_a_server_would_refuse(
     sequences = read_benchmark("got10k_test", tmp_path / "set").sequences
     wrong = check_archive(SERVERS["got10k"], zipped(tmp_path / "a.zip", members), sequences)
     assert any(sentence in one for one in wrong), wrong
+
+
+def test_a_file_that_is_there_twice_is_found(tmp_path: Path) -> None:
+    archive = zipped(
+        tmp_path / "a.zip", {f"{GOT}/{GOT}_001.txt": ROWS, f"{GOT}/{GOT}_time.txt": ""}
+    )
+    with zipfile.ZipFile(archive, "a") as more, pytest.warns(UserWarning, match="Duplicate"):
+        more.writestr(f"{GOT}/{GOT}_001.txt", ROWS)
+    wrong = check_archive(SERVERS["got10k"], archive)
+    assert f"{GOT}/{GOT}_001.txt is there more than once" in wrong
 
 
 def test_an_extra_folder_is_found_for_trackingnet(tmp_path: Path) -> None:
