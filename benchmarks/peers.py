@@ -129,9 +129,10 @@ def compete(args: argparse.Namespace, out: Path) -> Study:
             print(f"{count}/{len(sequences)} {sequence.name}", file=sys.stderr, flush=True)
     reports = [
         measure(
-            TrackerSpec(f"{label}=results:{one.folder}"),
+            TrackerSpec(f"results:{one.folder}"),
             sequences,
             max_frames=args.max_frames or None,
+            label=label,
         )
         for label, one in contestants.items()
     ]
