@@ -276,9 +276,10 @@ def frame_errors(
     true = np.where(valid[:, None], true, 1.0)
     if size is not None:
         true, found = _clipped(true, size), _clipped(found, size)
-    overlaps = np.where(lost, 0.0, pairwise_iou(true, found))
-    pixels = np.where(lost, np.inf, center_distances(true, found))
-    with np.errstate(divide="ignore", invalid="ignore"):
+    # A tracker that flies away may answer numbers whose products no float holds.
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        overlaps = np.where(lost, 0.0, pairwise_iou(true, found))
+        pixels = np.where(lost, np.inf, center_distances(true, found))
         normalized = np.where(lost, np.inf, normalized_distances(true, found))
     gone = -1.0 if counting.absent == "near" else np.inf
     return Errors(

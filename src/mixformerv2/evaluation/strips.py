@@ -94,7 +94,8 @@ def film_strip(
     pictures = []
     for frame in frames:
         here = [one[frame] for one in boxes]
-        image = _draw(sequence.frame(frame), sequence.truth[frame], here, colours)
+        with np.errstate(over="ignore", invalid="ignore"):  # of a tracker that flies away
+            image = _draw(sequence.frame(frame), sequence.truth[frame], here, colours)
         pictures.append(Picture(frame, _jpeg(image), frame == lost))
     return pictures
 

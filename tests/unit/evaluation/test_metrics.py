@@ -74,6 +74,11 @@ def test_truth_without_a_counted_frame_gives_nan() -> None:
     assert math.isnan(figures.auc)
 
 
+def test_a_box_that_flies_away_is_a_miss_and_no_warning() -> None:
+    figures = score_boxes([SQUARE] * 4, [SQUARE, (1e308,) * 4, (-1e308, 0, 1e308, 1e308), (0,) * 4])
+    assert (figures.auc, figures.precision, figures.frames) == (0.0, 0.0, 3)
+
+
 def test_bad_input_is_refused_with_a_sentence() -> None:
     with pytest.raises(DataError, match="2 frames but 1 boxes"):
         score_boxes([SQUARE, SQUARE], [SQUARE])

@@ -165,7 +165,7 @@ class Flies(Finder):
     """Its box leaves the picture for good."""
 
     def update(self, frame: Frame) -> Answer:
-        return Answer((1e40, -1e40, 1e40, 8.0), 1.0)
+        return Answer((1e308, -1e308, 1e308, 8.0), 1.0)
 
 
 def test_a_box_that_flies_away_is_drawn(root: Path) -> None:
