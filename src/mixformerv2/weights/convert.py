@@ -103,10 +103,13 @@ def _check_target(folder: Path, overwrite: bool) -> None:
     if not overwrite:
         raise OutputError(f"{folder} holds a bundle already; give another folder, or --overwrite")
     try:
-        read_config(folder)
+        known = {*_OF_A_BUNDLE, read_config(folder).licence.get("file")}
     except WeightsError as error:
-        raise OutputError(f"{folder} is not replaced, for it may be no bundle: {error}") from error
-    others = sorted(file.name for file in folder.iterdir() if file.name not in _OF_A_BUNDLE)
+        raise OutputError(
+            f"{folder} is not replaced, for it may be no bundle ({error}); "
+            "remove it yourself, or give another folder"
+        ) from error
+    others = sorted(file.name for file in folder.iterdir() if file.name not in known)
     if others:
         raise OutputError(
             f"{folder} is not replaced, for it has {', '.join(others[:5])} in it beside a bundle; "
