@@ -103,7 +103,7 @@ def _check_target(folder: Path, overwrite: bool) -> None:
     if not overwrite:
         raise OutputError(f"{folder} holds a bundle already; give another folder, or --overwrite")
     try:
-        known = {*_OF_A_BUNDLE, read_config(folder).licence.get("file")}
+        known = {*_OF_A_BUNDLE, str(read_config(folder).licence.get("file"))}
     except WeightsError as error:
         raise OutputError(
             f"{folder} is not replaced, for it may be no bundle ({error}); "
