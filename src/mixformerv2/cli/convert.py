@@ -54,6 +54,7 @@ def _print(file: Path, out: Path, done: Conversion) -> None:
     from rich.table import Table
 
     from ..models.count import parameters
+    from ..weights.bundle import list_bundles
 
     found, bundle = done.official, done.bundle
     arch, tracker = found.config, bundle.tracker
@@ -81,7 +82,8 @@ def _print(file: Path, out: Path, done: Conversion) -> None:
     console = Console(highlight=False)
     console.print(f"{file}", soft_wrap=True, markup=False)
     console.print(table)
-    console.print(f"bundle: {out}", soft_wrap=True, markup=False)
+    shipped = f"; give it as ./{out}, for {out} is the shipped model" * (str(out) in list_bundles())
+    console.print(f"bundle: {out}{shipped}", soft_wrap=True, markup=False)
 
 
 def _box_head(arch: ModelConfig) -> str:
