@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import os
 import re
 import sys
 from collections.abc import Callable
@@ -100,9 +101,10 @@ class TrackerSpec:
 
     @property
     def what(self) -> str:
-        """The text without a label of one's own."""
+        """The text without a label of one's own; a folder such as `lr=1e-4` has none."""
         label, equals, rest = self.spec.partition("=")
-        return rest if equals and re.fullmatch(r"[\w. +-]+", label) else self.spec
+        named = equals and re.fullmatch(r"[\w. +-]+", label) and not os.path.isdir(self.spec)
+        return rest if named else self.spec
 
     @property
     def label(self) -> str:
