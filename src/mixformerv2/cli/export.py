@@ -161,8 +161,9 @@ def _measure(out: Path, sequences: Path) -> None:
     from ..runtime.choice import MAX_AUC_LOSS, int8_engine
 
     engine = int8_engine()
-    full, small = (
-        evaluate(TrackerSpec(str(out), engine=name), sequences).mean for name in ("onnx", engine)
+    full, small = (  # by its whole path: a folder may be called as a shipped model is
+        evaluate(TrackerSpec(str(out.absolute()), engine=name), sequences).mean
+        for name in ("onnx", engine)
     )
     record_auc(out, full.auc - small.auc)
     enough = "auto takes it" if full.auc - small.auc <= MAX_AUC_LOSS else "auto will not take it"

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -324,3 +325,19 @@ def test_the_command(
         refused = CliRunner().invoke(app, [str(folder), str(tmp_path / "new"), *words])
         assert why in str(refused.exception)
         assert not (tmp_path / "new").exists()
+
+
+def test_the_folder_is_measured_and_not_the_shipped_model_of_its_name(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    seen: list[str] = []
+
+    def measured(spec: TrackerSpec, sequences: Path) -> SimpleNamespace:
+        seen.append(spec.what)
+        return SimpleNamespace(mean=SimpleNamespace(auc=0.5, sequences=1))
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("mixformerv2.evaluation.run.evaluate", measured)
+    monkeypatch.setattr("mixformerv2.export.quantize.record_auc", lambda folder, loss: None)
+    export_command._measure(Path("t"), tmp_path)
+    assert seen == [str(tmp_path / "t")] * 2
