@@ -48,7 +48,7 @@ def _sequences(console, study: Study, report: Report) -> None:  # type: ignore[n
 
     keys = study.benchmark.columns
     table = Table()
-    table.add_column("sequence", no_wrap=True)
+    table.add_column("sequence", overflow="fold")
     for column in ("frames", *(FIGURES[key][0] for key in keys), "fps"):
         table.add_column(column, justify="right")
 
@@ -93,7 +93,7 @@ def _summary(console, study: Study) -> None:  # type: ignore[no-untyped-def]
 
     keys = study.benchmark.columns
     table = Table(title=study.benchmark.title)
-    table.add_column("tracker", no_wrap=True)
+    table.add_column("tracker", overflow="fold")  # in a pipe of 80 columns no figure is cut
     for column in (*(FIGURES[key][0] for key in keys), "fps", "median ms", "95 % ms"):
         table.add_column(column, justify="right")
     for report in study.reports:

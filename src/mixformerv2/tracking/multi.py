@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -93,16 +94,23 @@ class MultiTracker:
             frame: The frame that the box was seen in: the last one given to `update`, or the
                 first of all.
             box: `(x, y, w, h)` in pixels.
-            id: A number of one's own; the smallest free one where None.
+            id: A whole number of one's own; the smallest free one, from 0, where None.
 
         Raises:
-            ConfigError: the id is taken.
+            ConfigError: the id is taken, or no whole number.
             BoxError, FrameError: as in `Tracker.init`.
         """
-        number = id
-        if number is None:
+        if id is None:
             number = next(n for n in range(len(self._states) + 1) if n not in self._states)
-        elif number in self._states:
+        else:
+            try:
+                number = operator.index(id)
+            except TypeError:
+                raise ConfigError(
+                    f"the id of a target is a whole number, got {id!r}; leave it out, and add "
+                    "returns one that is free"
+                ) from None
+        if number in self._states:
             raise ConfigError(f"target {number} is there already; remove({number}) it first")
         _, self._states[number] = self._tracker.start(frame, box, self._time)
         there = {n: one.box for n, one in self._states.items() if one.target != "lost"}

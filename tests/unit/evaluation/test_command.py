@@ -48,6 +48,18 @@ def test_names_are_printed_as_they_are(root: Path, capsys: pytest.CaptureFixture
     assert "too few sequences" in printed
 
 
+def test_long_names_cut_no_figure(
+    root: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")  # as in a pipe
+    (root / "fam_a").rename(root / ("a" * 90))
+    finder = "python:tests.unit.evaluation.test_run:Finder"
+    assert main(["eval", "s" * 60 + "=still", finder, "--root", str(root)]) == 0
+    printed = capsys.readouterr().out
+    assert "…" not in printed
+    assert "median ms" in printed
+
+
 def test_presence_of_a_bundle(
     root: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

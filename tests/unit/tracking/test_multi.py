@@ -74,6 +74,16 @@ def test_every_frame_goes_to_update_first() -> None:
     assert found == [{}, {}, {1: 2}, {1: 3}, {1: 4, 3: 4}, {1: 5, 3: 5}]
 
 
+def test_an_id_is_a_whole_number() -> None:
+    """A name would be taken, and break what compares numbers, with each target after it."""
+    together = multi()
+    with pytest.raises(ConfigError, match="whole number, got 'dog'"):
+        together.add(FRAME, BOXES[7], id="dog")  # type: ignore[arg-type]
+    assert together.add(FRAME, BOXES[7], id=np.int64(4)) == 4
+    assert together.add(FRAME, BOXES[3]) == 0
+    assert list(together.update(FRAME)) == [4, 0]
+
+
 def test_a_target_begins_at_the_time_of_its_frame() -> None:
     """Its filter would take the first motion for one of many years."""
     together = multi(smooth_hz=1.0)

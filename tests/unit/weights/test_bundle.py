@@ -145,6 +145,9 @@ def test_finding(folder: Path, tmp_path: Path) -> None:
         find_bundle("nothing")
     with pytest.raises(WeightsError, match=r"has no config\.json"):
         find_bundle(tmp_path)
+    (tmp_path / "small.pth.tar").write_bytes(b"")
+    with pytest.raises(WeightsError, match="`mixformerv2 convert"):
+        find_bundle(tmp_path / "small.pth.tar")
 
 
 def test_a_folder_that_cannot_be_written(model: MixFormerV2, tmp_path: Path) -> None:
