@@ -78,3 +78,15 @@ def run(
         for piece in split(out / "bundle"):
             typer.echo(str(piece), err=True)
     typer.echo(f"\n{path}")
+    _say_tracker(out / "bundle", settings.optim.steps)
+
+
+def _say_tracker(bundle: Path, steps: int) -> None:
+    """Where the tracker lies, and of how much training it is."""
+    from ..weights.bundle import read_config
+
+    if not (bundle / "config.json").is_file():  # this stage trains none
+        return
+    done = read_config(bundle).provenance.get("steps", steps)
+    rest = "; the same command carries on" if done < steps else ""
+    typer.echo(f"the tracker: {bundle}, after {done:,} of {steps:,} steps{rest}", err=True)

@@ -16,6 +16,7 @@ import torch
 from filelock import FileLock
 from torch.testing import assert_close
 
+from mixformerv2.cli.main import main
 from mixformerv2.errors import OutputError, TrainingError, WeightsError
 from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.tracking import TrackerSettings
@@ -104,6 +105,17 @@ def test_minutes_end_a_run_with_a_checkpoint(tiny: TrainConfig, tmp_path: Path) 
     state = load_checkpoint(tmp_path)
     assert state is not None
     assert state["step"] == 1
+
+
+def test_the_command_says_where_the_tracker_is_and_what_is_left(
+    tiny: TrainConfig, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings, out = tmp_path / "run.yaml", tmp_path / "run"
+    settings.write_text(show_config(with_steps(tiny, 5000)))
+    assert main(["train", str(settings), "--out", str(out), "--minutes", "0"]) == 0
+    found = capsys.readouterr()
+    assert found.out.strip() == str(out / "checkpoint.pt")
+    assert f"the tracker: {out / 'bundle'}, after 1 of 5,000 steps; the same" in found.err
 
 
 def test_ctrl_c_ends_a_run_after_its_step_with_a_checkpoint(
