@@ -103,12 +103,15 @@ def test_every_format_of_two_objects_in_one_run(material: Path, here: Path, how:
     words = [word for name in names for word in ("--boxes", name)]
     (here / "second.txt").write_text("90 20 30 30\n")
     source = str(material / "clip.mp4")
-    assert main(["track", source, "--box", BOX, "-b", "second.txt", *words, *how]) == 0
+    more = ["--label", "cup", "--label", "cat", "--thin", "2"]
+    assert main(["track", source, "--box", BOX, "-b", "second.txt", *words, *more, *how]) == 0
     assert {path.name for path in here.iterdir()} == {*names, "a.jsonl", "second.txt"}
     assert Journal("a.jsonl").ids() == [1, 2]
+    assert Journal("a.jsonl").labels() == {"cup": 1, "cat": 2}
     for form, name in (("csv", "a.csv"), ("mot", "a.mot"), ("cvat", "a.xml"), ("coco", "a.json")):
         # The same again from the journal alone, as after a crash.
-        assert main(["formats", "a.jsonl", "--to", form, "--out", "again", "--quiet"]) == 0
+        again = ["formats", "a.jsonl", "--to", form, "--out", "again", "--quiet", "--thin", "2"]
+        assert main(again) == 0
         assert (here / "again").read_bytes() == (here / name).read_bytes()
 
 

@@ -10,8 +10,17 @@ import typer
 
 from ..errors import ConfigError
 
-__all__ = ["LongTerm", "SelectPort", "Sets", "WithoutLost", "chosen_settings"]
+__all__ = ["Labels", "LongTerm", "SelectPort", "Sets", "Thin", "WithoutLost", "chosen_settings"]
 
+Labels = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--label",
+        metavar="NAME",
+        help="What the object is, in COCO, CVAT and Label Studio, in place of object. Once for "
+        "all objects, or once for each in their order.",
+    ),
+]
 LongTerm = Annotated[
     bool,
     typer.Option("--long-term", help="Look for a lost target in the whole frame, tile by tile."),
@@ -32,6 +41,17 @@ Sets = Annotated[
         metavar="NAME=VALUE",
         help="A tracker setting in place of the model's, such as search_lead=1 or mirror=true; "
         "docs/tracker.md has them all. May be repeated.",
+    ),
+]
+Thin = Annotated[
+    float,
+    typer.Option(
+        "--thin",
+        min=0,
+        max=1e6,  # which infinity is beyond
+        metavar="PIXELS",
+        help="In CVAT and Label Studio, a key frame only where the box leaves a straight line by "
+        "more than this; 0 makes one of each frame.",
     ),
 ]
 WithoutLost = Annotated[

@@ -53,6 +53,8 @@ class Outputs:
         exports: Files made from the journal at the end, with their formats.
         replaced: Files that nobody named, and that an earlier run has left.
         without_lost: Leave lost rows out of the exports, as `export` does.
+        labels: What the objects are, as in `RunHeader`.
+        thin: Of the exports, as `export` takes it.
     """
 
     journal: Path
@@ -60,6 +62,8 @@ class Outputs:
     exports: tuple[tuple[Path, str], ...] = ()
     replaced: tuple[Path, ...] = ()
     without_lost: bool = False
+    labels: tuple[str, ...] = ()
+    thin: float = 0.0
 
     @property
     def to_stdout(self) -> bool:
@@ -177,7 +181,8 @@ def record(
     prove_outputs(outputs, source.size)
     with ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt(source.stop))
-        journal = stack.enter_context(JournalWriter(outputs.journal, _header(source, model, info)))
+        header = _header(source, model, info, outputs.labels)
+        journal = stack.enter_context(JournalWriter(outputs.journal, header))
         picture = None
         if outputs.video is not None:
             picture = Picture(stack.enter_context(video_writer(outputs.video, source)))
@@ -200,7 +205,13 @@ def record(
         why = why if interrupt.received is None else "interrupted"
         journal.end(why, frames=summary.frames, broken=summary.broken)
         for path, form in outputs.exports:
-            export(Journal(outputs.journal), path, form, without_lost=outputs.without_lost)
+            export(
+                Journal(outputs.journal),
+                path,
+                form,
+                without_lost=outputs.without_lost,
+                thin=outputs.thin,
+            )
     return summary
 
 
@@ -239,7 +250,7 @@ def video_writer(path: Path, source: Source) -> VideoWriter:
     return VideoWriter(path, fps=source.fps, aspect=source.aspect)
 
 
-def _header(source: Source, model: str, engine: EngineInfo) -> RunHeader:
+def _header(source: Source, model: str, engine: EngineInfo, labels: tuple[str, ...]) -> RunHeader:
     return RunHeader(
         source=source.name,
         width=source.size[0],
@@ -248,6 +259,7 @@ def _header(source: Source, model: str, engine: EngineInfo) -> RunHeader:
         model=model,
         engine=f"{engine.name} {engine.precision}",
         tool=f"mixformerv2 {__version__}",
+        labels=labels,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import ConfigError, OutputError
-from .chosen import WithoutLost
+from .chosen import Labels, Thin, WithoutLost
 from .terminal import say, sentences
 
 __all__ = ["EPILOG", "run"]
@@ -34,6 +34,8 @@ def run(
         ),
     ] = None,
     without_lost: WithoutLost = False,
+    label: Labels = None,
+    thin: Thin = 0.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Turn a journal into CSV, MOT, COCO-video, CVAT or Label Studio.
@@ -51,8 +53,10 @@ def run(
     target = out or journal.with_name(journal.stem + FORMATS[form].suffixes[0])
     with sentences(quiet=quiet):
         content = Journal(journal)
+        if label:
+            content = content.labelled(label)
         if target.exists() and target.samefile(journal):
             raise OutputError(f"{target} is the journal itself; name another file with --out")
-        export(content, target, form, without_lost=without_lost)
+        export(content, target, form, without_lost=without_lost, thin=thin)
         if not quiet:
             say(f"{form}: {target}", aside=is_stdout(target))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, DataError, OutputError
-from .chosen import LongTerm, SelectPort, Sets, WithoutLost, chosen_settings
+from .chosen import Labels, LongTerm, SelectPort, Sets, Thin, WithoutLost, chosen_settings
 from .terminal import progress, say, sentences
 
 if TYPE_CHECKING:
@@ -100,6 +100,8 @@ def run(
         ),
     ] = None,
     without_lost: WithoutLost = False,
+    label: Labels = None,
+    thin: Thin = 0.0,
     engine: Annotated[
         str, typer.Option("--engine", "-e", help="auto, onnx, openvino or torch.")
     ] = "auto",
@@ -132,6 +134,7 @@ def run(
     which `mixformerv2 formats` makes all other formats, also after a crash.
     """
     from ..video.address import local_name
+    from ..video.formats.journal import check_labels
     from ..video.formats.streams import is_stream
     from ..video.source import open_source
     from ..weights.bundle import find_bundle
@@ -162,7 +165,8 @@ def run(
             given_later = read_prompts(prompt)
             with open_source(source) as frames:
                 outputs = plan_outputs(frames.name, out, boxes or [], format_)
-                outputs = replace(outputs, without_lost=without_lost)
+                labels = check_labels(label or (), 1)
+            outputs = replace(outputs, without_lost=without_lost, thin=thin, labels=labels)
             refuse_overwriting(source, [], outputs)
             summary = follow_prompted(
                 source,
@@ -181,12 +185,13 @@ def run(
         given = parse_boxes(box or ())
         with open_source(source, start=start_frame, reconnect=reconnect) as frames:
             outputs = plan_outputs(frames.name, out, boxes or [], format_)
-            outputs = replace(outputs, without_lost=without_lost)
+            outputs = replace(outputs, without_lost=without_lost, thin=thin)
             refuse_overwriting(source, box or [], outputs)
             if select:
                 find_bundle(model)  # before somebody draws in vain
                 prove_outputs(outputs, frames.size)
                 given += drawn_boxes(frames, port)
+            outputs = replace(outputs, labels=check_labels(label or (), len(given)))
             summary = follow_with_progress(
                 frames,
                 given,

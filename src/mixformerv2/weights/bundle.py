@@ -154,10 +154,8 @@ def find_bundle(name_or_folder: str | Path) -> Path:
     if folder.is_dir():
         raise WeightsError(f"{folder} is no bundle: it has no {_CONFIG}; shipped are: {shipped}")
     if folder.is_file():
-        raise WeightsError(
-            f"{folder} is a file, and a bundle is a folder; `mixformerv2 convert {folder} FOLDER` "
-            "makes one of a published checkpoint"
-        )
+        way = "`mixformerv2 convert` makes one of a published checkpoint"
+        raise WeightsError(f"{folder} is a file, and a bundle is a folder; {way}")
     raise WeightsError(
         f"no bundle is called {str(name_or_folder)!r} and no such folder is there; "
         f"shipped: {shipped}"

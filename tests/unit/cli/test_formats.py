@@ -64,10 +64,27 @@ def test_without_lost_rows(journal: Path, capsys: pytest.CaptureFixture[str]) ->
     assert [line[0] for line in journal.with_suffix(".mot").read_text().splitlines()] == ["1", "3"]
 
 
+def test_what_the_object_is(journal: Path) -> None:
+    assert main(["formats", str(journal), "--to", "cvat", "--label", "cup"]) == 0
+    assert '<track id="0" label="cup"' in journal.with_suffix(".xml").read_text()
+
+
+@pytest.mark.parametrize("pixels", ["-1", "nan", "inf", "few"])
+def test_what_is_no_number_of_pixels(journal: Path, pixels: str) -> None:
+    assert main(["formats", str(journal), "--to", "cvat", "--thin", pixels]) == 2
+
+
+def test_few_keys(journal: Path) -> None:
+    for words, count in (([], 3), (["--thin", "0.5"], 2)):
+        assert main(["formats", str(journal), "--to", "cvat", *words]) == 0
+        assert journal.with_suffix(".xml").read_text().count('outside="0"') == count
+
+
 @pytest.mark.parametrize(
     ("words", "code", "sentence"),
     [
         (["run.jsonl"], 2, "say which format"),
+        (["run.jsonl", "--to", "cvat", "--label", "a", "--label", "b"], 2, "objects are 1"),
         (["run.jsonl", "--to", "zip"], 2, "no format 'zip'"),
         (["run.jsonl", "--out", "a.foo"], 2, "stands for no format"),
         (["run.jsonl", "--to", "jsonl"], 5, "is the journal itself"),

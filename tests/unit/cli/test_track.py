@@ -199,6 +199,15 @@ def test_nobody_draws_a_box_in_vain(
     assert main(["track", "1.png", "--select", *words]) == code
 
 
+@pytest.mark.parametrize("where", [["--box", "1,1,4,4"], ["--prompt", "0:1,1,4,4"]])
+def test_more_labels_than_objects_are_refused(
+    where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    cv2.imwrite("1.png", np.zeros((8, 8, 3), np.uint8))
+    assert main(["track", "1.png", *where, "--label", "cat", "--label", "dog"]) == 2
+    assert "--label is there 2 times and objects are 1" in capsys.readouterr().err
+
+
 def test_a_port_without_a_page_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["track", "1.png", "--box", "1,1,4,4", "--port", "8400"]) == 2
     assert "add --select" in capsys.readouterr().err

@@ -89,7 +89,12 @@ def find_format(path: str | Path, name: str | None = None) -> str:
 
 
 def export(
-    journal: Journal, path: str | Path, name: str | None = None, *, without_lost: bool = False
+    journal: Journal,
+    path: str | Path,
+    name: str | None = None,
+    *,
+    without_lost: bool = False,
+    thin: float = 0.0,
 ) -> None:
     """Write a journal in another format. The file appears whole or not at all.
 
@@ -98,9 +103,11 @@ def export(
         path: Where to; `-` is standard output.
         name: The format; by the suffix of `path` where it is None.
         without_lost: Leave out rows in which the target is lost, in the formats that are `plain`.
+        thin: In the others, leave out boxes that are within so many pixels of a line between
+            those that stay.
 
     Raises:
-        ConfigError: No such format.
+        ConfigError: No such format, or less than no pixels.
         DataError: The journal is damaged.
         OutputError: The file cannot be written.
         BrokenPipeError: Nobody reads the pipe any more.
@@ -108,6 +115,8 @@ def export(
     form = FORMATS[find_format(path, name)]
     if without_lost and form.plain:
         journal = journal.without_lost()
+    if thin:
+        journal = journal.thinned(thin)
     module = import_module(f".{form.module}", __name__)
     dump: Callable[[Journal, TextIO], None] = module.dump
     try:

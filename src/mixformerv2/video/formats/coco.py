@@ -18,6 +18,8 @@ def dump(journal: Journal, file: TextIO) -> None:
     """
     header = journal.header
     name = PurePath(header.source).stem or "video"
+    labels = journal.labels()
+    kinds = {number: labels[header.label(number)] for number in journal.ids()}
     images = {frame: index for index, frame in enumerate(journal.frames(), 1)}
     video = {
         "id": 1,
@@ -31,8 +33,12 @@ def dump(journal: Journal, file: TextIO) -> None:
     parts: dict[str, Any] = {
         "info": {"description": f"{header.source} tracked by {header.tool}", "version": "1.0"},
         "videos": [video],
-        "categories": [{"id": 1, "name": "object", "supercategory": "object"}],
-        "tracks": [{"id": number, "video_id": 1, "category_id": 1} for number in journal.ids()],
+        "categories": [
+            {"id": kind, "name": name, "supercategory": "object"} for name, kind in labels.items()
+        ],
+        "tracks": [
+            {"id": number, "video_id": 1, "category_id": kind} for number, kind in kinds.items()
+        ],
     }
     file.write(json.dumps(parts)[:-1])
     file.write(', "images": [')
@@ -52,7 +58,7 @@ def dump(journal: Journal, file: TextIO) -> None:
             "id": index,
             "image_id": images[result.frame],
             "video_id": 1,
-            "category_id": 1,
+            "category_id": kinds[number],
             "track_id": number,
             "instance_id": number,
             "bbox": list(result.box),

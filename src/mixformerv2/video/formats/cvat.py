@@ -9,19 +9,19 @@ from typing import TextIO
 from xml.sax.saxutils import escape, quoteattr
 
 from .journal import Journal
-from .stretches import with_ends
+from .stretches import keys
 
 __all__ = ["UNTRACKED", "dump"]
 
-_LABEL = "object"
 UNTRACKED = "not tracked from here on"
 """Comment before an `outside` box that ends a stretch of results, and is none itself."""
 
 
 def dump(journal: Journal, file: TextIO) -> None:
-    """Every frame is a key frame; where the target is lost the box is marked `outside`.
+    """Each result is a key frame; of a thinned journal those are that stay.
 
-    So is one box behind each stretch of results that ends before the video does.
+    Where the target is lost the box is marked `outside`, and so is one behind each stretch of
+    results that ends before the video does.
     """
     header, length = journal.header, journal.length()
     count = length or journal.frame_count()
@@ -30,13 +30,15 @@ def dump(journal: Journal, file: TextIO) -> None:
     file.write(f"      <name>{escape(header.source)}</name>\n      <size>{count}</size>\n")
     file.write("      <mode>interpolation</mode>\n      <start_frame>0</start_frame>\n")
     file.write(f"      <stop_frame>{max(0, count - 1)}</stop_frame>\n")
-    file.write(f"      <labels><label><name>{_LABEL}</name></label></labels>\n")
+    names = "".join(f"<label><name>{escape(name)}</name></label>" for name in journal.labels())
+    file.write(f"      <labels>{names}</labels>\n")
     file.write(f"      <original_size><width>{header.width}</width>")
     file.write(f"<height>{header.height}</height></original_size>\n")
     file.write(f"    </task>\n    <source>{escape(header.source)}</source>\n  </meta>\n")
     for track, number in enumerate(journal.ids()):
-        file.write(f'  <track id="{track}" label={quoteattr(_LABEL)} source="auto">\n')
-        for result, is_end in with_ends(journal, number, length):
+        label = quoteattr(header.label(number))
+        file.write(f'  <track id="{track}" label={label} source="auto">\n')
+        for result, is_end in keys(journal, number, length):
             if is_end:
                 file.write(f"    <!-- {UNTRACKED} -->\n")
             x, y, w, h = result.box

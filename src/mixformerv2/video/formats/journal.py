@@ -17,22 +17,31 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from copy import copy
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, NamedTuple, TextIO, get_args
 
-from ...errors import DataError, OutputError
+from ...errors import ConfigError, DataError, OutputError
 from ...tracking.result import TargetState, TrackResult
 from .streams import open_text
 
-__all__ = ["Journal", "JournalWriter", "Row", "RunHeader", "dump_header", "dump_row"]
+__all__ = [
+    "Journal",
+    "JournalWriter",
+    "Row",
+    "RunHeader",
+    "check_labels",
+    "dump_header",
+    "dump_row",
+]
 
 logger = logging.getLogger(__name__)
 
 _VERSION = 1
+_LABEL = "object"
 _STATES = frozenset(get_args(TargetState))
 
 
@@ -55,6 +64,7 @@ class RunHeader:
         model: Name of the bundle.
         engine: Engine and precision.
         tool: Who wrote this.
+        labels: What the objects are, for label tools: of object 1, 2, ..., or one name for all.
     """
 
     source: str
@@ -64,6 +74,35 @@ class RunHeader:
     model: str = ""
     engine: str = ""
     tool: str = ""
+    labels: tuple[str, ...] = ()
+
+    def label(self, number: int) -> str:
+        """What an object is: "object" where nobody said.
+
+        Example:
+            >>> RunHeader("clip.mp4", 640, 360, labels=("cat", "dog")).label(2)
+            'dog'
+        """
+        if len(self.labels) < 2:
+            return self.labels[0] if self.labels else _LABEL
+        return self.labels[number - 1] if 0 < number <= len(self.labels) else _LABEL
+
+
+def check_labels(labels: Sequence[str], objects: int) -> tuple[str, ...]:
+    """Names for objects 1, 2, ...; one may stand for all.
+
+    Raises:
+        ConfigError: Another number of names than of objects, or one that label tools cannot show.
+    """
+    for label in labels:
+        if not label.strip() or not label.isprintable():
+            raise ConfigError(f"--label {label!r} is no name; say what the object is, such as cup")
+    if len(labels) > 1 and len(labels) != objects:
+        raise ConfigError(
+            f"--label is there {len(labels)} times and objects are {objects}; give one name for "
+            "all, or one for each in their order"
+        )
+    return tuple(labels)
 
 
 def dump_header(header: RunHeader) -> str:
@@ -151,6 +190,7 @@ class Journal:
 
     Attributes:
         header: What the run was about.
+        thin: How far label tools may draw a side from where it was found, in pixels.
 
     Raises:
         DataError: It is no journal, or a line in its middle is damaged.
@@ -166,12 +206,36 @@ class Journal:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self.header = self._read_header()
+        self.thin = 0.0
         self._lost_too = True
 
     def without_lost(self) -> Journal:
         """The same journal, but its rows are only those in which the target is not lost."""
         other = copy(self)
         other._lost_too = False
+        return other
+
+    def thinned(self, pixels: float) -> Journal:
+        """The same journal, but label tools get a key only where the box leaves a straight line.
+
+        Raises:
+            ConfigError: Less than nothing, or no finite number.
+        """
+        if not (math.isfinite(pixels) and pixels >= 0):
+            raise ConfigError(f"--thin {pixels:g} must be a number of pixels, 0 or more")
+        other = copy(self)
+        other.thin = pixels
+        return other
+
+    def labelled(self, labels: Sequence[str]) -> Journal:
+        """The same journal, but its objects have these names.
+
+        Raises:
+            ConfigError: as `check_labels`.
+        """
+        other = copy(self)
+        names = check_labels(labels, max(self.ids(), default=0))
+        other.header = replace(self.header, labels=names)
         return other
 
     def _read_header(self) -> RunHeader:
@@ -189,6 +253,7 @@ class Journal:
         known = {field.name for field in fields(RunHeader)}
         try:
             header = RunHeader(**{name: first[name] for name in known & first.keys()})
+            header = replace(header, labels=_labels(header.labels))
             numbers = (header.width, header.height, header.fps or 1.0)
             if not all(math.isfinite(number) and number > 0 for number in numbers):
                 raise ValueError(f"sizes {numbers}")
@@ -225,6 +290,11 @@ class Journal:
         """Numbers of the objects, rising."""
         return sorted({row.id for row in self})
 
+    def labels(self) -> dict[str, int]:
+        """What the objects are, each name once and numbered from 1."""
+        names = dict.fromkeys(self.header.label(number) for number in self.ids())
+        return {name: index for index, name in enumerate(names or [self.header.label(1)], 1)}
+
     def frames(self) -> list[int]:
         """Numbers of the frames, rising, those in which all targets are lost too."""
         return sorted({row.result.frame for row in self._all_rows()})
@@ -248,6 +318,15 @@ class Journal:
             return None
         told = found.get("frames")  # fewer where a run did not begin at the first frame
         return max(self.frame_count(), told if isinstance(told, int) else 0)
+
+
+def _labels(read: Any) -> tuple[str, ...]:
+    """Names as JSON has them."""
+    if not isinstance(read, (list, tuple)):
+        raise TypeError(f"labels {read!r}")
+    if not all(isinstance(name, str) and name.isprintable() for name in read):
+        raise ValueError(f"labels {read!r}")
+    return tuple(read)
 
 
 def _parse(line: str) -> dict[str, Any] | None:

@@ -11,7 +11,7 @@ from typing import Any, TextIO
 
 from ...tracking.result import TrackResult
 from .journal import Journal
-from .stretches import with_ends
+from .stretches import keys
 
 __all__ = ["dump", "key_of"]
 
@@ -30,10 +30,11 @@ def dump(journal: Journal, file: TextIO) -> None:
     for index, number in enumerate(journal.ids()):
         file.write(", " if index else "")
         file.write(f'{{"id": "object{number}", "type": "videorectangle", ')
-        file.write('"from_name": "box", "to_name": "video", "value": {"labels": ["object"], ')
+        label = json.dumps(header.label(number))
+        file.write(f'"from_name": "box", "to_name": "video", "value": {{"labels": [{label}], ')
         file.write(f'"framesCount": {count}, ')
         file.write(f'"duration": {count * journal.seconds_per_frame()!r}, "sequence": [')
-        for line, (result, _) in enumerate(with_ends(journal, number, length)):
+        for line, (result, _) in enumerate(keys(journal, number, length)):
             key = key_of(result, (header.width, header.height), journal.seconds_per_frame())
             file.write((",\n" if line else "") + json.dumps(key))
         file.write("]}}")
