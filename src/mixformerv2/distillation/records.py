@@ -1,8 +1,9 @@
 """What each stage of a plan was begun with, how far it is, and whether both still hold.
 
-`stage.json` in a stage's folder is written before its first step. It has the settings that decide
-the numbers, and which weights the stage takes: by what they are, not by where they lie, so that a
-plan's folder may be moved, and a teacher that was trained anew is noticed.
+`stage.json` in a stage's folder is written before its first step, and holds from its first
+checkpoint on: before that there is nothing that other settings could be mixed with. It has the
+settings that decide the numbers, and which weights the stage takes: by what they are, not by where
+they lie, so that a plan's folder may be moved, and a teacher that was trained anew is noticed.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _NEAR = 0.1
 
 def status(stage: PlannedStage) -> str:
     """How far a stage is: "done", "step 40 of 100", "bundle to do", "to do" and the like."""
-    if not (stage.folder / "checkpoint.pt").exists():
+    if not _has_checkpoint(stage):
         return "to do"
     state = load_checkpoint(stage.folder, lazy=True)
     assert state is not None
@@ -75,7 +76,7 @@ def remember(stage: PlannedStage) -> None:
         OutputError: it cannot be written.
     """
     path = make_folder(stage.folder) / "stage.json"
-    if path.exists() or os.environ.get("RANK", "0") != "0":
+    if (path.exists() and _has_checkpoint(stage)) or os.environ.get("RANK", "0") != "0":
         return
     text = json.dumps({"settings": _settings(stage), "weights": _weights(stage)}, indent=1)
     write_whole(path, (text + "\n").encode())
@@ -160,11 +161,17 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 
 def _read(stage: PlannedStage) -> dict[str, Any] | None:
-    """What a stage was begun with; None where that is not known."""
+    """What a stage was begun with; None where that is not known, or nothing came of it."""
     path: Path = stage.folder / "stage.json"
+    if not _has_checkpoint(stage):
+        return None
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     known = isinstance(found, dict) and {"settings", "weights"} <= set(found)
     return found if known else None
+
+
+def _has_checkpoint(stage: PlannedStage) -> bool:
+    return (stage.folder / "checkpoint.pt").exists()

@@ -20,8 +20,9 @@ from mixformerv2.distillation.plan import Plan, read_plan
 from mixformerv2.distillation.records import check_records, last_evaluation, status
 from mixformerv2.distillation.report import write_report
 from mixformerv2.distillation.runner import run_plan
-from mixformerv2.errors import ConfigError, WeightsError
+from mixformerv2.errors import ConfigError, DataError, WeightsError
 from mixformerv2.training.checkpoint import load_checkpoint
+from mixformerv2.training.config import TrainConfig
 from mixformerv2.training.loop import train
 from mixformerv2.weights.bundle import find_bundle
 
@@ -155,7 +156,8 @@ def test_what_a_stage_was_begun_with_is_known_before_its_first_step(
     for name in ("shallow", "score"):
         shutil.rmtree(plan.stage(name).folder)
 
-    def stop(*args: object, **kwargs: object) -> None:
+    def stop(config: TrainConfig, folder: Path, **kwargs: object) -> None:
+        train(config, folder, minutes=0)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as still:
@@ -166,6 +168,17 @@ def test_what_a_stage_was_begun_with_is_known_before_its_first_step(
     assert begun["settings"]["prune.fade"] == 0.5
     with pytest.raises(ConfigError, match="other weights as teacher"):
         run_plan(read(f"shallow.distill.teacher={plan.stage('score').folder}", *_deeper(plan)))
+
+
+def test_a_stage_that_failed_before_its_first_checkpoint_takes_other_settings(read: Read) -> None:
+    """What its sentence asks to change may be changed: nothing is there to mix it with."""
+    plan = read(*(f"score.data.{name}=0" for name in ("composites", "stills", "pairs")))
+    shutil.rmtree(plan.stage("score").folder)
+    with pytest.raises(DataError, match="there is nothing to make samples of"):
+        run_plan(plan)
+    assert run_plan(read()) is not None
+    begun = json.loads((plan.stage("score").folder / "stage.json").read_text())
+    assert begun["settings"]["data.composites"] > 0
 
 
 def _deeper(plan: Plan) -> list[str]:
