@@ -140,7 +140,7 @@ def _check_init(config: TrainConfig, student: ModelConfig, source: _Source) -> N
         raise ConfigError(
             f"init has {theirs.depth} layers, too few for model.depth={student.depth}"
         )
-    if not source.tracker:
+    if not source.tracker or theirs.corner_head != student.corner_head:
         choose_layers(theirs.depth, student.depth, config.init_layers)
 
 

@@ -27,6 +27,7 @@ _LAYER = re.compile(r"\blayers\.(\d+)\.(.+)$")
 # Heads have as many hidden units as the tokens have channels; the first of them stay.
 _OF_TOKENS = re.compile(r"\.(fc1|direct\.0|sides|inside)\.weight$")
 _ON_TOKENS = re.compile(r"\.(convs\.0|join\.\d)\.0\.weight$")
+_READS_TOKENS = re.compile(r"\.[kv]\.\d\.weight$")
 _OF_HIDDEN = re.compile(r"\.(fc2|direct\.2)\.weight$")
 _TO_HIDDEN = re.compile(r"\.(fc1|norm1|direct\.0)\.(weight|bias)$")
 
@@ -177,6 +178,8 @@ def _cut_outside(name: str, tensor: Tensor, cut: Cut, old: ModelConfig, new: Mod
         return _cut_stem(name, tensor, new)
     if name.startswith("dense.norm"):
         return tensor.index_select(0, cut.channels)
+    if old.corner_head and name.startswith("net.score_head."):
+        return _cut_score_module(name, tensor, cut, new)
     if tensor.ndim == 4:  # of a corner head; later ones have channels of their own
         return tensor.index_select(1, cut.channels) if _ON_TOKENS.search(name) else tensor
     if tensor.ndim == 2 and _OF_TOKENS.search(name):
@@ -184,6 +187,15 @@ def _cut_outside(name: str, tensor: Tensor, cut: Cut, old: ModelConfig, new: Mod
     elif tensor.ndim == 2 and _OF_HIDDEN.search(name):
         tensor = tensor[:, : new.width]
     return tensor[: new.width] if _TO_HIDDEN.search(name) else tensor
+
+
+def _cut_score_module(name: str, tensor: Tensor, cut: Cut, new: ModelConfig) -> Tensor:
+    """The first units of a MixViT's score module; its keys and values read the tokens."""
+    if _READS_TOKENS.search(name):
+        tensor = tensor.index_select(1, cut.channels)
+    elif tensor.ndim > 1:
+        tensor = tensor[..., : new.width]
+    return tensor if "token" in name or tensor.shape[0] == 1 else tensor[: new.width]
 
 
 def _cut_stem(name: str, tensor: Tensor, new: ModelConfig) -> Tensor:

@@ -196,8 +196,9 @@ class TrainConfig:
             "mae" the backbone alone, without labels.
         init: Run or bundle whose weights a fresh run starts from; `--init` wins over it. A run of
             stage "mae" or a published MAE checkpoint gives its backbone alone.
-        init_layers: Which layers of such a backbone are taken where the network has fewer: "first",
-            "skip" (at equal distances), or numbers such as "0,4,8,11" (Table 3e).
+        init_layers: Which layers of such a backbone, or of a MixViT's for a MixFormerV2 and the
+            other way round, are taken where the network has fewer: "first", "skip" (at equal
+            distances), or numbers such as "0,4,8,11" (Table 3e).
         bank: Folder of pictures, masks and boxes, or the file that it was packed into, here or at
             an address of fsspec (`s3://bucket/bank.zip`), of which a copy is kept.
         clips: Folder of tracklets from unlabelled clips (`mixformerv2.data.pseudo`), or nothing.

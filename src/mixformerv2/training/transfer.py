@@ -47,14 +47,14 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
     The input sizes may differ (progressive sizes: small crops first): position embeddings belong
     to the size and are computed, and the box head's rows are resampled to the new bins. Of a MixViT
     a MixFormerV2 takes the backbone, and the other way round. A score head that the network here
-    does not have is left behind.
+    does not have is left behind, and so is a dense head whose tokens have another number of bins.
 
     Args:
         learner: What is trained.
         source: Run folder or bundle. A run of masked-autoencoder pre-training or a published MAE
             checkpoint (a file) gives its backbone alone.
-        layers: Which layers of such a backbone are taken where the network has fewer, as
-            `weights.mae.choose_layers` takes it.
+        layers: Which layers of such a backbone, or of the other family's, are taken where the
+            network has fewer, as `weights.mae.choose_layers` takes it.
 
     Raises:
         WeightsError: weights of another network.
@@ -68,7 +68,7 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
         isinstance(learner, Learner)
         and outcome.network.corner_head != learner.net.config.corner_head
     ):
-        _take_backbone(learner, outcome)
+        _take_backbone(learner, outcome, layers)
         return
     wanted = outcome.state
     # What only held a student to its teacher is of no use without that teacher.
@@ -78,7 +78,7 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
     if isinstance(learner, Learner) and not learner.net.config.score_head:
         wanted = {name: t for name, t in wanted.items() if not name.startswith("net.score_head.")}
     if isinstance(learner, Learner):
-        wanted = fit_bins(wanted, learner.net.config.bins)
+        wanted = _with_dense_that_fits(fit_bins(wanted, learner.net.config.bins), learner)
     try:
         missing, unexpected = learner.load_state_dict(wanted, strict=False)
     except RuntimeError as error:  # shapes that differ
@@ -91,27 +91,30 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
     for head in sorted(
         {prefix for prefix in _LATER for name in missing if name.startswith(prefix)}
     ):
-        _logger.warning("%s has no %s*; they start from random weights", source, head)
+        _logger.warning("%s has no %s* that fit; they start from random weights", source, head)
 
 
-def _take_backbone(learner: Learner, outcome: Outcome) -> None:
+def _with_dense_that_fits(state: Mapping[str, Tensor], learner: Learner) -> dict[str, Tensor]:
+    """Without the dense head's sides where a token has another number of bins there."""
+    ours = learner.state_dict()
+    return {
+        name: tensor
+        for name, tensor in state.items()
+        if not name.startswith("dense.sides.") or ours[name].shape == tensor.shape
+    }
+
+
+def _take_backbone(learner: Learner, outcome: Outcome, layers: str) -> None:
     """Stem and layers of a network of the other family; its heads are of no use here."""
-    ours = learner.net.backbone.state_dict()
+    from ..weights.mae import init_backbone
+
     theirs = outcome.part("net.backbone.")
-    wrong = [k for k, v in ours.items() if "prediction" not in k and _shape(theirs, k) != v.shape]
-    if wrong:
-        raise WeightsError(
-            f"{outcome.source} holds another backbone: {wrong[0]} is {_shape(theirs, wrong[0])} "
-            f"there and {tuple(ours[wrong[0]].shape)} here"
-        )
-    learner.net.backbone.load_state_dict(
-        {k: v for k, v in theirs.items() if k in ours}, strict=False
+    report = init_backbone(learner.net, theirs, layers, source=outcome.source)
+    _logger.info(
+        "the backbone is that of %s, layers %s; heads start from random weights",
+        outcome.source,
+        report.layers,
     )
-    _logger.info("the backbone is that of %s; heads start from random weights", outcome.source)
-
-
-def _shape(state: dict[str, Tensor], name: str) -> torch.Size | None:
-    return state[name].shape if name in state else None
 
 
 def is_backbone(source: str | Path) -> bool:

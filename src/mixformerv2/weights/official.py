@@ -40,6 +40,10 @@ _FIRST = "backbone.patch_embed.proj.weight"
 _QUERY = "backbone.reg_tokens"
 _SIDES = "box_head.layers.1.0.weight"
 _CORNER = "box_head.conv1_tl.0.weight"
+_CORNERS = ("box_head.conv", "box_head.adjust")
+_PYRAMID = "box_head.adjust"
+_BARE = "patch_embed.proj.weight"
+_COUNTER = ".num_batches_tracked"
 _LAYER = re.compile(r"backbone\.blocks\.(\d+)\.")
 
 
@@ -105,7 +109,7 @@ def inspect_official(state_dict: Mapping[str, Any], source: str = "checkpoint") 
         WeightsError: neither MixFormerV2 nor MixViT, or tensors that do not fit together.
     """
     tensors = tensors_of(state_dict, source)
-    mixvit = _CORNER in tensors and _QUERY not in tensors
+    mixvit = _QUERY not in tensors and any(name.startswith(_CORNERS) for name in tensors)
     config = _mixvit_config(tensors, source) if mixvit else _config(tensors, source)
     expected = published_shapes(config)
     for name, shape in expected.items():
@@ -116,13 +120,17 @@ def inspect_official(state_dict: Mapping[str, Any], source: str = "checkpoint") 
         if name not in POSITIONS:
             weights[our_name(name)] = tensors[name].detach().float().clone()
             if name.endswith(".running_var"):  # how many batches a norm has seen is not used
-                weights[our_name(name)[: -len("running_var")] + "num_batches_tracked"] = (
-                    torch.tensor(0)
-                )
+                weights[our_name(name).removesuffix(".running_var") + _COUNTER] = torch.tensor(0)
     if not mixvit:
         for name in ("backbone.prediction_tokens", "backbone.pos_prediction"):
             weights[name] = weights[name][:, list(_OUR_ORDER)]
-    ignored = tuple(name for name in tensors if name not in expected)
+    norms = {n.removesuffix(".running_var") for n in expected if n.endswith(".running_var")}
+    ignored = tuple(
+        name
+        for name in tensors
+        # Their counters are no news, and would hide what is.
+        if name not in expected and name.removesuffix(_COUNTER) not in norms
+    )
     log.info("%s: used %d tensors, ignored %d", source, len(expected), len(ignored))
     return Official(config, weights, tuple(expected), ignored)
 
@@ -131,6 +139,11 @@ def _config(tensors: Mapping[str, Tensor], source: str) -> ModelConfig:
     """Architecture of a MixFormerV2 from names and shapes."""
     for name in (_FIRST, _QUERY, _SIDES, *POSITIONS):
         if name not in tensors:
+            if _BARE in tensors:
+                raise WeightsError(
+                    f"{source} is a backbone without heads, as of a masked autoencoder, and tracks "
+                    "nothing yet; let a training begin with it: mixformerv2 train --init FILE"
+                )
             raise WeightsError(
                 f"{source} is no MixFormerV2 checkpoint: it has no {name} among its "
                 f"{len(tensors)} tensors, the first of which is {next(iter(tensors))}"
@@ -144,11 +157,11 @@ def _config(tensors: Mapping[str, Tensor], source: str) -> ModelConfig:
 
 def _mixvit_config(tensors: Mapping[str, Tensor], source: str) -> ModelConfig:
     """Architecture of a MixViT from names and shapes."""
-    for name in (_FIRST, *POSITIONS):
+    for name in (_FIRST, *POSITIONS, _CORNER):
         if name not in tensors:
             raise WeightsError(f"{source} lacks {name}; the MixViT checkpoint is incomplete")
     settings = _backbone_settings(tensors, source)
-    pyramid = "box_head.adjust1_tl.0.weight" in tensors
+    pyramid = any(name.startswith(_PYRAMID) for name in tensors)
     settings["box_head"] = "corner_pyramid" if pyramid else "corner"
     settings["head_channels"] = dims(tensors, _CORNER, 4, source)[0]
     config = _model_config({**settings, "score_head": True}, source)

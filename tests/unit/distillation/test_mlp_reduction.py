@@ -68,7 +68,7 @@ def test_units_that_do_nothing_are_the_first_to_go(batch: Batch) -> None:
         {"box_head": "four_tokens_own"},
         {"box_head": "one_token_direct"},
         {"bins": 128},
-        {"box_head": "corner", "head_channels": 128, "score_head": False},
+        {"box_head": "corner", "head_channels": 128},
         {"box_head": "corner_pyramid", "head_channels": 256, "score_head": False},
     ],
 )

@@ -74,5 +74,27 @@ def test_the_other_family_gives_its_backbone(tmp_path: Path) -> None:
     name = "layers.1.attn.qkv.weight"
     ours, theirs = learner.net.backbone.state_dict(), corner.net.backbone.state_dict()
     assert torch.equal(ours[name], theirs[name])
-    with pytest.raises(WeightsError, match="another backbone"):
+    with pytest.raises(WeightsError, match="width, patches, stem and MLP ratio must be the same"):
         start_from(Learner(ModelConfig(**{**SMALL, "width": 128})), tmp_path)
+
+
+@pytest.mark.parametrize(("how", "layer"), [("first", 0), ("skip", 1), ("1", 1)])
+def test_init_layers_choose_of_the_other_family_too(tmp_path: Path, how: str, layer: int) -> None:
+    corner = Learner(ModelConfig(**SMALL, box_head="corner", head_channels=16))
+    _save(corner, tmp_path)
+    learner = Learner(ModelConfig(**{**SMALL, "depth": 1}))
+    start_from(learner, tmp_path, how)
+    theirs = corner.net.backbone.state_dict()[f"layers.{layer}.attn.qkv.weight"]
+    assert torch.equal(learner.net.backbone.state_dict()["layers.0.attn.qkv.weight"], theirs)
+
+
+def test_a_dense_head_of_other_bins_is_left_behind(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    old = Learner(ModelConfig(**SMALL))
+    _save(old, tmp_path)
+    learner = Learner(ModelConfig(**{**SMALL, "bins": 64}))  # 16 of a token, before 8
+    start_from(learner, tmp_path)
+    name = "net.backbone.layers.1.attn.qkv.weight"
+    assert torch.equal(learner.state_dict()[name], old.state_dict()[name])
+    assert "no dense.* that fit; they start from random weights" in caplog.text

@@ -138,6 +138,10 @@ REFUSED = {
         {"conv1.weight": torch.zeros(1)},
         r"no MixFormerV2 checkpoint: it has no backbone\.patch_embed.* 1 tensors.* conv1\.weight",
     ),
+    "a backbone alone": (
+        {name.removeprefix("backbone."): tensor for name, tensor in state_dict().items()},
+        "is a backbone without heads.*train --init",
+    ),
     "mixed shapes": (MIXED, r"blocks\.1\.mlp\.fc1\.weight has shape \(32, 64\).*\(96, 64\).*mixes"),
     "no layers": (
         {k: v for k, v in state_dict().items() if "blocks" not in k},
