@@ -96,13 +96,14 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
     if config.stage != "mae" and config.loss.has_dense and student.prediction_tokens:
         bins_of_a_token(student)
     if config.init is not None:
-        try:
-            source = known.get(config.init)
-            if source is None and not is_backbone(config.init):
+        source = known.get(config.init)
+        if source is None and is_backbone(config.init):
+            _check_backbone(config, config.init)
+        elif source is None:
+            try:
                 source = _Source(_network_of(config.init))
-        except WeightsError as error:
-            missing.append(str(error))
-            source = None
+            except WeightsError as error:
+                missing.append(str(error))
         if source is not None:
             _check_init(config, student, source)
             if isinstance(stage, DepthPruningStage) and source.tracker and not stage.drop:
@@ -142,6 +143,18 @@ def _check_init(config: TrainConfig, student: ModelConfig, source: _Source) -> N
         )
     if not source.tracker or theirs.corner_head != student.corner_head:
         choose_layers(theirs.depth, student.depth, config.init_layers)
+
+
+def _check_backbone(config: TrainConfig, source: str) -> None:
+    """Of a pre-trained backbone that the plan did not make, as `start_from` takes it."""
+    from ..training.transfer import check_backbone
+
+    if config.stage == "mae":  # begins with runs of its own kind alone
+        return
+    try:
+        check_backbone(config.network, source, config.init_layers)
+    except WeightsError as error:
+        raise ConfigError(str(error)) from error
 
 
 def _check_teacher(config: TrainConfig, name: str, teacher: _Source, prefers_dense: bool) -> None:

@@ -10,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import WeightsError
+from ..models.config import ModelConfig
+from ..models.registry import build
 from .checkpoint import load_checkpoint
 from .learner import Learner
 from .outcome import Outcome, read_outcome
 
-__all__ = ["fit_bins", "is_backbone", "resample_bins", "start_from"]
+__all__ = ["check_backbone", "fit_bins", "is_backbone", "resample_bins", "start_from"]
 
 _logger = logging.getLogger(__name__)
 _LATER = ("dense.", "net.score_head.")
@@ -126,13 +128,32 @@ def is_backbone(source: str | Path) -> bool:
     return state is not None and state.get("stage") == "mae"
 
 
+def check_backbone(network: ModelConfig, source: str | Path, layers: str) -> None:
+    """Refuse a pre-trained backbone that `start_from` would refuse for this network.
+
+    Raises:
+        WeightsError: it cannot be read, or is another backbone.
+        ConfigError: layers that are not there.
+    """
+    from ..weights.mae import match_backbone
+
+    with torch.device("meta"):
+        net = build(network)
+    match_backbone(net, _read_backbone(Path(source)), layers, source=str(source))
+
+
+def _read_backbone(source: Path) -> dict[str, Tensor]:
+    from ..weights.mae import read_mae
+
+    state = None if source.is_file() else load_checkpoint(source, lazy=True)
+    return read_mae(source if state is None else state["average"])
+
+
 def _start_backbone(learner: Learner, source: Path, layers: str) -> None:
     """Layers of a pre-trained backbone."""
-    from ..weights.mae import init_backbone, read_mae
+    from ..weights.mae import init_backbone
 
-    state = None if source.is_file() else load_checkpoint(source)
-    weights = read_mae(source if state is None else state["average"])
-    report = init_backbone(learner.net, weights, layers, source=str(source))
+    report = init_backbone(learner.net, _read_backbone(source), layers, source=str(source))
     _logger.info("%s: the backbone starts from layers %s", source, report.layers)
 
 

@@ -21,7 +21,7 @@ from .checkpoint import read_checkpoint, refuse_values, tensors_of
 if TYPE_CHECKING:
     from ..models.network import Network
 
-__all__ = ["MaeReport", "choose_layers", "init_backbone", "read_mae"]
+__all__ = ["MaeReport", "choose_layers", "init_backbone", "match_backbone", "read_mae"]
 
 _logger = logging.getLogger(__name__)
 
@@ -130,10 +130,36 @@ def init_backbone(
         >>> init_backbone(create("mixformerv2_t", depth=2), big, "skip").layers
         (1, 3)
     """
+    chosen, depth, taken = match_backbone(model, weights, layers, source)
+    state = model.backbone.state_dict()
+    for ours, theirs in taken.items():
+        if state[ours].is_floating_point():  # a batch norm counts batches too
+            refuse_values(weights[theirs], theirs, source)
+    model.backbone.load_state_dict(
+        {ours: weights[theirs].to(state[ours].dtype) for ours, theirs in taken.items()},
+        strict=False,
+    )
+    known = re.compile(rf"stem\.|layers\.\d+\.({'|'.join(map(re.escape, _PARTS))})\.")
+    ignored = tuple(name for name in weights if not known.match(name))
+    _logger.info("%s: layers %s of %d; ignored %d tensors", source, chosen, depth, len(ignored))
+    return MaeReport(chosen, depth, tuple(taken), ignored)
+
+
+def match_backbone(
+    model: Network, weights: Mapping[str, Tensor], layers: str = "first", source: str = "checkpoint"
+) -> tuple[tuple[int, ...], int, dict[str, str]]:
+    """What `init_backbone` takes, by names and shapes alone; the network may have no values.
+
+    Returns the layers that are taken, of how many, and our names with theirs.
+
+    Raises:
+        WeightsError: weights of another width, patch size, stem or MLP ratio.
+        ConfigError: layers that are not there.
+    """
     depth = 1 + max(int(m[1]) for name in weights if (m := _LAYER.match(name)))
     chosen = choose_layers(depth, model.config.depth, layers)
     state = model.backbone.state_dict()
-    taken: dict[str, str] = {}  # ours to theirs
+    taken: dict[str, str] = {}
     for name in state:
         if name.startswith("stem."):
             taken[name] = name
@@ -149,13 +175,4 @@ def init_backbone(
                 f"{source}: {theirs} has shape {tuple(weights[theirs].shape)}, the network's is "
                 f"{tuple(state[ours].shape)}; width, patches, stem and MLP ratio must be the same"
             )
-        if state[ours].is_floating_point():  # a batch norm counts batches too
-            refuse_values(weights[theirs], theirs, source)
-    model.backbone.load_state_dict(
-        {ours: weights[theirs].to(state[ours].dtype) for ours, theirs in taken.items()},
-        strict=False,
-    )
-    known = re.compile(rf"stem\.|layers\.\d+\.({'|'.join(map(re.escape, _PARTS))})\.")
-    ignored = tuple(name for name in weights if not known.match(name))
-    _logger.info("%s: layers %s of %d; ignored %d tensors", source, chosen, depth, len(ignored))
-    return MaeReport(chosen, depth, tuple(taken), ignored)
+    return chosen, depth, taken

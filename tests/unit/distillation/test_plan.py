@@ -346,6 +346,15 @@ def test_epochs_are_those_of_all_devices_together(
             ],
             "stage sparse: 2 different layers of 0 to 3 are wanted, got 0,9",
         ),
+        (
+            [
+                "sparse.stage=box",
+                "sparse.init='@teacher'",
+                "sparse.model.depth=2",
+                "sparse.init_layers=0,9",
+            ],
+            "stage sparse: 2 different layers of 0 to 3 are wanted, got 0,9",
+        ),
     ],
 )
 def test_what_must_fail_hours_later_is_said_at_once(
