@@ -124,6 +124,8 @@ def _show(plan: Plan, console: Console) -> None:
     table.add_column("status", no_wrap=True)
     for row in rows(plan):
         figures = f"{row.parameters / 1e6:.1f}", f"{row.multiply_adds / 1e9:.2f}"
+        if row.kind == "mae":  # a backbone is no tracker yet
+            figures = "", ""
         table.add_row(
             f"{row.name}\n[dim]{row.kind.replace('_', ' ')}[/dim]", escape(row.inputs),
             str(row.layers), f"{row.mlp_ratio:g}", *figures, f"{row.steps:,} x {row.batch}",

@@ -236,14 +236,10 @@ def _table(figures: list[StageFigures]) -> str:
             one.kind.replace("_", " "),
             str(one.layers),
             f"{one.mlp_ratio:g}",
-            one.head.replace("_", " "),
-            f"{one.parameters / 1e6:.2f} M",
-            f"{one.multiply_adds / 1e9:.2f} G",
-            f"{one.cpu_ms:.1f}",
-            *([f"{one.gpu_ms:.1f}" if one.gpu_ms is not None else ""] * gpu),
+            *_of_a_tracker(one, gpu),
             "" if one.iou is None else f"{one.iou:.3f}",
             *(["" if one.score is None else f"{one.score:.3f}"] * score),
-            f"{one.auc:.3f}" if one.auc is not None else "not measured",
+            f"{one.auc:.3f}" if one.auc is not None else _without_auc(one),
             "" if given else f"{one.samples:,}",
             "" if given else duration(one.seconds),
         ]
@@ -251,6 +247,23 @@ def _table(figures: list[StageFigures]) -> str:
     head = "".join(f"<th>{name}</th>" for name in heads)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     return f"<div class=wide><table><tr>{head}</tr>{body}</table></div>"
+
+
+def _of_a_tracker(one: StageFigures, gpu: bool) -> list[str]:
+    """Cells of head, size and speed; a pre-trained backbone tracks nothing and has none of them."""
+    if one.kind == "mae":
+        return ["none", "", "", "", *([""] * gpu)]
+    return [
+        one.head.replace("_", " "),
+        f"{one.parameters / 1e6:.2f} M",
+        f"{one.multiply_adds / 1e9:.2f} G",
+        f"{one.cpu_ms:.1f}",
+        *([f"{one.gpu_ms:.1f}" if one.gpu_ms is not None else ""] * gpu),
+    ]
+
+
+def _without_auc(one: StageFigures) -> str:
+    return "no tracker" if one.kind == "mae" else "not measured"
 
 
 def _picture(path: Path) -> str:

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from torch import nn
+from dataclasses import fields, replace
+from typing import cast
+
+from torch import Tensor, nn
 
 from ..errors import ConfigError
-from ..training.config import TrainConfig
+from ..training.config import LossConfig, TrainConfig
 from ..training.learner import Learner
+from ..training.losses import Predictions, total_loss
+from ..training.stage import Batch
 from ..training.stages import BoxStage
 
 __all__ = ["ScoreStage"]
+
+
+_FROZEN = {f.name: 0.0 for f in fields(LossConfig) if f.name not in ("score", "label_sigma")}
+"""Weights of the terms of what does not learn."""
 
 
 class ScoreStage(BoxStage):
@@ -38,6 +47,12 @@ class ScoreStage(BoxStage):
     def train_mode(self, learner: nn.Module) -> None:
         """Batch norms keep what the box stage learnt."""
         learner.eval()
+
+    def losses(self, learner: nn.Module, batch: Batch, count: Tensor) -> tuple[Tensor, Batch]:
+        """The score's term; the others, which nobody can lower here, are in the log alone."""
+        out = cast(Predictions, learner(*self.inputs(batch)))
+        weights = replace(self.config.loss, **_FROZEN)
+        return total_loss(out, batch["box"], batch["present"].float(), weights, count)
 
     def plan(self) -> list[str]:
         """One line."""

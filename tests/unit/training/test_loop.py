@@ -148,6 +148,10 @@ def test_the_score_stage_moves_the_score_head_alone(tiny: TrainConfig, tmp_path:
     for name, value in before["average"].items():
         moved = bool((after["learner"][name] != value).any())
         assert moved == name.startswith("net.score_head."), name
+    # What is frozen is in the log, but no part of the loss.
+    rows = list(read_log(tmp_path / "score"))
+    assert rows[-1]["loss"] == pytest.approx(config.loss.score * rows[-1]["score"], rel=1e-4)
+    assert rows[-1]["l1"] > 0
 
 
 def test_a_fresh_run_starts_from_a_bundle(tiny: TrainConfig, tmp_path: Path) -> None:
