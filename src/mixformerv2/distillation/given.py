@@ -61,8 +61,7 @@ def _evaluation(plan: Plan, name: str) -> EvalConfig:
 
 
 def _key(name: str, config: EvalConfig) -> str:
-    where = Path(config.root).name if config.root is not None else "nothing"
-    return f"{identity_of(name)} on {where}, {config.limit} sequences, {config.max_frames} frames"
+    return f"{identity_of(name)} on {config.what}"
 
 
 def _path(plan: Plan) -> Path:

@@ -58,15 +58,21 @@ def status(stage: PlannedStage) -> str:
 
 
 def last_evaluation(stage: PlannedStage) -> float | None:
-    """AUC of what came out; None where it was not tracked after the last step."""
+    """AUC of what came out; None where it was not tracked after the last step, or on other videos.
+
+    Where the plan names no videos, that of those which it was tracked on last.
+    """
     state = load_checkpoint(stage.folder, lazy=True)
     last = 0 if state is None else state["step"]
-    found = [row["eval_auc"] for row in read_log(stage.folder) if _evaluated(row, last)]
+    config = stage.config.eval
+    found = [
+        row["eval_auc"]
+        for row in read_log(stage.folder)
+        if "eval_auc" in row
+        and row["step"] >= last
+        and (config.root is None or row.get("evaluated", config.what) == config.what)
+    ]
     return found[-1] if found else None
-
-
-def _evaluated(row: Mapping[str, float], step: int) -> bool:
-    return "eval_auc" in row and row["step"] >= step
 
 
 def remember(stage: PlannedStage) -> None:

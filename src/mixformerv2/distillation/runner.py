@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..errors import ConfigError
 from ..models.count import multiply_adds, parameters
+from ..training.checkpoint import one_writer
 from ..training.loop import train
 from ..training.stops import check_minutes
 from .checks import check_plan
@@ -109,7 +110,8 @@ def run_plan(
         if left is not None and left <= 0:
             return None
         say(f"{stage.name}: {_goes_on(state)}")
-        remember(stage)
+        with one_writer(stage.folder):  # not over the record of another that trains there
+            remember(stage)
         train(stage.config, stage.folder, minutes=left)
         report = _report(plan)
         state = status(stage)

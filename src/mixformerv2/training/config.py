@@ -184,6 +184,12 @@ class EvalConfig:
         if self.max_frames < 2:
             raise ConfigError(f"eval.max_frames must be at least 2, got {self.max_frames}")
 
+    @property
+    def what(self) -> str:
+        """What figures are of, wherever the sequences lie."""
+        where = Path(self.root).name if self.root is not None else "nothing"
+        return f"{where}, {self.limit} sequences, {self.max_frames} frames"
+
 
 @dataclass(frozen=True, slots=True)
 class TrainConfig:

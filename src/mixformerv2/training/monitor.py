@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,7 +81,8 @@ class Monitor:
         if not self.shown:
             return
         named = {f"eval_{name}": value for name, value in figures.items()}
-        self._write({"step": step, "samples": step * self.per_step, **named})
+        line = {"step": step, "samples": step * self.per_step, **named}
+        self._write({**line, "evaluated": self.config.eval.what})
         self._evaluation = figures
         self._say(
             f"step {step}  evaluation: "
@@ -113,7 +114,7 @@ class Monitor:
         if self._board is not None:
             self._board.close()
 
-    def _write(self, line: dict[str, float]) -> None:
+    def _write(self, line: Mapping[str, float | str]) -> None:
         try:
             self._file.write(json.dumps({k: _short(v) for k, v in line.items()}) + "\n")
             self._file.flush()
@@ -124,7 +125,7 @@ class Monitor:
             ) from error
         if self._board is not None:
             for name, value in line.items():
-                if name not in ("step", "samples"):
+                if name not in ("step", "samples", "evaluated"):
                     self._board.add_scalar(name, value, int(line["step"]))
 
     def _say(self, text: str) -> None:
@@ -200,7 +201,7 @@ def duration(seconds: float) -> str:
 def read_log(folder: Path) -> Iterator[dict[str, float]]:
     """The lines of a run's log, oldest first; a half-written last line is left out.
 
-    None where there is no log.
+    Lines of evaluations have a text beside the numbers, "evaluated". None where there is no log.
     """
     if not (folder / "log.jsonl").exists():
         return
@@ -212,8 +213,8 @@ def read_log(folder: Path) -> Iterator[dict[str, float]]:
                 return
 
 
-def _short(value: float) -> float:
-    return value if isinstance(value, int) else float(f"{value:.6g}")
+def _short(value: float | str) -> float | str:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _forget_after(folder: Path, step: int) -> None:

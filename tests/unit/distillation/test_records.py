@@ -226,6 +226,15 @@ def test_the_auc_of_a_stage_is_that_of_its_last_step(read: Read, tmp_path: Path)
         file.write(json.dumps({"step": 3, "samples": 12, "eval_auc": 0.5}) + "\n")
     assert last_evaluation(stage) == 0.5
     assert status(stage) == "done"
+    # Of other videos, or more of them, it is another figure.
+    longer = read(f"score.eval.root={tmp_path}", "eval.max_frames=9").stage("score")
+    with log.open("a", encoding="utf-8") as file:
+        what = {"eval_auc": 0.7, "evaluated": longer.config.eval.what}
+        file.write(json.dumps({"step": 3, "samples": 12, **what}) + "\n")
+    assert (last_evaluation(stage), last_evaluation(longer)) == (0.5, 0.7)
+    log.write_text("".join(log.read_text().splitlines(keepends=True)[-1:]))
+    assert status(stage) == "evaluation to do"
+    assert status(longer) == "done"
     log.unlink()
     assert last_evaluation(stage) is None
 
