@@ -42,7 +42,10 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
-    """Turn `["optim.lr=1e-4", "model.depth=4"]` into a nested table; values are read as YAML."""
+    """Turn `["optim.lr=1e-4", "model.depth=4"]` into a nested table; values are read as YAML.
+
+    One that begins with @, as the name of a stage does, is text, for which YAML would want quotes.
+    """
     import yaml
 
     out: dict[str, Any] = {}
@@ -51,7 +54,7 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
         if not equals or not key:
             raise ConfigError(f"a setting is given as key=value, got {pair!r}")
         try:
-            value = yaml.safe_load(text)
+            value = text if text.startswith("@") else yaml.safe_load(text)
         except yaml.YAMLError as error:
             raise ConfigError(f"the value of {key} is not readable: {text!r}") from error
         node = out

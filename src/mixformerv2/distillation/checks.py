@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path
 
+import torch
+
 from ..errors import ConfigError, WeightsError
 from ..models.config import ModelConfig
 from ..training.config import TrainConfig
@@ -91,8 +93,10 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
     from .distill import DistillStage
 
     stage, student, missing = make_stage(config), config.network, []
-    if config.stage == "score" and not student.score_head:
-        raise ConfigError("the score stage needs a network with a score head; set model.score_head")
+    if config.stage == "score":
+        _check_score(config, student)
+    if config.stage == "mae":
+        _check_mae(config)
     if config.stage != "mae" and config.loss.has_dense and student.prediction_tokens:
         bins_of_a_token(student)
     if config.init is not None:
@@ -111,7 +115,7 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
     if isinstance(stage, DistillStage):
         name = config.distill.teacher
         try:
-            teacher = known.get(name) or _Source(_network_of(name))
+            teacher = known.get(name) or _Source(_network_of(name), tracker=not _is_mae(name))
         except WeightsError as error:
             return [*missing, str(error)]
         _check_teacher(config, name, teacher, stage.prefers_dense)
@@ -119,6 +123,31 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
         if config.init is None and config.distill.start == "teacher":
             stage.check_start(teacher.network)
     return missing
+
+
+def _check_score(config: TrainConfig, student: ModelConfig) -> None:
+    if not student.score_head:
+        raise ConfigError("the score stage needs a network with a score head; set model.score_head")
+    if config.init is None:
+        raise ConfigError(
+            "the score stage leaves the boxes as they are, and without init they are random; set "
+            "init to the stage, run or bundle that gets the score"
+        )
+
+
+def _check_mae(config: TrainConfig) -> None:
+    from ..models.mae import MaskedAutoencoder
+
+    mae = config.mae
+    with torch.device("meta"):
+        MaskedAutoencoder(config.network, mae.share, mae.decoder_width, mae.decoder_depth)
+
+
+def _is_mae(name: str) -> bool:
+    """Whether a teacher from outside the plan is a run of pre-training."""
+    from ..training.transfer import is_backbone
+
+    return Path(name).is_dir() and is_backbone(name)
 
 
 def _check_init(config: TrainConfig, student: ModelConfig, source: _Source) -> None:

@@ -28,13 +28,14 @@ def network(**changes: Any) -> ModelConfig:
     return ModelConfig(**{"width": 64, "depth": 4, **SIZES, **changes})
 
 
-def save_run(folder: Path, learner: Learner) -> Path:
+def save_run(folder: Path, learner: Learner, stage: str = "box") -> Path:
     """The folder of a run that ended with these weights."""
     state = {k: v.clone() for k, v in learner.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
+    network = learner.net.config.to_dict()
     save_checkpoint(
         folder,
-        {"learner": state, "average": state, "step": 1, "network": learner.net.config.to_dict()},
+        {"learner": state, "average": state, "step": 1, "network": network, "stage": stage},
     )
     return folder
 

@@ -12,7 +12,7 @@ from mixformerv2.distillation.plan import read_plan
 from mixformerv2.errors import ConfigError
 from mixformerv2.models.registry import build
 
-from .conftest import network, write_plan
+from .conftest import lively, network, save_run, write_plan
 
 
 @pytest.fixture
@@ -39,4 +39,11 @@ def test_a_pre_trained_backbone_is_held_to_the_network_at_once(
         assert check_plan(plan) == []
         return
     with pytest.raises(ConfigError, match=sentence):
+        check_plan(plan)
+
+
+def test_a_run_of_pre_training_is_no_teacher(path: Path, tmp_path: Path) -> None:
+    folder = save_run(tmp_path / "pre", lively(network()), stage="mae")
+    plan = read_plan(path, [f"sparse.distill.teacher={folder}"], out=tmp_path / "out")
+    with pytest.raises(ConfigError, match=r"stage sparse: .*masked pictures and answers no boxes"):
         check_plan(plan)

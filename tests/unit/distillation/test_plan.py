@@ -331,6 +331,8 @@ def test_epochs_are_those_of_all_devices_together(
         ),
         (["teacher.stage=mae"], "stage sparse: .*masked pictures and answers no boxes"),
         (["sparse.model.bins=30"], "stage sparse: a dense head needs bins.*of the 4 .*got 30"),
+        (["score.init=null"], "stage score: .*without init they are random"),
+        (["teacher.stage=mae", "teacher.mae.share=1"], "stage teacher: of 16 tokens some must be"),
         (["score.loss.score=0"], "stage score: .*loss.score is 0; set it above 0"),
         (
             ["sparse.model.box_head=one_token_direct", "sparse.loss.logits=0"],
@@ -349,7 +351,7 @@ def test_epochs_are_those_of_all_devices_together(
         (
             [
                 "sparse.stage=box",
-                "sparse.init='@teacher'",
+                "sparse.init=@teacher",
                 "sparse.model.depth=2",
                 "sparse.init_layers=0,9",
             ],
