@@ -115,7 +115,7 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
     if isinstance(stage, DistillStage):
         name = config.distill.teacher
         try:
-            teacher = known.get(name) or _Source(_network_of(name), tracker=not _is_mae(name))
+            teacher = known.get(name) or _given(config, name)
         except WeightsError as error:
             return [*missing, str(error)]
         _check_teacher(config, name, teacher, stage.prefers_dense)
@@ -194,8 +194,8 @@ def _check_teacher(config: TrainConfig, name: str, teacher: _Source, prefers_den
         )
     if config.distill.head == "dense" and teacher.dense is False:
         raise ConfigError(
-            f"the teacher {name} will have no dense head, for its loss has none of the dense "
-            "terms; set distill.head to tokens, or loss.dense in the teacher's stage"
+            f"the teacher {name} has or will have no dense head; set distill.head to tokens, or "
+            "loss.dense where the teacher is trained"
         )
     asks_dense = config.distill.head == "dense" or (
         config.distill.head == "auto" and prefers_dense and teacher.dense is not False
@@ -205,6 +205,16 @@ def _check_teacher(config: TrainConfig, name: str, teacher: _Source, prefers_den
             f"the teacher {name} regresses the box directly and answers no distributions; give "
             "another one, or one with a dense head and distill.head=dense"
         )
+
+
+def _given(config: TrainConfig, name: str) -> _Source:
+    """A teacher that the plan does not make; its weights are read where they decide."""
+    from ..training.outcome import read_outcome
+
+    network, dense = _network_of(name), None
+    if config.distill.head == "dense" or network.box_head == "one_token_direct":
+        dense = network.corner_head or bool(read_outcome(name).part("dense."))
+    return _Source(network, dense, not _is_mae(name))
 
 
 def _network_of(source: str) -> ModelConfig:

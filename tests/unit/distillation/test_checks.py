@@ -42,6 +42,20 @@ def test_a_pre_trained_backbone_is_held_to_the_network_at_once(
         check_plan(plan)
 
 
+@pytest.mark.parametrize("dense", [True, False])
+def test_a_dense_head_that_is_asked_for_is_looked_for(
+    path: Path, tmp_path: Path, dense: bool
+) -> None:
+    folder = save_run(tmp_path / "other", lively(network(), dense=dense))
+    change = [f"sparse.distill.teacher={folder}", "sparse.distill.head=dense"]
+    plan = read_plan(path, change, out=tmp_path / "out")
+    if dense:
+        assert check_plan(plan) == []
+        return
+    with pytest.raises(ConfigError, match=r"stage sparse: .*other has or will have no dense head"):
+        check_plan(plan)
+
+
 def test_a_run_of_pre_training_is_no_teacher(path: Path, tmp_path: Path) -> None:
     folder = save_run(tmp_path / "pre", lively(network()), stage="mae")
     plan = read_plan(path, [f"sparse.distill.teacher={folder}"], out=tmp_path / "out")
