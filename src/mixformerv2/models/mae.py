@@ -92,8 +92,9 @@ class MaskedAutoencoder(nn.Module):
             )
         self.config = config
         self.kept = round(tokens * (1 - share))
-        # Without prediction tokens, which have nothing to do here.
-        self.backbone = Backbone(replace(config, box_head="corner"))
+        # Without prediction tokens, which have nothing to do here, and what trackers save by them.
+        whole = replace(config, keep_tokens=0, keep_after=0, exit_after=0, exit_score=0.0)
+        self.backbone = Backbone(replace(whole, box_head="corner"))
         self.norm = nn.LayerNorm(config.width, eps=1e-6)
         self.enter = nn.Linear(config.width, decoder_width)
         self.mask_token = nn.Parameter(torch.zeros(1, 1, decoder_width))

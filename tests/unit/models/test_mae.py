@@ -91,3 +91,9 @@ def test_all_weights_are_used() -> None:
 def test_settings_that_cannot_work(share: float, width: int, sentence: str) -> None:
     with pytest.raises(ConfigError, match=sentence):
         MaskedAutoencoder(CONFIG, share, width, 1)
+
+
+def test_what_a_tracker_leaves_out_is_no_matter() -> None:
+    settings = {"keep_tokens": 4, "keep_after": 1, "exit_after": 1, "exit_score": 0.5}
+    model = MaskedAutoencoder(ModelConfig(**{**CONFIG.to_dict(), **settings}), 0.75, 64, 1)
+    assert model(torch.zeros(1, 3, 64, 64)).loss.isfinite()
