@@ -17,8 +17,8 @@ Labels = Annotated[
     typer.Option(
         "--label",
         metavar="NAME",
-        help="What the object is, in COCO, CVAT and Label Studio, in place of object. Once for "
-        "all objects, or once for each in their order.",
+        help="What the object is, in the video, COCO, CVAT and Label Studio. Once for all objects, "
+        "or once for each in their order.",
     ),
 ]
 LongTerm = Annotated[

@@ -25,7 +25,7 @@ from ..tracking.crowd import Crowd, Follower, Results, Start
 from ..tracking.result import TargetState
 from ..video.draw import Overlay
 from ..video.formats import export, prove
-from ..video.formats.journal import Journal, JournalWriter, RunHeader
+from ..video.formats.journal import Journal, JournalWriter, RunHeader, label_of
 from ..video.formats.streams import is_stdout, is_stream
 from ..video.source import Source, VideoFrame
 from ..video.writer import VideoWriter, check_size
@@ -185,7 +185,8 @@ def record(
         journal = stack.enter_context(JournalWriter(outputs.journal, header))
         picture = None
         if outputs.video is not None:
-            picture = Picture(stack.enter_context(video_writer(outputs.video, source)))
+            writer = stack.enter_context(video_writer(outputs.video, source))
+            picture = Picture(writer, outputs.labels)
         began, why = time.perf_counter(), "source"
         for frame, found in results:
             for number, result in found.items():
@@ -283,10 +284,16 @@ def _all_results(
 
 
 class Picture:
-    """Draws frames into the video; in place of a broken frame the last good one stays."""
+    """Draws frames into the video; in place of a broken frame the last good one stays.
 
-    def __init__(self, writer: VideoWriter) -> None:
+    Args:
+        writer: Of the video.
+        labels: What the objects are, as in `RunHeader`.
+    """
+
+    def __init__(self, writer: VideoWriter, labels: tuple[str, ...] = ()) -> None:
         self._writer = writer
+        self._labels = labels
         self._overlay = Overlay()
         self._last: NDArray[np.uint8] | None = None
 
@@ -296,7 +303,9 @@ class Picture:
             note = f"frame {frame.index} cannot be decoded"
         image = self._last if frame.image is None else frame.image
         if image is not None:
-            self._writer.write(self._overlay.draw(image, results, note=note), frame.time)
+            names = {n: label_of(self._labels, n) for n in results} if self._labels else None
+            drawn = self._overlay.draw(image, results, note=note, labels=names)
+            self._writer.write(drawn, frame.time)
             self._last = image
 
 

@@ -104,7 +104,7 @@ def follow_prompted(
     if outputs.video is not None:
         summary.drawn = summary.signal is None
         if summary.drawn:
-            summary.signal = _draw(source, found, outputs.video, quiet=quiet)
+            summary.signal = _draw(source, found, outputs.video, outputs.labels, quiet=quiet)
     summary.seconds = time.perf_counter() - began
     return summary
 
@@ -134,7 +134,9 @@ def _check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> Non
             )
 
 
-def _draw(source: str, found: Mapping[int, Results], path: Path, *, quiet: bool) -> int | None:
+def _draw(
+    source: str, found: Mapping[int, Results], path: Path, labels: tuple[str, ...], *, quiet: bool
+) -> int | None:
     """Make the video; the signal that ended it early, or None."""
     from ..video.source import open_source
     from .follow import Interrupt, Picture, video_writer
@@ -145,7 +147,7 @@ def _draw(source: str, found: Mapping[int, Results], path: Path, *, quiet: bool)
         video_writer(path, frames) as writer,
         progress(f"{frames.name}, drawing", frames.count, quiet=quiet) as watch,
     ):
-        picture = Picture(writer)
+        picture = Picture(writer, labels)
         for frame in frames:
             results = found.get(frame.index, {})  # none before the first box of a run forward
             picture.add(frame, results)

@@ -38,6 +38,7 @@ _SHIFT = 4  # OpenCV draws at sixteenths of a pixel, so that a slow target does 
 _FONT = cv2.FONT_HERSHEY_SIMPLEX
 _DASHES = 1000
 _ROWS = 4  # sparklines at most; more objects than that would hide the picture
+_LETTERS = 24  # of a name
 
 
 class _Moment(NamedTuple):
@@ -76,6 +77,7 @@ class Overlay:
         results: Mapping[int, TrackResult],
         *,
         note: str | None = None,
+        labels: Mapping[int, str] | None = None,
     ) -> NDArray[np.uint8]:
         """A copy of the frame with everything drawn into it.
 
@@ -83,6 +85,8 @@ class Overlay:
             image: `[H, W, 3]` uint8, BGR. Left as it is.
             results: By the number of the object.
             note: A remark at the bottom, such as that the frame is a repeated one.
+            labels: What the objects are, by their numbers; more than the first letters of a long
+                name are not drawn.
         """
         canvas = np.ascontiguousarray(image).copy()
         pen = _Pen(canvas)
@@ -93,7 +97,10 @@ class Overlay:
             own = colour if alone else _OBJECT_COLOURS[(number - 1) % len(_OBJECT_COLOURS)]
             self._draw_trail(pen, number, own)
             _draw_box(pen, result, colour)
-            _draw_label(pen, result, own, None if alone else number)
+            words = [] if alone else [f"{number}"]
+            if labels and number in labels:
+                words.append(labels[number][:_LETTERS])
+            _draw_label(pen, result, own, " ".join(words))
         if self._history:
             self._draw_scores(pen)
         if note:
@@ -181,8 +188,8 @@ def _draw_box(pen: _Pen, result: TrackResult, colour: Colour) -> None:
             draw(a, b, ink, 1.6, edge)
 
 
-def _draw_label(pen: _Pen, result: TrackResult, colour: Colour, number: int | None) -> None:
-    words = [] if number is None else [f"{number}:"]
+def _draw_label(pen: _Pen, result: TrackResult, colour: Colour, who: str) -> None:
+    words = [f"{who}:"] if who else []
     words.append(f"{result.score:.2f}")
     if result.state != "tracked":
         words.append(result.state)

@@ -102,6 +102,16 @@ def test_several_objects_have_colours_and_rows_of_their_own() -> None:
     assert near(drawn, STATE_COLOURS["uncertain"])[130, 395:405].any()
 
 
+def test_the_name_of_an_object_makes_its_plate_wider() -> None:
+    def plate(labels: dict[int, str] | None, number: int = 1) -> int:
+        drawn = Overlay(history=0, trail=0).draw(blank(), {number: result()}, labels=labels)
+        return int(near(drawn, STATE_COLOURS["tracked"])[108, :].sum())
+
+    assert plate(None) == plate({}) == plate({2: "cup"}) > 0
+    assert plate(None) < plate({1: "cup"}) < plate({1: "teacup"})
+    assert plate({1: "a" * 24}) == plate({1: "a" * 400})  # no further than it can be read
+
+
 def test_an_object_that_went_leaves_nothing() -> None:
     overlay = Overlay()
     overlay.draw(blank(), {1: result(), 2: result((20, 20, 40, 40))})

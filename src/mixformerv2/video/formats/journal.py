@@ -36,6 +36,7 @@ __all__ = [
     "check_labels",
     "dump_header",
     "dump_row",
+    "label_of",
 ]
 
 logger = logging.getLogger(__name__)
@@ -83,9 +84,14 @@ class RunHeader:
             >>> RunHeader("clip.mp4", 640, 360, labels=("cat", "dog")).label(2)
             'dog'
         """
-        if len(self.labels) < 2:
-            return self.labels[0] if self.labels else _LABEL
-        return self.labels[number - 1] if 0 < number <= len(self.labels) else _LABEL
+        return label_of(self.labels, number)
+
+
+def label_of(labels: Sequence[str], number: int) -> str:
+    """What an object is, by names as `RunHeader` has them."""
+    if len(labels) < 2:
+        return labels[0] if labels else _LABEL
+    return labels[number - 1] if 0 < number <= len(labels) else _LABEL
 
 
 def check_labels(labels: Sequence[str], objects: int) -> tuple[str, ...]:
