@@ -98,6 +98,29 @@ def test_without_names_it_says_what_it_chose(material: Path, here: Path, how: li
         assert len(list(video)) == COUNT
 
 
+@pytest.mark.parametrize("where", [["--box", BOX, "--start-frame", "1"], ["--prompt", f"1:{BOX}"]])
+def test_the_sound_stays_with_the_pictures(
+    material: Path, here: Path, how: list[str], where: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with av.open(str(material / "clip.mp4")) as given, av.open("loud.mkv", "w") as out:
+        video = out.add_stream_from_template(given.streams.video[0])
+        sound = out.add_stream("aac", rate=8000, layout="mono")
+        for packet in given.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = video
+                out.mux(packet)
+        for begin in range(0, 8000, 1000):
+            part = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), "fltp", "mono")
+            part.sample_rate, part.pts = 8000, begin
+            out.mux(sound.encode(part))
+        out.mux(sound.encode(None))
+    for words, tracks in ((["--out", "a.mp4"], 1), (["--out", "b.mp4", "--no-sound"], 0)):
+        assert main(["track", "loud.mkv", *where, *words, *how]) == 0
+        assert "without sound" not in capsys.readouterr().out
+        with av.open(words[1]) as made:
+            assert len(made.streams.audio) == tracks
+
+
 def test_every_format_of_two_objects_in_one_run(material: Path, here: Path, how: list[str]) -> None:
     names = ["a.csv", "a.mot", "a.json", "a.xml", "a.labelstudio.json"]
     words = [word for name in names for word in ("--boxes", name)]

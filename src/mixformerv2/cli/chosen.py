@@ -10,7 +10,16 @@ import typer
 
 from ..errors import ConfigError
 
-__all__ = ["Labels", "LongTerm", "SelectPort", "Sets", "Thin", "WithoutLost", "chosen_settings"]
+__all__ = [
+    "Labels",
+    "LongTerm",
+    "SelectPort",
+    "Sets",
+    "Sound",
+    "Thin",
+    "WithoutLost",
+    "chosen_settings",
+]
 
 Labels = Annotated[
     list[str] | None,
@@ -42,6 +51,10 @@ Sets = Annotated[
         help="A tracker setting in place of the model's, such as search_lead=1 or mirror=true; "
         "docs/tracker.md has them all. May be repeated.",
     ),
+]
+Sound = Annotated[
+    bool,
+    typer.Option("--sound/--no-sound", help="Keep the sound of a video file in the drawn video."),
 ]
 Thin = Annotated[
     float,

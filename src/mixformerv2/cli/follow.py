@@ -86,6 +86,8 @@ class Summary:
         states: Frames by object and state.
         doubles: Frames in which two objects had nearly the same box, by pair.
         drawn: Whether the video was made, if one was asked for.
+        began: Time of its first frame in the source, in seconds.
+        silent: Why the sound of the source is not in it, or None.
         signal: Number of the signal that ended the run, or None.
         engine: Which engine ran.
     """
@@ -101,6 +103,8 @@ class Summary:
     states: dict[int, Counter[TargetState]] = field(default_factory=dict)
     doubles: Counter[tuple[int, int]] = field(default_factory=Counter)
     drawn: bool = True
+    began: float = 0.0
+    silent: str | None = None
     signal: int | None = None
 
     @property
@@ -200,6 +204,7 @@ def record(
                 why = "source" if source.used_up else "limit"
                 break
         summary.seconds = time.perf_counter() - began
+        summary.began = picture.began if picture is not None else 0.0
         summary.broken, summary.dropped = source.broken, source.dropped
         summary.gaps, summary.missed = source.gaps, source.missed
         summary.signal = interrupt.received
@@ -296,6 +301,11 @@ class Picture:
         self._labels = labels
         self._overlay = Overlay()
         self._last: NDArray[np.uint8] | None = None
+
+    @property
+    def began(self) -> float:
+        """Time of the first frame that was drawn, in seconds."""
+        return self._writer.began or 0.0
 
     def add(self, frame: VideoFrame, results: Results) -> None:
         note = None

@@ -104,7 +104,8 @@ def follow_prompted(
     if outputs.video is not None:
         summary.drawn = summary.signal is None
         if summary.drawn:
-            summary.signal = _draw(source, found, outputs.video, outputs.labels, quiet=quiet)
+            drawn = _draw(source, found, outputs.video, outputs.labels, quiet=quiet)
+            summary.signal, summary.began = drawn
     summary.seconds = time.perf_counter() - began
     return summary
 
@@ -136,8 +137,8 @@ def _check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> Non
 
 def _draw(
     source: str, found: Mapping[int, Results], path: Path, labels: tuple[str, ...], *, quiet: bool
-) -> int | None:
-    """Make the video; the signal that ended it early, or None."""
+) -> tuple[int | None, float]:
+    """Make the video; the signal that ended it early, or None, and the time of its first frame."""
     from ..video.source import open_source
     from .follow import Interrupt, Picture, video_writer
 
@@ -152,4 +153,4 @@ def _draw(
             results = found.get(frame.index, {})  # none before the first box of a run forward
             picture.add(frame, results)
             watch(results)
-    return interrupt.received
+    return interrupt.received, picture.began

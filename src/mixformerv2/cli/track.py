@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import signal
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -12,8 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import ConfigError, DataError, OutputError
-from .chosen import Labels, LongTerm, SelectPort, Sets, Thin, WithoutLost, chosen_settings
-from .terminal import progress, say, sentences
+from .chosen import Labels, LongTerm, SelectPort, Sets, Sound, Thin, WithoutLost, chosen_settings
+from .terminal import progress, sentences
 
 if TYPE_CHECKING:
     from ..box import Box
@@ -102,6 +101,7 @@ def run(
     without_lost: WithoutLost = False,
     label: Labels = None,
     thin: Thin = 0.0,
+    sound: Sound = True,
     engine: Annotated[
         str, typer.Option("--engine", "-e", help="auto, onnx, openvino or torch.")
     ] = "auto",
@@ -139,6 +139,7 @@ def run(
     from ..video.source import open_source
     from ..weights.bundle import find_bundle
     from .boxes import parse_boxes
+    from .ending import finish
     from .follow import prove_outputs
     from .prompted import follow_prompted, read_prompts
 
@@ -179,7 +180,7 @@ def run(
                 reverse=reverse is not False,
                 quiet=quiet,
             )
-            _tell(frames.name, model, summary, outputs, quiet=quiet)
+            finish(source, frames.name, model, summary, outputs, sound=sound, quiet=quiet)
         return
     with sentences(quiet=quiet):
         given = parse_boxes(box or ())
@@ -203,16 +204,7 @@ def run(
                 limit=max_frames,
                 quiet=quiet,
             )
-        _tell(frames.name, model, summary, outputs, quiet=quiet)
-
-
-def _tell(name: str, model: str, summary: Summary, outputs: Outputs, *, quiet: bool) -> None:
-    """Say what a run came to; end as a signal that stopped it would have."""
-    if not quiet:
-        for line in report(name, model, summary, outputs):
-            say(line, aside=outputs.to_stdout)
-    if summary.signal is not None:
-        raise typer.Exit(128 + summary.signal)
+        finish(source, frames.name, model, summary, outputs, sound=sound, quiet=quiet)
 
 
 def follow_with_progress(
@@ -236,48 +228,6 @@ def follow_with_progress(
     total = limit if count is None else min(count, limit or count)
     with progress(source.name, total, quiet=quiet) as watch:
         return follow(source, boxes, follower, outputs, model=model, limit=limit, watch=watch)
-
-
-def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[str]:
-    engine = summary.engine
-    alone = f" (tracker alone {summary.tracker_fps:.0f})" if summary.tracker_fps else ""
-    lines = [
-        f"{name}: {_many(summary.frames, 'frame')} in {summary.seconds:.1f} s, "
-        f"{summary.fps:.0f} a second{alone}; model {model}, {engine.name} {engine.precision}"
-    ]
-    if summary.signal is not None:
-        lines[0] += f"; stopped by {signal.Signals(summary.signal).name}"
-    for number, states in summary.states.items():
-        who = "target" if len(summary.states) == 1 else f"target {number}"
-        parts = [f"{state} in {count}" for state, count in states.most_common()]
-        lines.append(f"{who}: {', '.join(parts)}")
-    for (one, other), count in summary.doubles.most_common(3):
-        lines.append(
-            f"targets {one} and {other} came to one place in {_many(count, 'frame')}: "
-            "only one of them can be right; `mixformerv2 serve` corrects it"
-        )
-    if summary.broken:
-        lines.append(f"{_many(summary.broken, 'frame')} could not be decoded")
-    if summary.gaps:
-        gaps = _many(summary.gaps, "time")
-        lines.append(f"the stream dropped and came back {gaps}, {summary.missed:.1f} s in all")
-    if summary.dropped:
-        lines.append(f"{_many(summary.dropped, 'frame')} came too fast and were left out")
-    if outputs.video is not None and not summary.drawn:
-        lines.append("no video: the run was stopped before it was drawn")
-    elif outputs.video is not None:
-        lines.append(f"video: {outputs.video}{_instead(outputs, outputs.video)}")
-    lines.extend(f"{form}: {path}" for path, form in outputs.exports)
-    lines.append(f"journal: {outputs.journal}{_instead(outputs, outputs.journal)}")
-    return lines
-
-
-def _instead(outputs: Outputs, path: Path) -> str:
-    return ", in place of that of an earlier run" if path in outputs.replaced else ""
-
-
-def _many(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def plan_outputs(name: str, video: Path | None, boxes: list[Path], form: str | None) -> Outputs:

@@ -29,6 +29,7 @@ from ..video.clip import Clip
 from ..video.draw import Overlay
 from ..video.formats.journal import Journal
 from ..video.readers import VideoFrame
+from ..video.sound import carry_sound
 from ..video.source import open_source
 from ..video.writer import VideoWriter
 from .media import TooLargeError, check_container
@@ -394,5 +395,6 @@ def render(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engine
                 told = time.monotonic()
                 wire.send("progress", done=frame.index + 1, total=task["count"])
     if not messages.stopped.is_set():
+        carry_sound(Path(task["source"]), part, out.began or 0.0)
         os.replace(part, folder / "render.mp4")
         wire.send("rendered")

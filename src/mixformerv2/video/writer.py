@@ -89,7 +89,8 @@ class VideoWriter:
         self._given = (0, 0)  # of the first frame
         self._size = (0, 0)  # of the video
         self._last = -1
-        self._began: float | None = None
+        self.began: float | None = None
+        """Time of the first frame in the source, in seconds."""
 
     def write(self, image: NDArray[np.uint8], time: float | None = None) -> None:
         """Append a frame.
@@ -123,10 +124,10 @@ class VideoWriter:
         if time is None:
             self._last += step if self._last >= 0 else 1
             return self._last
-        if self._began is None:
-            self._began = time
+        if self.began is None:
+            self.began = time
         # Two frames never share a tick, whatever the source's clock says.
-        self._last = max(self._last + 1, round((time - self._began) / self._clock))
+        self._last = max(self._last + 1, round((time - self.began) / self._clock))
         return self._last
 
     def _open(self, width: int, height: int) -> None:

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from mixformerv2.box import Box
+from mixformerv2.cli.ending import report
 from mixformerv2.cli.follow import Outputs, Summary, follow
-from mixformerv2.cli.track import report
 from mixformerv2.errors import BoxError, EngineError, OutputError, SourceError
 from mixformerv2.tracking import MultiTracker, Tracker, TrackResult
 from mixformerv2.video import open_source

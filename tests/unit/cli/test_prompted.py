@@ -13,7 +13,6 @@ import cv2
 import pytest
 import typer
 
-from mixformerv2.cli import track
 from mixformerv2.cli.prompted import read_prompts
 from mixformerv2.cli.track import run
 from mixformerv2.errors import BoxError, ConfigError, OutputError, SourceError
@@ -155,7 +154,8 @@ def test_the_time_of_a_run_is_that_of_both_passes(
     monkeypatch.setattr("time.perf_counter", lambda: float(next(ticks)))
     told: list[Any] = []
     monkeypatch.setattr(
-        track, "_tell", lambda name, model, summary, *rest, **more: told.append(summary)
+        "mixformerv2.cli.ending.finish",
+        lambda source, name, model, summary, *rest, **more: told.append(summary),
     )
     given: dict[str, Any] = {"out": tmp_path / "a.mp4", "model": str(small_bundle)}
     run(str(frames), prompt=["0:20,40,24,24"], engine="onnx", quiet=True, **given)

@@ -11,9 +11,10 @@ import pytest
 
 from mixformerv2.box import Box
 from mixformerv2.cli import track
+from mixformerv2.cli.ending import finish, report
 from mixformerv2.cli.follow import Outputs, Summary, prove_outputs
 from mixformerv2.cli.main import main
-from mixformerv2.cli.track import _tell, plan_outputs, refuse_overwriting, report
+from mixformerv2.cli.track import plan_outputs, refuse_overwriting
 from mixformerv2.errors import ConfigError, MixFormerError, OutputError, SourceError
 from mixformerv2.runtime.base import EngineInfo
 from mixformerv2.video.formats.journal import RunHeader, dump_header
@@ -244,7 +245,8 @@ def test_the_report() -> None:
 def test_the_report_keeps_out_of_results_on_stdout(
     outputs: Outputs, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _tell("clip.mp4", "t", Summary(EngineInfo("onnx", "fp32", 2)), outputs, quiet=False)
+    summary = Summary(EngineInfo("onnx", "fp32", 2))
+    finish("clip.mp4", "clip.mp4", "t", summary, outputs, sound=True, quiet=False)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "clip.mp4: 0 frames" in printed.err
