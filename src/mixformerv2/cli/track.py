@@ -190,6 +190,7 @@ def run(
             refuse_overwriting(source, box or [], outputs)
             if select:
                 find_bundle(model)  # before somebody draws in vain
+                check_labels(label or (), len(label or ()))
                 prove_outputs(outputs, frames.size)
                 given += drawn_boxes(frames, port)
             outputs = replace(outputs, labels=check_labels(label or (), len(given)))

@@ -99,15 +99,13 @@ class Doubles:
             rivals.setdefault(one, []).append(other)
             rivals.setdefault(other, []).append(one)
         again: Answers = {}
-        claims: dict[int, float] = {}
         states = {n: before[n].resized(*answers[n][1].frame_size) for n in rivals}
         for number, others in rivals.items():
             first, state = found[number], states[number]
             hidden = _without(frame, [found[n].box for n in (number, *others)])
             again[number] = tracker.step(hidden, _wide_awake(state), first.time)
-            sure = tracker.settings.uncertain_below
-            second = _unsmoothed(again)[number]
-            claims[number] = _claim(state, first, second, sure)
+        sure, second = tracker.settings.uncertain_below, _unsmoothed(again)
+        claims = {n: _claim(states[n], found[n], second[n], sure) for n in rivals}
         settled = dict(answers)
         gone = _outbid(rivals, claims)
         for number in gone:

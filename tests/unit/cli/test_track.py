@@ -187,7 +187,8 @@ def test_the_page_for_the_box_can_have_a_port(
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["--model", "nosuch"], 6), (["--out", "/proc/v.mp4"], 5)]
+    ("words", "code"),
+    [(["--model", "nosuch"], 6), (["--out", "/proc/v.mp4"], 5), (["--label", " "], 2)],
 )
 def test_nobody_draws_a_box_in_vain(
     words: list[str], code: int, here: Path, monkeypatch: pytest.MonkeyPatch

@@ -17,6 +17,7 @@ from mixformerv2.errors import ConfigError, DataError, OutputError
 from mixformerv2.tracking.result import TrackResult
 from mixformerv2.video.formats import FORMATS, export, find_format, prove
 from mixformerv2.video.formats.journal import Journal, JournalWriter, RunHeader
+from tests.journals import written
 
 HEADER = RunHeader("clip & co.mp4", 200, 100, 25.0, "t", "onnx fp32", "mixformerv2 0.1.0")
 ROWS = [
@@ -34,12 +35,6 @@ def journal(tmp_path: Path) -> Journal:
             writer.write(number, result)
         writer.end("source", frames=2, broken=0)
     return Journal(tmp_path / "run.jsonl")
-
-
-def written(journal: Journal, name: str) -> str:
-    path = journal.path.with_name("out")
-    export(journal, path, name)
-    return path.read_text("utf-8")
 
 
 def test_a_journal_comes_back_as_it_was_written(journal: Journal) -> None:

@@ -13,6 +13,7 @@ from mixformerv2.errors import ConfigError, DataError
 from mixformerv2.tracking.result import TrackResult
 from mixformerv2.video.formats import export
 from mixformerv2.video.formats.journal import Journal, JournalWriter, RunHeader
+from tests.journals import written
 
 HEADER = RunHeader("clip.mp4", 200, 100, 25.0)
 
@@ -26,12 +27,6 @@ def journal(tmp_path: Path) -> Journal:
                 writer.write(number, TrackResult(box, 0.9, "tracked", frame, frame / 25))
         writer.end("source", frames=2, broken=0)
     return Journal(tmp_path / "run.jsonl")
-
-
-def written(journal: Journal, name: str) -> str:
-    path = journal.path.with_name("out")
-    export(journal, path, name)
-    return path.read_text("utf-8")
 
 
 def test_a_thinned_journal_leads_label_tools_by_every_box(tmp_path: Path) -> None:
