@@ -84,3 +84,32 @@ def turn(path: Path, a: int, b: int, c: int, d: int) -> Path:
 def indices(source: Source) -> list[int]:
     """The numbers of all frames of a source."""
     return [frame.index for frame in source]
+
+
+_RATE = 48000
+SECONDS = 2.0
+BEEP = 1.2
+"""Of a `sounding_clip`: where the silence ends."""
+
+
+def sounding_clip(path: Path, codec: str | None = "aac") -> Path:
+    """Black pictures that turn white where the beep begins."""
+    with av.open(str(path), "w") as out:
+        video = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        audio = None if codec is None else out.add_stream(codec, rate=_RATE, layout="mono")
+        for index in range(round(25 * SECONDS)):
+            value = 255 if index / 25 >= BEEP else 0
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), "bgr24")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            out.mux(video.encode(frame))
+        out.mux(video.encode(None))
+        if audio is not None:
+            times = np.arange(round(_RATE * SECONDS)) / _RATE
+            wave = np.where(times >= BEEP, np.sin(2 * np.pi * 440 * times), 0).astype(np.float32)
+            for begin in range(0, len(wave) - 1023, 1024):
+                part = av.AudioFrame.from_ndarray(wave[None, begin : begin + 1024], "fltp", "mono")
+                part.sample_rate, part.pts, part.time_base = _RATE, begin, Fraction(1, _RATE)
+                out.mux(audio.encode(part))
+            out.mux(audio.encode(None))
+    return path

@@ -20,7 +20,7 @@ import pytest
 from mixformerv2.cli.main import main
 from mixformerv2.video import open_source
 from mixformerv2.video.formats.journal import Journal
-from tests.clips import write_clip
+from tests.clips import sounding_clip, write_clip
 from tests.doubles import moving_square
 
 COUNT = 12
@@ -98,24 +98,15 @@ def test_without_names_it_says_what_it_chose(material: Path, here: Path, how: li
         assert len(list(video)) == COUNT
 
 
-@pytest.mark.parametrize("where", [["--box", BOX, "--start-frame", "1"], ["--prompt", f"1:{BOX}"]])
+@pytest.mark.parametrize(
+    "where", [["--box", "9,9,20,20", "--start-frame", "1"], ["--prompt", "1:9,9,20,20"]]
+)
 def test_the_sound_stays_with_the_pictures(
-    material: Path, here: Path, how: list[str], where: list[str], capsys: pytest.CaptureFixture[str]
+    here: Path, how: list[str], where: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with av.open(str(material / "clip.mp4")) as given, av.open("loud.mkv", "w") as out:
-        video = out.add_stream_from_template(given.streams.video[0])
-        sound = out.add_stream("aac", rate=8000, layout="mono")
-        for packet in given.demux(video=0):
-            if packet.dts is not None:
-                packet.stream = video
-                out.mux(packet)
-        for begin in range(0, 8000, 1000):
-            part = av.AudioFrame.from_ndarray(np.zeros((1, 1000), np.float32), "fltp", "mono")
-            part.sample_rate, part.pts = 8000, begin
-            out.mux(sound.encode(part))
-        out.mux(sound.encode(None))
+    sounding_clip(here / "loud.mp4")
     for words, tracks in ((["--out", "a.mp4"], 1), (["--out", "b.mp4", "--no-sound"], 0)):
-        assert main(["track", "loud.mkv", *where, *words, *how]) == 0
+        assert main(["track", "loud.mp4", *where, *words, *how]) == 0
         assert "without sound" not in capsys.readouterr().out
         with av.open(words[1]) as made:
             assert len(made.streams.audio) == tracks

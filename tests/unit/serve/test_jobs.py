@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 import mixformerv2 as mf
 from mixformerv2.cli.main import main
 from mixformerv2.tracking.blend import row_of
-from tests.clips import write_clip
+from tests.clips import sounding_clip, write_clip
 from tests.unit.serve.web import put, rows, serving, settle, socket, track, upload
 
 COUNT = 24
@@ -255,3 +255,13 @@ def test_what_cannot_be_done_yet_is_refused(client: TestClient, clip: Path) -> N
     for number in range(2, 17):
         assert put(client, job, BOX, number=number).status_code == 200
     assert put(client, job, BOX, number=17).status_code == 409
+
+
+def test_a_rendered_video_keeps_its_sound(client: TestClient, tmp_path: Path) -> None:
+    job = upload(client, sounding_clip(tmp_path / "loud.mp4").read_bytes())
+    put(client, job, [9, 9, 20, 20])
+    track(client, job)
+    client.post(f"/api/jobs/{job}/render")
+    assert settle(client, job)["rendered"]
+    with av.open(io.BytesIO(client.get(f"/api/jobs/{job}/download/mp4").content)) as video:
+        assert [stream.type for stream in video.streams] == ["video", "audio"]

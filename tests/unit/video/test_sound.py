@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -11,33 +10,7 @@ import pytest
 
 from mixformerv2.video import VideoWriter, open_source
 from mixformerv2.video.sound import carry_sound
-
-RATE = 48000
-SECONDS = 2.0
-BEEP = 1.2  # where the silence ends
-
-
-def clip(path: Path, codec: str | None = "aac") -> Path:
-    """Black pictures that turn white where the beep begins."""
-    with av.open(str(path), "w") as out:
-        video = out.add_stream("libx264", rate=25)
-        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
-        audio = None if codec is None else out.add_stream(codec, rate=RATE, layout="mono")
-        for index in range(round(25 * SECONDS)):
-            value = 255 if index / 25 >= BEEP else 0
-            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), value, np.uint8), "bgr24")
-            frame.pts, frame.time_base = index, Fraction(1, 25)
-            out.mux(video.encode(frame))
-        out.mux(video.encode(None))
-        if audio is not None:
-            times = np.arange(round(RATE * SECONDS)) / RATE
-            wave = np.where(times >= BEEP, np.sin(2 * np.pi * 440 * times), 0).astype(np.float32)
-            for begin in range(0, len(wave) - 1023, 1024):
-                part = av.AudioFrame.from_ndarray(wave[None, begin : begin + 1024], "fltp", "mono")
-                part.sample_rate, part.pts, part.time_base = RATE, begin, Fraction(1, RATE)
-                out.mux(audio.encode(part))
-            out.mux(audio.encode(None))
-    return path
+from tests.clips import BEEP, SECONDS, sounding_clip
 
 
 def drawn(source: Path, out: Path, start: int = 0, count: int = 1000) -> VideoWriter:
@@ -71,7 +44,7 @@ def seen(path: Path) -> list[tuple[float, bool]]:
 def test_it_is_heard_when_it_is_seen(
     tmp_path: Path, start: int, count: int, codec: str, suffix: str
 ) -> None:
-    source, out = clip(tmp_path / f"in{suffix}", codec), tmp_path / "out.mp4"
+    source, out = sounding_clip(tmp_path / f"in{suffix}", codec), tmp_path / "out.mp4"
     writer = drawn(source, out, start, count)
     before = seen(out)
     assert writer.began == pytest.approx(start / 25, abs=1e-3)
@@ -85,7 +58,7 @@ def test_it_is_heard_when_it_is_seen(
 
 
 def test_a_link_stays_a_link(tmp_path: Path) -> None:
-    source = clip(tmp_path / "in.mp4")
+    source = sounding_clip(tmp_path / "in.mp4")
     drawn(source, tmp_path / "real.mp4")
     (tmp_path / "out.mp4").symlink_to("real.mp4")
     assert carry_sound(source, tmp_path / "out.mp4") is None
@@ -94,7 +67,7 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
 
 
 def test_what_has_no_sound_stays_as_it_is(tmp_path: Path) -> None:
-    source, out = clip(tmp_path / "in.mp4", None), tmp_path / "out.mp4"
+    source, out = sounding_clip(tmp_path / "in.mp4", None), tmp_path / "out.mp4"
     drawn(source, out)
     before = out.read_bytes()
     assert carry_sound(source, out) is None
@@ -102,7 +75,7 @@ def test_what_has_no_sound_stays_as_it_is(tmp_path: Path) -> None:
 
 
 def test_sound_that_cannot_be_copied_costs_no_pictures(tmp_path: Path) -> None:
-    source, out = clip(tmp_path / "in.mkv", "pcm_s16le"), tmp_path / "out.mp4"
+    source, out = sounding_clip(tmp_path / "in.mkv", "pcm_s16le"), tmp_path / "out.mp4"
     drawn(source, out)
     before = out.read_bytes()
     assert carry_sound(source, out) == "pcm_s16le cannot stand in an MP4"
@@ -113,7 +86,7 @@ def test_sound_that_cannot_be_copied_costs_no_pictures(tmp_path: Path) -> None:
 
 
 def test_a_source_that_is_cut_off_sounds_as_far_as_it_goes(tmp_path: Path) -> None:
-    source, out = clip(tmp_path / "in.mkv"), tmp_path / "out.mp4"
+    source, out = sounding_clip(tmp_path / "in.mkv"), tmp_path / "out.mp4"
     drawn(source, out)
     data = source.read_bytes()
     source.write_bytes(data[: len(data) * 3 // 4])
@@ -122,7 +95,7 @@ def test_a_source_that_is_cut_off_sounds_as_far_as_it_goes(tmp_path: Path) -> No
 
 
 def test_a_full_disk_costs_no_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source, out = clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
+    source, out = sounding_clip(tmp_path / "in.mp4"), tmp_path / "out.mp4"
     drawn(source, out)
     before = out.read_bytes()
 
