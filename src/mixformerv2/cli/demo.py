@@ -64,7 +64,8 @@ def run(
     """
     from ..video.source import open_source
     from .boxes import parse_boxes, read_boxes
-    from .track import drawn_boxes, follow_with_progress, plan_outputs, refuse_overwriting
+    from .outputs import plan_outputs, refuse_overwriting
+    from .track import drawn_boxes, follow_with_progress
 
     if clip_to is not None:
         if video is not None or box is not None:

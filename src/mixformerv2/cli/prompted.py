@@ -7,7 +7,7 @@ read twice: to track, with the journal written on the way, and to draw the video
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +18,12 @@ from .boxes import parse_boxes
 from .terminal import progress
 
 if TYPE_CHECKING:
+    from ..runtime.base import EngineInfo
     from ..tracking.crowd import Results
     from ..video.source import Source
     from .follow import Outputs, Summary
 
-__all__ = ["follow_prompted", "read_prompts"]
+__all__ = ["check_boxes", "follow_prompted", "read_prompts", "write_twice"]
 
 
 def read_prompts(texts: Iterable[str]) -> dict[int, Box]:
@@ -59,44 +60,75 @@ def follow_prompted(
     reverse: bool,
     quiet: bool,
 ) -> Summary:
-    """Track from all given boxes, with the journal written on the way; then draw the video.
+    """Track one object from all given boxes.
+
+    Raises:
+        BoxError: A box is outside of its frame.
+        ConfigError, SourceError, OutputError: as for `write_twice`; there is no frame for a box.
+    """
+    from ..tracking.prompts import follow_prompts
+    from ..tracking.tracker import Tracker
+
+    tracker = Tracker(model, engine, threads, settings=settings)
+
+    def answers(frames: Source) -> Iterator[Results]:
+        check_boxes(source, frames, prompts)
+        found = follow_prompts(source, frames, tracker, prompts, both=reverse)
+        return ({1: one} for one in found)
+
+    return write_twice(source, answers, tracker.info, outputs, model=model, quiet=quiet)
+
+
+def write_twice(
+    source: str,
+    answers: Callable[[Source], Iterator[Results]],
+    info: EngineInfo,
+    outputs: Outputs,
+    *,
+    model: str,
+    quiet: bool,
+) -> Summary:
+    """Track, with the journal written on the way; then draw the video.
 
     Ctrl-C and SIGTERM end the tracking after the present frame; the journal and what is made of it
     then hold the results so far, and there is no video.
 
+    Args:
+        source: To be read more than once.
+        answers: Checks what it is to begin with and gives the results of the frames, in order.
+        info: Which engine runs.
+        outputs: Where to.
+        model: Name of the bundle, for the journal.
+        quiet: No progress bar.
+
     Raises:
-        BoxError: A box is outside of its frame.
         ConfigError: A live source.
-        SourceError: There is no frame for a box.
         OutputError: A file cannot be written.
+        SourceError: It cannot be opened.
     """
     import time
 
-    from ..tracking.prompts import follow_prompts
-    from ..tracking.tracker import Tracker
     from ..video.source import open_source
     from .follow import prove_outputs, record
 
-    tracker = Tracker(model, engine, threads, settings=settings)
     began = time.perf_counter()
     found: dict[int, Results] = {}
     with open_source(source) as frames:
         if frames.live:
             raise ConfigError(f"{frames.name} is live and cannot be read twice; use --box")
-        _check_boxes(source, frames, prompts)
+        results = answers(frames)
         prove_outputs(outputs, frames.size)
         with progress(f"{frames.name}, tracking", frames.count, quiet=quiet) as watch:
 
             def keep(results: Results) -> None:
                 watch(results)
                 if outputs.video is not None:
-                    found[results[1].frame] = results
+                    found.update({one.frame: results for one in results.values()})
 
-            answers = follow_prompts(source, frames, tracker, prompts, both=reverse)
             summary = record(
                 frames,
-                ((None, {1: one}) for one in answers),
-                tracker.info,
+                ((None, one) for one in results),
+                info,
                 replace(outputs, video=None),
                 model=model,
                 watch=keep,
@@ -110,7 +142,7 @@ def follow_prompted(
     return summary
 
 
-def _check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None:
+def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None:
     """Refuse what would be refused at its frame, after hours perhaps.
 
     A video has one size; pictures have each their own, and are opened in no time.

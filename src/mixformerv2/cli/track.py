@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,31 +9,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import ConfigError, DataError, OutputError
+from ..errors import ConfigError
 from .chosen import Labels, LongTerm, SelectPort, Sets, Sound, Thin, WithoutLost, chosen_settings
-from .terminal import progress, sentences
+from .terminal import progress, say, sentences
 
 if TYPE_CHECKING:
     from ..box import Box
     from ..video.source import Source
     from .follow import Outputs, Summary
 
-__all__ = [
-    "EPILOG",
-    "drawn_boxes",
-    "follow_with_progress",
-    "plan_outputs",
-    "refuse_overwriting",
-    "run",
-]
+__all__ = ["EPILOG", "drawn_boxes", "follow_with_progress", "run"]
 
 EPILOG = (
     "Exit codes: 0 done, 1 unexpected, 2 wrong option, 3 box, 4 source, 5 output, 6 model, "
     "7 engine, 130 Ctrl-C and 143 SIGTERM (what was tracked so far is on disk)."
 )
-
-_SUFFIX = "_tracked"
-_LONGEST_STEM = 220  # bytes, of a name that is made
 
 
 def run(
@@ -65,11 +54,30 @@ def run(
             "frames of the same object. Runs go both ways from each and are blended.",
         ),
     ] = None,
+    corrected: Annotated[
+        Path | None,
+        typer.Option(
+            "--corrected",
+            metavar="FILE",
+            help="In place of --box: boxes of all objects as a label tool has exported them "
+            "(CVAT's .xml or .zip, Label Studio's or COCO-video's .json, CSV, MOT). Tracked as "
+            "with --prompt.",
+        ),
+    ] = None,
+    before: Annotated[
+        Path | None,
+        typer.Option(
+            "--before",
+            metavar="JOURNAL",
+            help="With --corrected: the run that was corrected. What somebody has changed is "
+            "tracked anew, the rest stays; without it each box of a key frame holds.",
+        ),
+    ] = None,
     reverse: Annotated[
         bool | None,
         typer.Option(
             "--reverse/--no-reverse",
-            help="With --prompt: run backward as well as forward, which is the default.",
+            help="With --prompt and --corrected: run backward as well as forward, the default.",
         ),
     ] = None,
     select: Annotated[
@@ -139,72 +147,85 @@ def run(
     from ..video.source import open_source
     from ..weights.bundle import find_bundle
     from .boxes import parse_boxes
+    from .corrected import follow_corrected, labels_of, read_changes, told
     from .ending import finish
     from .follow import prove_outputs
+    from .outputs import plan_outputs, refuse_overwriting
     from .prompted import follow_prompted, read_prompts
 
     source = local_name(source)
-    if not box and not select and not prompt:
+    twice = bool(prompt or corrected)
+    if not box and not select and not twice:
         raise ConfigError("say what to follow: --box X,Y,W,H, or --select to draw it")
-    if reverse and not prompt:
+    if reverse and not twice:
         raise ConfigError(
             "--reverse goes with --prompt; to track backward from frame N, give the box there: "
             "--prompt N:X,Y,W,H"
         )
+    if before is not None and corrected is None:
+        raise ConfigError("--before goes with --corrected FILE, which says what has changed since")
     if port is not None and not select:
         raise ConfigError("--port is that of the page of --select; leave it out, or add --select")
     settings = chosen_settings(sets, long_term=long_term)
-    if prompt:
-        if box or select or start_frame or max_frames:
+    engines: dict[str, Any] = {
+        "model": model,
+        "engine": engine,
+        "threads": threads,
+        "settings": settings,
+    }
+    if twice:
+        if box or select or start_frame or max_frames or (prompt and corrected):
             raise ConfigError(
-                "--prompt names its frames itself and goes with the whole source; leave out "
-                "--box, --select, --start-frame and --max-frames"
+                f"--{'prompt' if prompt else 'corrected'} names its frames itself and goes with "
+                "the whole source; leave out --box, --select, --start-frame and --max-frames"
+                + (", and one of --prompt and --corrected" if prompt and corrected else "")
             )
         if is_stream(source):
             raise ConfigError(f"{source} is a pipe or device and cannot be read twice; use --box")
-        with sentences(quiet=quiet):
+
+    def planned(name: str) -> Outputs:
+        ending = "corrected" if corrected else "tracked"
+        outputs = plan_outputs(name, out, boxes or [], format_, ending=ending)
+        inputs = [*(box or ()), *(str(path) for path in (corrected, before) if path)]
+        refuse_overwriting(source, inputs, outputs)
+        return replace(outputs, without_lost=without_lost, thin=thin)
+
+    with sentences(quiet=quiet):
+        if prompt:
             given_later = read_prompts(prompt)
             with open_source(source) as frames:
-                outputs = plan_outputs(frames.name, out, boxes or [], format_)
-                labels = check_labels(label or (), 1)
-            outputs = replace(outputs, without_lost=without_lost, thin=thin, labels=labels)
-            refuse_overwriting(source, [], outputs)
+                outputs = replace(planned(frames.name), labels=check_labels(label or (), 1))
+            both = reverse is not False
             summary = follow_prompted(
-                source,
-                given_later,
-                outputs,
-                model=model,
-                engine=engine,
-                threads=threads,
-                settings=settings,
-                reverse=reverse is not False,
-                quiet=quiet,
+                source, given_later, outputs, reverse=both, quiet=quiet, **engines
             )
-            finish(source, frames.name, model, summary, outputs, sound=sound, quiet=quiet)
-        return
-    with sentences(quiet=quiet):
-        given = parse_boxes(box or ())
-        with open_source(source, start=start_frame, reconnect=reconnect) as frames:
-            outputs = plan_outputs(frames.name, out, boxes or [], format_)
-            outputs = replace(outputs, without_lost=without_lost, thin=thin)
-            refuse_overwriting(source, box or [], outputs)
-            if select:
-                find_bundle(model)  # before somebody draws in vain
-                check_labels(label or (), len(label or ()))
-                prove_outputs(outputs, frames.size)
-                given += drawn_boxes(frames, port)
-            outputs = replace(outputs, labels=check_labels(label or (), len(given)))
-            summary = follow_with_progress(
-                frames,
-                given,
-                outputs,
-                model=model,
-                engine=engine,
-                threads=threads,
-                settings=settings,
-                limit=max_frames,
-                quiet=quiet,
+        elif corrected:
+            with open_source(source) as frames:
+                outputs = planned(frames.name)
+                changes, journal = read_changes(corrected, before, frames.size)
+            names = check_labels(
+                label or labels_of(changes, journal), max(one.id for one in changes)
             )
+            outputs = replace(outputs, labels=names)
+            for line in () if quiet else told(changes, journal):
+                say(line, aside=outputs.to_stdout)
+            both = reverse is not False
+            summary = follow_corrected(
+                source, changes, journal, outputs, reverse=both, quiet=quiet, **engines
+            )
+        else:
+            given = parse_boxes(box or ())
+            with open_source(source, start=start_frame, reconnect=reconnect) as frames:
+                outputs = planned(frames.name)
+                if select:
+                    find_bundle(model)  # before somebody draws in vain
+                    check_labels(label or (), len(label or ()))
+                    prove_outputs(outputs, frames.size)
+                    given += drawn_boxes(frames, port)
+                outputs = replace(outputs, labels=check_labels(label or (), len(given)))
+                summary = follow_with_progress(
+                    frames, given, outputs, limit=max_frames, quiet=quiet, **engines
+                )
         finish(source, frames.name, model, summary, outputs, sound=sound, quiet=quiet)
 
 
@@ -229,112 +250,6 @@ def follow_with_progress(
     total = limit if count is None else min(count, limit or count)
     with progress(source.name, total, quiet=quiet) as watch:
         return follow(source, boxes, follower, outputs, model=model, limit=limit, watch=watch)
-
-
-def plan_outputs(name: str, video: Path | None, boxes: list[Path], form: str | None) -> Outputs:
-    """Decide on all files of a run; nothing is opened yet.
-
-    Raises:
-        ConfigError: A suffix or format that stands for nothing, or one file for two things.
-        OutputError: A folder that is not there, or a file that nobody named and would be lost.
-    """
-    from ..video.formats import FORMATS, find_format
-    from ..video.formats.streams import is_stream
-    from ..video.writer import VIDEO_SUFFIXES
-    from .follow import Outputs
-
-    base = _safe_stem(name) + _SUFFIX
-    implied: list[Path] = []  # names that are not the user's
-    if video is None and not boxes:
-        implied.append(video := Path(f"{base}.mp4"))
-    if video is not None and os.path.isdir(video):  # `Path` raises where a name is too long
-        implied.append(video := video / f"{base}.mp4")
-    if video is not None and video.suffix.lower() not in VIDEO_SUFFIXES:
-        way_out = "rename it" if video.suffix else "name one, or make that folder first"
-        raise ConfigError(f"--out {video}: videos are written as .mp4, .m4v or .mov; {way_out}")
-    if form is not None and not boxes and video is not None:
-        boxes = [video.with_name(video.stem + FORMATS[find_format("", form)].suffixes[0])]
-    exports = [(path, find_format(path, form)) for path in boxes]
-    journal = _named_journal(exports)
-    if journal is None:
-        files = [path for path in boxes if not is_stream(path)]
-        implied.append(journal := _beside(files[0] if files else video or Path(f"{base}.mp4")))
-    exports = [(path, kind) for path, kind in exports if path != journal]
-    _check_places([journal, *(path for path, _ in exports), *([video] if video else [])])
-    if journal in implied:
-        _refuse_foreign(journal)
-    return Outputs(journal, video, tuple(exports), tuple(filter(os.path.exists, implied)))
-
-
-def _named_journal(exports: list[tuple[Path, str]]) -> Path | None:
-    """The journal among the files of boxes; None where there is none."""
-    from ..video.formats.streams import is_stream
-
-    # A stream is written once: as the journal, line by line, if nothing has to be made of that.
-    lines = [path for path, kind in exports if kind == "jsonl"]
-    return next((path for path in lines if len(exports) == 1 or not is_stream(path)), None)
-
-
-def _check_places(paths: list[Path]) -> None:
-    from ..video.formats.streams import is_stream
-
-    for path in (one for one in paths if not is_stream(one)):
-        if not os.path.isdir(path.parent):
-            raise OutputError(f"{path}: there is no folder {path.parent}; make it first")
-        if os.path.isdir(path):
-            raise OutputError(f"{path} is a folder; give the name of a file in it")
-    if len({path.resolve() for path in paths}) < len(paths):
-        raise ConfigError("two outputs have the same name; give each a file of its own")
-
-
-def _refuse_foreign(path: Path) -> None:
-    """A journal whose name nobody gave replaces nothing but a journal."""
-    from ..video.formats.journal import Journal
-
-    if not os.path.exists(path) or not path.stat().st_size:
-        return
-    try:
-        Journal(path)
-    except DataError as error:
-        raise OutputError(
-            f"{path} would be replaced by the journal of this run, and is none; move it, or give "
-            "the journal another name: --boxes NAME.jsonl"
-        ) from error
-
-
-def _beside(path: Path) -> Path:
-    """The journal that belongs to another output."""
-    from ..video.formats import FORMATS
-
-    ends = sorted((end for entry in FORMATS.values() for end in entry.suffixes), key=len)
-    known = [end for end in ends if path.name.lower().endswith(end)]
-    stem = path.name[: -len(known[-1])] if known else path.stem
-    return path.with_name(f"{stem or path.name}.jsonl")
-
-
-def _safe_stem(name: str) -> str:
-    """A file's name made of a source's: of an address, what can stand in a file name."""
-    stem = Path(name.rstrip("/")).stem if "://" in name else Path(name).stem
-    clean = "".join(c if c.isalnum() or c in "-_. " else "_" for c in stem)
-    # A name may have 255 bytes: what comes behind, and a format's suffix, need some of them.
-    short = clean.encode("utf-8", "replace")[:_LONGEST_STEM].decode("utf-8", "ignore")
-    return short.strip(" .") or "video"
-
-
-def refuse_overwriting(source: str, boxes: list[str], outputs: Outputs) -> None:
-    """The video that is being read must not be written to, nor a file of boxes."""
-    paths = [outputs.journal, outputs.video, *(path for path, _ in outputs.exports)]
-    for path in paths:
-        for given in (source, *boxes):
-            if path is not None and _same(path, given):
-                raise OutputError(f"{path} is the input itself; give the output another name")
-
-
-def _same(path: Path, other: str) -> bool:
-    try:
-        return path.samefile(other)
-    except (OSError, ValueError):
-        return False
 
 
 def drawn_boxes(source: Source, port: int | None) -> list[Box]:

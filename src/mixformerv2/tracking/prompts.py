@@ -63,9 +63,15 @@ def _frame(value: Any) -> int:
 
 
 def follow_prompts(
-    source: SourceLike, video: Source, tracker: Tracker, prompts: Mapping[int, Box], *, both: bool
+    source: SourceLike,
+    video: Source,
+    tracker: Tracker,
+    prompts: Mapping[int, Box],
+    *,
+    both: bool,
+    first: int = 0,
 ) -> Iterator[TrackResult]:
-    """Results from the first prompt on; from frame 0 on where `both` directions are wanted.
+    """Results from the first prompt on; from frame `first` on where `both` directions are wanted.
 
     After the last prompt results come at once. Before it, with `both`, those between two prompts
     come when the later one has been reached; what is kept meanwhile are numbers, never pictures.
@@ -76,6 +82,7 @@ def follow_prompts(
         tracker: Its own target is not touched.
         prompts: As `parse_prompts` gives them.
         both: Run backward as well.
+        first: Before it the target is not looked for; no prompt is earlier.
 
     After `video.stop()` it ends soon; then, and where the source ends before the last prompt, what
     is known after the one before is the run forward alone.
@@ -98,7 +105,9 @@ def follow_prompts(
         if waiting and waiting[0] <= one.index:
             prompt = waiting.pop(0)
             if both:
-                yield from _between(source, video, tracker, prompts, (begun, prompt), times, ahead)
+                yield from _between(
+                    source, video, tracker, prompts, (begun, prompt), times, ahead, first
+                )
                 if video.stopped:
                     return
             begun, state, ahead = prompt, None, []
@@ -146,6 +155,7 @@ def _between(
     ends: tuple[int | None, int],
     times: list[float],
     ahead: list[list[float]],
+    first: int,
 ) -> Iterator[TrackResult]:
     """The frames from one prompt to the next, the latter not included, in order."""
     from ..video.clip import Clip
@@ -154,7 +164,7 @@ def _between(
     clip = Clip(source, np.array(times))
     back: list[list[float]] = []
     state: TrackState | None = None
-    for frame in clip.backward(after, -1 if before is None else before):
+    for frame in clip.backward(after, first - 1 if before is None else before):
         if video.stopped:
             yield from _forward_alone(ahead, before, times)
             return
@@ -163,7 +173,7 @@ def _between(
         result, state = _next(tracker, prompts[after], state, frame)
         back.append(row_of(result))
     rows: Rows = np.array(back[:0:-1]).reshape(-1, 6)  # without the prompt itself, in order
-    start = 0
+    start = first
     if before is not None:
         # The first row is the prompt's own.
         yield result_of(np.array(ahead[0]), before, times[before])

@@ -14,7 +14,7 @@ from mixformerv2.cli import track
 from mixformerv2.cli.ending import finish, report
 from mixformerv2.cli.follow import Outputs, Summary, prove_outputs
 from mixformerv2.cli.main import main
-from mixformerv2.cli.track import plan_outputs, refuse_overwriting
+from mixformerv2.cli.outputs import plan_outputs, refuse_overwriting
 from mixformerv2.errors import ConfigError, MixFormerError, OutputError, SourceError
 from mixformerv2.runtime.base import EngineInfo
 from mixformerv2.video.formats.journal import RunHeader, dump_header

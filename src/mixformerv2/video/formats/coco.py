@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from typing import Any, TextIO
 
+from ...box import Box
 from .journal import Journal
+from .keyed import Keyed, read_json
 
-__all__ = ["dump"]
+__all__ = ["dump", "load"]
 
 
 def dump(journal: Journal, file: TextIO) -> None:
@@ -69,3 +71,18 @@ def dump(journal: Journal, file: TextIO) -> None:
         }
         file.write(("" if index == 1 else ",\n") + json.dumps(annotation))
     file.write("]}\n")
+
+
+def load(path: Path, size: tuple[int, int]) -> list[Keyed]:
+    """Objects of the one video in the file."""
+    parts = read_json(path)
+    if len(parts.get("videos", ())) != 1:
+        raise ValueError("it must tell of one video, in `videos`; plain COCO knows no tracks")
+    frames = {image["id"]: int(image["frame_id"]) for image in parts["images"]}
+    names = {kind["id"]: kind["name"] for kind in parts["categories"]}
+    found: dict[int, Keyed] = {}
+    for one in parts["annotations"]:
+        number = one["track_id"] if "track_id" in one else one["instance_id"]
+        keyed = found.setdefault(number, Keyed(names.get(one["category_id"]), tells=False))
+        keyed.keys[frames[one["image_id"]]] = Box.parse(one["bbox"])
+    return [found[number] for number in sorted(found)]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import csv
+from pathlib import Path
 from typing import TextIO
 
+from ...box import Box
 from .journal import Journal
+from .keyed import Keyed, read_limited
 
-__all__ = ["COLUMNS", "dump"]
+__all__ = ["COLUMNS", "dump", "load"]
 
 COLUMNS = ("frame", "time", "id", "x", "y", "w", "h", "score", "state")
 
@@ -20,3 +23,13 @@ def dump(journal: Journal, file: TextIO) -> None:
         writer.writerow(
             (result.frame, result.time, number, *result.box, result.score, result.state)
         )
+
+
+def load(path: Path, size: tuple[int, int]) -> list[Keyed]:
+    """Objects by their `id`; `frame`, `x`, `y`, `w` and `h` must be there, in any order."""
+    lines = csv.DictReader(read_limited(path).splitlines())
+    found: dict[int, Keyed] = {}
+    for line in lines:
+        keyed = found.setdefault(int(line.get("id") or 1), Keyed(tells=False))
+        keyed.keys[int(line["frame"])] = Box.parse([float(line[side]) for side in "xywh"])
+    return [found[number] for number in sorted(found)]

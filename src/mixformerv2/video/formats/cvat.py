@@ -5,13 +5,21 @@ Source: https://docs.cvat.ai/docs/manual/advanced/xml_format/.
 
 from __future__ import annotations
 
+import logging
+import zipfile
+from pathlib import Path
 from typing import TextIO
+from xml.etree import ElementTree
 from xml.sax.saxutils import escape, quoteattr
 
+from ...box import Box
 from .journal import Journal
+from .keyed import LARGEST, Keyed, read_limited, upright
 from .stretches import keys
 
-__all__ = ["UNTRACKED", "dump"]
+__all__ = ["UNTRACKED", "dump", "load"]
+
+logger = logging.getLogger(__name__)
 
 UNTRACKED = "not tracked from here on"
 """Comment before an `outside` box that ends a stretch of results, and is none itself."""
@@ -49,3 +57,47 @@ def dump(journal: Journal, file: TextIO) -> None:
             )
         file.write("  </track>\n")
     file.write("</annotations>\n")
+
+
+def load(path: Path, size: tuple[int, int]) -> list[Keyed]:
+    """Objects of the XML, or of the archive in which CVAT exports it; frames are the video's."""
+    try:
+        root = ElementTree.fromstring(_text(path))
+    except ElementTree.ParseError as error:
+        raise ValueError(error) from error
+    tracks = root.findall("track")
+    if not tracks and root.find("image") is not None:
+        raise ValueError("it is of CVAT for images; export it as CVAT for video 1.1")
+    other = sum(track.find("box") is None for track in tracks)
+    if other:
+        logger.warning("%s: %d tracks are of no rectangles and are left out", path, other)
+    return [Keyed(track.get("label"), _keys(track)) for track in tracks]
+
+
+def _keys(track: ElementTree.Element) -> dict[int, Box | None]:
+    """Between key frames CVAT exports the boxes of its lines as well."""
+    found: dict[int, Box | None] = {}
+    for box in track.findall("box"):
+        if box.get("keyframe", "1") == "0":
+            continue
+        frame = int(box.attrib["frame"])
+        upright(frame, box.get("rotation"))
+        sides = (float(box.attrib[side]) for side in ("xtl", "ytl", "xbr", "ybr"))
+        hidden = box.get("outside") == "1"
+        found[frame] = None if hidden else Box.parse(Box.from_xyxy(*sides))
+    return found
+
+
+def _text(path: Path) -> str:
+    if path.suffix.lower() != ".zip":
+        return read_limited(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entry = archive.getinfo("annotations.xml")
+            if entry.file_size > LARGEST:
+                raise ValueError(f"annotations.xml has more than {LARGEST >> 20} MiB")
+            return archive.read(entry).decode("utf-8-sig")
+    except KeyError as error:
+        raise ValueError("there is no annotations.xml in it") from error
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError) as error:
+        raise ValueError(error) from error

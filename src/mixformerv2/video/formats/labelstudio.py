@@ -7,13 +7,16 @@ count from 1, coordinates are percent of the picture.
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, TextIO
 
+from ...box import Box
 from ...tracking.result import TrackResult
 from .journal import Journal
+from .keyed import Keyed, read_json, upright
 from .stretches import keys
 
-__all__ = ["dump", "key_of"]
+__all__ = ["dump", "key_of", "load"]
 
 
 def dump(journal: Journal, file: TextIO) -> None:
@@ -55,3 +58,35 @@ def key_of(result: TrackResult, size: tuple[int, int], seconds_per_frame: float)
         "width": 100 * w / width,
         "height": 100 * h / height,
     }
+
+
+def load(path: Path, size: tuple[int, int]) -> list[Keyed]:
+    """Rectangles of the one task in the file: of its last annotation, else of its prediction."""
+    tasks = read_json(path)
+    if len(tasks) != 1:
+        raise ValueError(f"it holds {len(tasks)} tasks; export that of this video alone")
+    made = [one for one in tasks[0].get("annotations", ()) if not one.get("was_cancelled")]
+    made = made or tasks[0].get("predictions", [])
+    if not made:
+        raise ValueError(
+            "nobody has labelled its task, and there is no prediction; use JSON, not JSON-MIN"
+        )
+    values = [one["value"] for one in made[-1]["result"] if one.get("type") == "videorectangle"]
+    return [
+        Keyed(
+            next(iter(value.get("labels") or ()), None),
+            dict(_key(k, size) for k in value["sequence"]),
+        )
+        for value in values
+    ]
+
+
+def _key(key: dict[str, Any], size: tuple[int, int]) -> tuple[int, Box | None]:
+    """The inverse of `key_of`."""
+    frame = int(key["frame"]) - 1
+    upright(frame, key.get("rotation"))
+    if not key.get("enabled", True):
+        return frame, None
+    width, height = size
+    x, y, w, h = (float(key[side]) / 100 for side in ("x", "y", "width", "height"))
+    return frame, Box.parse((x * width, y * height, w * width, h * height))

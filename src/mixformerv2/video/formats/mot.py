@@ -6,11 +6,14 @@ https://motchallenge.net/instructions/.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TextIO
 
+from ...box import Box
 from .journal import Journal
+from .keyed import Keyed, read_limited
 
-__all__ = ["dump"]
+__all__ = ["dump", "load"]
 
 
 def dump(journal: Journal, file: TextIO) -> None:
@@ -20,3 +23,13 @@ def dump(journal: Journal, file: TextIO) -> None:
         values = (x + 1, y + 1, w, h, result.score)
         numbers = ",".join(repr(float(value)) for value in values)
         file.write(f"{result.frame + 1},{number},{numbers},-1,-1,-1\n")
+
+
+def load(path: Path, size: tuple[int, int]) -> list[Keyed]:
+    """Objects by their number."""
+    found: dict[int, Keyed] = {}
+    for line in filter(str.strip, read_limited(path).splitlines()):
+        frame, number, x, y, w, h = (float(word) for word in line.split(",")[:6])
+        keyed = found.setdefault(int(number), Keyed(tells=False))
+        keyed.keys[int(frame) - 1] = Box.parse((x - 1, y - 1, w, h))
+    return [found[number] for number in sorted(found)]

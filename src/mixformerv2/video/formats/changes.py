@@ -1,0 +1,141 @@
+"""What somebody has changed in a label tool: boxes that hold, and where nothing is to be seen."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...box import Box
+from ...tracking.result import TrackResult
+from .journal import Journal
+from .keyed import Keyed
+
+__all__ = ["Change", "find_changes"]
+
+_MOVED = 1.0
+"""Pixels: tools round to a hundredth, and nobody mends by less than one."""
+
+Rows = dict[int, TrackResult]
+Stretches = tuple[tuple[int, int | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One object, and what is to be done with it.
+
+    Attributes:
+        id: Its number.
+        label: What it is; None where the file does not say.
+        prompts: Boxes by frame that hold, in order. Of an object of the journal those that were
+            given there, and the corrected ones; none where its results stay as they are.
+        corrected: How many of them somebody has moved, or drawn anew.
+        hidden: Stretches of frames in which somebody has hidden it, `[start, stop)`; None is the
+            end of the video.
+        first: The frame that it begins with.
+        known: Whether it is of the journal.
+    """
+
+    id: int
+    label: str | None
+    prompts: dict[int, Box]
+    corrected: int
+    hidden: Stretches
+    first: int
+    known: bool
+
+    def hides(self, frame: int) -> bool:
+        """Whether somebody has hidden the object in a frame."""
+        return _within(frame, self.hidden)
+
+
+def find_changes(objects: Sequence[Keyed], journal: Journal | None) -> list[Change]:
+    """Compare the objects of a label tool's file with those of the run that it was made of.
+
+    An object is that of the journal with which most of its boxes agree, for tools number anew.
+    Without a journal, or where none of its boxes agrees with any, each of them holds.
+
+    Args:
+        objects: As `read_keyed` gives them.
+        journal: Of the run before; None where there is none.
+    """
+    before: dict[int, Rows] = defaultdict(dict)
+    for number, result in journal or ():
+        before[number][result.frame] = result
+    agreeing = _pairs(objects, before)
+    # A new object gets a new number, unless nothing of the journal is left.
+    taken = set(before) if agreeing else set()
+    free = iter(sorted(set(range(1, len(objects) + len(taken) + 1)) - taken))
+    return sorted(
+        (
+            _change(one, agreeing[index], before[agreeing[index]])
+            if index in agreeing
+            else _change(one, next(free), {})
+            for index, one in enumerate(objects)
+        ),
+        key=lambda change: change.id,
+    )
+
+
+def _pairs(objects: Sequence[Keyed], before: dict[int, Rows]) -> dict[int, int]:
+    """Which object of the journal each of the file is, the most alike first."""
+    scores = [
+        (sum(not _differs(box, rows.get(frame)) for frame, box in one.keys.items() if box), i, n)
+        for i, one in enumerate(objects)
+        for n, rows in before.items()
+    ]
+    found: dict[int, int] = {}
+    for score, index, number in sorted(scores, key=lambda each: (-each[0], abs(each[1] - each[2]))):
+        if score and index not in found and number not in found.values():
+            found[index] = number
+    return found
+
+
+def _differs(box: Box, row: TrackResult | None) -> bool:
+    if row is None:
+        return True
+    sides = zip(box.xyxy, Box(*row.box).xyxy, strict=True)
+    return max(abs(one - other) for one, other in sides) > _MOVED
+
+
+def _change(one: Keyed, number: int, rows: Rows) -> Change:
+    frames = sorted(one.keys)
+    first = next(frame for frame in frames if one.keys[frame])
+    hidden = tuple(_hidden(one, frames, rows)) if one.tells else ()
+    after = {stop for _, stop in hidden if stop is not None}
+    corrected = {
+        frame: box
+        for frame, box in one.keys.items()
+        if box and (not rows or frame in after or _is_new(one, box, rows.get(frame)))
+    }
+    prompts: dict[int, Box] = {}
+    if corrected:
+        # What was given stays, where nobody has thrown it out.
+        given = {f: Box(*row.box) for f, row in rows.items() if row.score == 1.0}
+        holds = {f: box for f, box in given.items() if f >= first and not _within(f, hidden)}
+        prompts = dict(sorted((holds | corrected).items()))
+    return Change(number, one.label, prompts, len(corrected), hidden, first, bool(rows))
+
+
+def _within(frame: int, stretches: Stretches) -> bool:
+    return any(start <= frame and (stop is None or frame < stop) for start, stop in stretches)
+
+
+def _is_new(one: Keyed, box: Box, row: TrackResult | None) -> bool:
+    """Whether a box is not what the run before has found, or is shown where that had lost it."""
+    return _differs(box, row) or (one.tells and row is not None and row.state == "lost")
+
+
+def _hidden(one: Keyed, frames: list[int], rows: Rows) -> Iterator[tuple[int, int | None]]:
+    """Stretches that somebody has hidden; one that the run itself has begun to lose is none."""
+    start: int | None = None
+    for frame in frames:
+        row = rows.get(frame)
+        if one.keys[frame] is not None:
+            if start is not None:
+                yield start, frame
+            start = None
+        elif start is None and (row is None or row.state != "lost"):
+            start = frame
+    if start is not None:
+        yield start, None
