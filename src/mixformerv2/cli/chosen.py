@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
-from typing import Annotated, Any
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import ConfigError
+
+if TYPE_CHECKING:
+    from ..tracking import MultiTracker, Tracker
 
 __all__ = [
     "Labels",
@@ -17,6 +21,7 @@ __all__ = [
     "Sets",
     "Sound",
     "Thin",
+    "TrackerChoice",
     "WithoutLost",
     "chosen_settings",
 ]
@@ -75,6 +80,28 @@ WithoutLost = Annotated[
         "journal has all; CVAT and Label Studio hide them there.",
     ),
 ]
+
+
+@dataclass(frozen=True, slots=True)
+class TrackerChoice:
+    """Which tracker runs, as `Tracker` takes it; loaded where it is needed."""
+
+    model: str
+    engine: str = "auto"
+    threads: int | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def one(self) -> Tracker:
+        """For one object at a time."""
+        from ..tracking import Tracker
+
+        return Tracker(self.model, self.engine, self.threads, settings=self.settings)
+
+    def many(self) -> MultiTracker:
+        """For all objects at once."""
+        from ..tracking import MultiTracker
+
+        return MultiTracker(self.model, self.engine, self.threads, settings=self.settings)
 
 
 def chosen_settings(sets: Iterable[str] | None, *, long_term: bool = False) -> dict[str, Any]:

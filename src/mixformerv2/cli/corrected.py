@@ -6,11 +6,11 @@ keep the results that they had.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import ConfigError
 from .prompted import check_boxes, write_twice
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..video.formats.changes import Change
     from ..video.formats.journal import Journal
     from ..video.source import Source
+    from .chosen import TrackerChoice
     from .follow import Outputs, Summary
 
 __all__ = ["follow_corrected", "labels_of", "read_changes", "told"]
@@ -82,11 +83,8 @@ def follow_corrected(
     changes: Sequence[Change],
     journal: Journal | None,
     outputs: Outputs,
+    choice: TrackerChoice,
     *,
-    model: str,
-    engine: str,
-    threads: int | None,
-    settings: Mapping[str, Any] | None,
     reverse: bool,
     quiet: bool,
 ) -> Summary:
@@ -96,16 +94,15 @@ def follow_corrected(
         BoxError: A box is outside of its frame.
         ConfigError, SourceError, OutputError: as for `write_twice`; there is no frame for a box.
     """
-    from ..tracking.tracker import Tracker
 
-    tracker = Tracker(model, engine, threads, settings=settings)
+    tracker = choice.one()
 
     def answers(frames: Source) -> Iterator[Results]:
         for one in changes:
             check_boxes(source, frames, one.prompts)
         return _merged(source, frames, tracker, changes, journal, both=reverse)
 
-    return write_twice(source, answers, tracker.info, outputs, model=model, quiet=quiet)
+    return write_twice(source, answers, tracker.info, outputs, model=choice.model, quiet=quiet)
 
 
 def _merged(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import BoxError, ConfigError, DataError, OutputError, SourceError
-from .chosen import SelectPort
+from .chosen import SelectPort, TrackerChoice
 from .terminal import say, sentences
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def run(
         else:
             boxes = parse_boxes([box]) if box else drawn_boxes(source, port)
         summary = follow_with_progress(
-            source, boxes, outputs, model=model, engine=engine, threads=threads, quiet=False
+            source, boxes, outputs, TrackerChoice(model, engine, threads), quiet=False
         )
     accuracy = None if truth is None else mean_iou(outputs.journal, truth)
     _print(source.name, model, summary, outputs, accuracy)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..box import Box
 from ..errors import BoxError, ConfigError, SourceError
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from ..runtime.base import EngineInfo
     from ..tracking.crowd import Results
     from ..video.source import Source
+    from .chosen import TrackerChoice
     from .follow import Outputs, Summary
 
 __all__ = ["check_boxes", "follow_prompted", "read_prompts", "write_twice"]
@@ -52,11 +53,8 @@ def follow_prompted(
     source: str,
     prompts: Mapping[int, Box],
     outputs: Outputs,
+    choice: TrackerChoice,
     *,
-    model: str,
-    engine: str,
-    threads: int | None,
-    settings: Mapping[str, Any] | None,
     reverse: bool,
     quiet: bool,
 ) -> Summary:
@@ -67,16 +65,15 @@ def follow_prompted(
         ConfigError, SourceError, OutputError: as for `write_twice`; there is no frame for a box.
     """
     from ..tracking.prompts import follow_prompts
-    from ..tracking.tracker import Tracker
 
-    tracker = Tracker(model, engine, threads, settings=settings)
+    tracker = choice.one()
 
     def answers(frames: Source) -> Iterator[Results]:
         check_boxes(source, frames, prompts)
         found = follow_prompts(source, frames, tracker, prompts, both=reverse)
         return ({1: one} for one in found)
 
-    return write_twice(source, answers, tracker.info, outputs, model=model, quiet=quiet)
+    return write_twice(source, answers, tracker.info, outputs, model=choice.model, quiet=quiet)
 
 
 def write_twice(

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..errors import ConfigError
-from .chosen import Labels, LongTerm, SelectPort, Sets, Sound, Thin, WithoutLost, chosen_settings
+from .chosen import (
+    Labels,
+    LongTerm,
+    SelectPort,
+    Sets,
+    Sound,
+    Thin,
+    TrackerChoice,
+    WithoutLost,
+    chosen_settings,
+)
 from .terminal import progress, say, sentences
 
 if TYPE_CHECKING:
@@ -167,12 +176,8 @@ def run(
     if port is not None and not select:
         raise ConfigError("--port is that of the page of --select; leave it out, or add --select")
     settings = chosen_settings(sets, long_term=long_term)
-    engines: dict[str, Any] = {
-        "model": model,
-        "engine": engine,
-        "threads": threads,
-        "settings": settings,
-    }
+    choice = TrackerChoice(model, engine, threads, settings)
+    both = reverse is not False
     if twice:
         if box or select or start_frame or max_frames or (prompt and corrected):
             raise ConfigError(
@@ -195,9 +200,8 @@ def run(
             given_later = read_prompts(prompt)
             with open_source(source) as frames:
                 outputs = replace(planned(frames.name), labels=check_labels(label or (), 1))
-            both = reverse is not False
             summary = follow_prompted(
-                source, given_later, outputs, reverse=both, quiet=quiet, **engines
+                source, given_later, outputs, choice, reverse=both, quiet=quiet
             )
         elif corrected:
             with open_source(source) as frames:
@@ -209,9 +213,8 @@ def run(
             outputs = replace(outputs, labels=names)
             for line in () if quiet else told(changes, journal):
                 say(line, aside=outputs.to_stdout)
-            both = reverse is not False
             summary = follow_corrected(
-                source, changes, journal, outputs, reverse=both, quiet=quiet, **engines
+                source, changes, journal, outputs, choice, reverse=both, quiet=quiet
             )
         else:
             given = parse_boxes(box or ())
@@ -224,7 +227,7 @@ def run(
                     given += drawn_boxes(frames, port)
                 outputs = replace(outputs, labels=check_labels(label or (), len(given)))
                 summary = follow_with_progress(
-                    frames, given, outputs, limit=max_frames, quiet=quiet, **engines
+                    frames, given, outputs, choice, limit=max_frames, quiet=quiet
                 )
         finish(source, frames.name, model, summary, outputs, sound=sound, quiet=quiet)
 
@@ -233,23 +236,21 @@ def follow_with_progress(
     source: Source,
     boxes: list[Box],
     outputs: Outputs,
+    choice: TrackerChoice,
     *,
-    model: str,
-    engine: str,
-    threads: int | None,
-    settings: Mapping[str, Any] | None = None,
     limit: int | None = None,
     quiet: bool,
 ) -> Summary:
     """Load the model and follow the boxes, with a progress bar."""
-    from ..tracking import MultiTracker
     from .follow import follow
 
-    follower = MultiTracker(model, engine, threads, settings=settings)
+    follower = choice.many()
     count = None if source.count is None else max(0, source.count - source.first)
     total = limit if count is None else min(count, limit or count)
     with progress(source.name, total, quiet=quiet) as watch:
-        return follow(source, boxes, follower, outputs, model=model, limit=limit, watch=watch)
+        return follow(
+            source, boxes, follower, outputs, model=choice.model, limit=limit, watch=watch
+        )
 
 
 def drawn_boxes(source: Source, port: int | None) -> list[Box]:

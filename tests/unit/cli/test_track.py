@@ -160,7 +160,9 @@ def test_lost_rows_are_left_out_when_asked(
 ) -> None:
     planned: list[Outputs] = []
 
-    def follow(source: object, boxes: object, outputs: Outputs, **more: object) -> Summary:
+    def follow(
+        source: object, boxes: object, outputs: Outputs, *rest: object, **more: object
+    ) -> Summary:
         planned.append(outputs)
         return Summary(EngineInfo("onnx", "fp32", 2))
 
