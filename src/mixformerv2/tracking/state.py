@@ -52,7 +52,7 @@ class TrackState:
         box: The target in the last frame, pixels.
         target: Whether it was tracked, uncertain or lost there.
         frame: Number of the last frame; the one of the given box is 0.
-        time: Its time in seconds.
+        time: Seconds of the last one that could be read.
         frame_size: Its width and height in pixels.
         templates: What the target looks like.
         weights_sha256: The weights that the scores came from; other weights refuse the state.

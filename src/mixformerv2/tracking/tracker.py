@@ -268,10 +268,10 @@ class Tracker:
     def miss(self, state: TrackState, time: float | None = None) -> tuple[TrackResult, TrackState]:
         """`skip` as a function. The next frame is judged as if this one had not been."""
         frame = state.frame + 1
-        time = seconds_at(time, frame)
         templates = self._policy.advance(state.templates, frame, 0.0, _nothing)
-        result = TrackResult(state.answer.xywh, 0.0, "lost", frame, time)
-        return result, replace(state, frame=frame, time=time, templates=templates)
+        result = TrackResult(state.answer.xywh, 0.0, "lost", frame, seconds_at(time, frame))
+        # The clock stays: the next answer is as far from the last one as their times are.
+        return result, replace(state, frame=frame, templates=templates)
 
     def _after(
         self,

@@ -113,6 +113,12 @@ def test_smoothing_is_of_the_answer_and_not_of_the_search() -> None:
     assert smooth.skip().box == answered.box
 
 
+def test_a_frame_that_cannot_be_read_does_not_stop_the_clock_of_the_smoothing() -> None:
+    broken, whole = tracker(smooth_hz=0.5), tracker(smooth_hz=0.5)
+    broken.skip(time=0.1)
+    assert broken.update(FRAME, time=0.2).box == whole.update(FRAME, time=0.2).box
+
+
 def test_saved_motion_carries_on_with_equal_results() -> None:
     scores = [0.9, 0.9, 0.3, 0.1, 0.9, 0.9]
     straight = tracker(scores, **ALL)
