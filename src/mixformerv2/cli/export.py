@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .terminal import waiting
+
 if TYPE_CHECKING:
+    from ..evaluation.run import SequenceReport
     from ..export import Int8Report, Parity
 
 __all__ = ["run"]
@@ -99,9 +104,11 @@ def run(
         early = ((exit_after or 4) if exit_score else 0, exit_score)
     _print(out, export_bundle(bundle, out, keep, early, overwrite=overwrite))
     if int8:
-        _print_int8(
-            out, export_int8(out, sources=calibrate or (), count=crops, quantizer=quantizer)
-        )
+        with waiting("int8") as tell:
+            report = export_int8(
+                out, sources=calibrate or (), count=crops, quantizer=quantizer, tell=tell
+            )
+        _print_int8(out, report)
     if sequences is not None:
         _measure(out, sequences)
 
@@ -161,10 +168,15 @@ def _measure(out: Path, sequences: Path) -> None:
     from ..runtime.choice import MAX_AUC_LOSS, int8_engine
 
     engine = int8_engine()
-    full, small = (  # by its whole path: a folder may be called as a shipped model is
-        evaluate(TrackerSpec(str(out.absolute()), engine=name), sequences).mean
-        for name in ("onnx", engine)
-    )
+    with waiting("AUC") as tell:
+        means = []
+        for name in ("onnx", engine):
+            tell(name)
+            # By its whole path: a folder may be called as a shipped model is.
+            spec = TrackerSpec(str(out.absolute()), engine=name)
+            ended = partial(_ended, tell, name)
+            means.append(evaluate(spec, sequences, progress=ended).mean)
+    full, small = means
     record_auc(out, full.auc - small.auc)
     enough = "auto takes it" if full.auc - small.auc <= MAX_AUC_LOSS else "auto will not take it"
     Console(highlight=False).print(
@@ -172,3 +184,7 @@ def _measure(out: Path, sequences: Path) -> None:
         f"{small.auc - full.auc:+.4f}: {enough}",
         soft_wrap=True,
     )
+
+
+def _ended(tell: Callable[[str], None], engine: str, one: SequenceReport) -> None:
+    tell(f"{engine}, {one.name} is done")

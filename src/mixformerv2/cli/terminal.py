@@ -6,14 +6,14 @@ import logging
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from ..tracking.result import TrackResult
 
-__all__ = ["Watcher", "progress", "say", "sentences"]
+__all__ = ["Watcher", "progress", "say", "sentences", "waiting"]
 
 
 class Watcher(Protocol):
@@ -93,6 +93,23 @@ def progress(name: str, count: int | None, *, quiet: bool) -> Iterator[Watcher]:
 
     with bar:
         yield watch
+
+
+@contextmanager
+def waiting(name: str) -> Iterator[Callable[[str], None]]:
+    """One line on stderr, where that is a terminal, that says what is done and since when."""
+    if not sys.stderr.isatty():
+        yield lambda step: None
+        return
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    line = Progress(*columns, console=Console(stderr=True), transient=True)
+    task = line.add_task(escape(name), total=None)
+    with line:
+        yield lambda step: line.update(task, description=escape(f"{name}: {step}"))
 
 
 _COLOURS = {"tracked": "green", "uncertain": "yellow", "lost": "red"}

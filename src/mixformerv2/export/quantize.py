@@ -85,6 +85,7 @@ def export_int8(
     quantizer: str = "own",
     *,
     overwrite: bool = False,
+    tell: Callable[[str], None] = lambda step: None,
 ) -> Int8Report:
     """Write `template.int8.onnx` and `search.int8.onnx`.
 
@@ -96,6 +97,7 @@ def export_int8(
         limit: Median distance of the boxes, in parts of the search crop, that is allowed.
         quantizer: "own", or "nncf" for NNCF's roundings, which engines run alike.
         overwrite: Replace a bundle with other weights that is in the folder already.
+        tell: Called with what is done next, to show how far it is: minutes for a large network.
 
     Raises:
         WeightsError: no such bundle, or weights that do not fit its config.
@@ -112,6 +114,7 @@ def export_int8(
     other = holds_other_weights(folder, config, overwrite)
     model = load_model(source)
     prepare = Preprocess(config.mean, config.std)
+    tell("reading crops to calibrate with")
     crops = read_crops(config.tracker, sources, count)
     if not isinstance(model, MixFormerV2):
         raise EngineError(
@@ -120,20 +123,23 @@ def export_int8(
         )
     graphs = OrderedGraphs(model, prepare).eval()
     true = _torch(TemplateGraph(model, prepare).eval(), SearchGraph(model, prepare).eval())
+    tell(f"{len(crops.search)} crops in fp32")
     with torch.inference_mode():
         expected = answers(true, crops)
     alone: dict[str, float] = {}
     kept: list[str] = []
     with written_whole(folder, *INT8_NAMES) as paths:
         if quantizer == "nncf":
+            tell("rounding by NNCF")
             write_with_nncf(graphs, paths, crops, config)
             rounded = expected
         else:
             with torch.inference_mode():
-                alone, kept = _choose(graphs, crops, expected, limit)
+                alone, kept = _choose(graphs, crops, expected, limit, tell)
                 graphs.packed = not any(group.startswith("attention") for group in kept)
                 rounded = answers(_torch(graphs.encode, graphs.step), crops)
             _write(graphs, paths, crops, config)
+        tell("checking the graphs against PyTorch")
         template, search = paths
         written = answers(of_engine(OnnxEngine(template, search)), crops)
         _check(written, rounded, expected, limit)
@@ -172,11 +178,16 @@ def record_auc(folder: str | Path, loss: float) -> None:
 
 
 def _choose(
-    graphs: OrderedGraphs, crops: Crops, expected: Answers, limit: float
+    graphs: OrderedGraphs,
+    crops: Crops,
+    expected: Answers,
+    limit: float,
+    tell: Callable[[str], None],
 ) -> tuple[dict[str, float], list[str]]:
     """Median distance of each group alone, and the groups to keep in float; switches the rest."""
     run = _torch(graphs.encode, graphs.step)
     groups = list(dict.fromkeys(rounding.group for rounding in graphs.roundings()))
+    tell("watching the ranges of all values")
     _switch(graphs, "watch", groups)
     unrounded = float(distance(answers(run, crops), expected)[0].max())
     if not unrounded <= _EXACT:  # also refuses NaN
@@ -191,12 +202,17 @@ def _choose(
         _switch(graphs, "on", chosen)
         return float(np.median(distance(answers(run, crops), expected)[0]))
 
-    alone = {group: median([group]) for group in groups}
+    alone: dict[str, float] = {}
+    for number, group in enumerate(groups, 1):
+        tell(f"what rounding costs: {group} alone, {number} of {len(groups)}")
+        alone[group] = median([group])
     kept: list[str] = []
+    tell("all of them together")
     while groups and median(groups) > limit:
         worst = max(groups, key=alone.__getitem__)
         groups.remove(worst)
         kept.append(worst)
+        tell(f"without {', '.join(kept)}")
         _logger.info("%s stays in float: %.4f of the crop alone", worst, alone[worst])
     return alone, kept
 

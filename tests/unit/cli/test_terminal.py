@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 
-from mixformerv2.cli.terminal import progress, say, sentences
+from mixformerv2.cli.terminal import progress, say, sentences, waiting
 from mixformerv2.tracking.result import TargetState, TrackResult
 
 
@@ -72,3 +72,18 @@ def test_saying_something_to_nobody_is_no_failure(monkeypatch: pytest.MonkeyPatc
         # What is left in the buffer would fail again when the file is closed.
         with pytest.raises(OSError, match="No space left"):
             full.close()
+
+
+@pytest.mark.parametrize("looked_at", [True, False])
+def test_a_step_that_takes_its_time_is_named_where_somebody_looks(
+    looked_at: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: looked_at)
+    monkeypatch.setenv("COLUMNS", "120")
+    monkeypatch.setenv("TERM", "xterm")
+    with waiting("int8") as tell:
+        tell("[search] alone, 2 of 7")
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert ("int8: [search] alone, 2 of 7" in printed.err) == looked_at
+    assert ("0:00:0" in printed.err) == looked_at

@@ -7,6 +7,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -140,8 +141,15 @@ def test_what_costs_too_much_stays_in_float(
     small_bundle: Path, tmp_path: Path, made: tuple[Path, Int8Report, Path]
 ) -> None:
     video = made[2]
-    report = export_int8(small_bundle, tmp_path / "a", [video], count=COUNT, limit=1e-4)
+    told: list[str] = []
+    report = export_int8(
+        small_bundle, tmp_path / "a", [video], count=COUNT, limit=1e-4, tell=told.append
+    )
     assert report.kept
+    groups = list(report.groups)
+    costs = [f"{group} alone, {n} of {len(groups)}" for n, group in enumerate(groups, 1)]
+    assert [line.partition(": ")[2] for line in told if "alone" in line] == costs
+    assert f"without {', '.join(report.kept)}" in told
     assert report.groups[report.kept[0]] == max(report.groups.values())
     memory = onnx.load(tmp_path / "a" / "template.int8.onnx").graph.output[0]
     assert memory.type.tensor_type.elem_type == TensorProto.FLOAT
@@ -281,8 +289,8 @@ def test_the_auc_that_is_kept_is_that_of_the_engine_that_auto_takes(
         monkeypatch.setattr("mixformerv2.runtime.choice.find_spec", lambda name: None)
     found: dict[str, float] = {}
 
-    def watched(spec: TrackerSpec, root: Path) -> Report:
-        report = evaluate(spec, root)
+    def watched(spec: TrackerSpec, root: Path, **more: Any) -> Report:
+        report = evaluate(spec, root, **more)
         found[spec.engine] = report.mean.auc
         return report
 
@@ -332,7 +340,7 @@ def test_the_folder_is_measured_and_not_the_shipped_model_of_its_name(
 ) -> None:
     seen: list[str] = []
 
-    def measured(spec: TrackerSpec, sequences: Path) -> SimpleNamespace:
+    def measured(spec: TrackerSpec, sequences: Path, **more: Any) -> SimpleNamespace:
         seen.append(spec.what)
         return SimpleNamespace(mean=SimpleNamespace(auc=0.5, sequences=1))
 
