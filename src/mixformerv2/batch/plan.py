@@ -46,6 +46,8 @@ class Settings:
         shard_size: Videos in a shard, which is what a killed worker repeats at most.
         max_frames: Frames of each video at most; None for all.
         timeout: Seconds that a video may take; None for any.
+        thin: How far a side may be from a line between key frames, in pixels, in label tools'
+            formats; 0 makes a key of each frame.
     """
 
     model: str = "t"
@@ -56,6 +58,7 @@ class Settings:
     shard_size: int = 16
     max_frames: int | None = None
     timeout: float | None = None
+    thin: float = 0.0
 
     def __post_init__(self) -> None:
         known = (*TABLES, *PER_VIDEO)
@@ -70,6 +73,8 @@ class Settings:
             raise ConfigError(f"a worker tracks 1 to 1024 videos at once, got {self.streams}")
         if self.timeout is not None and self.timeout <= 0:
             raise ConfigError(f"the time limit of a video must be above 0 s, got {self.timeout}")
+        if not 0 <= self.thin <= 1e6:  # also refuses NaN
+            raise ConfigError(f"thin is a number of pixels from 0, got {self.thin}")
 
 
 def shown_name(place: str) -> str:
@@ -239,7 +244,7 @@ def _check_same(folder: Path, identity: dict[str, Any]) -> None:
             f"{folder}: its plan cannot be read: {error}; give another --out"
         ) from error
     now = {**identity, **identity["settings"]}
-    then = {**before, **before.get("settings", {})}
+    then = {**asdict(Settings()), **before, **before.get("settings", {})}  # what is new is off
     # The same bytes may lie elsewhere, and how fast it goes decides no result.
     free = {"manifest", "settings", "model", "threads", "streams", "timeout"}
     names = {"manifest_sha256": "manifest", "bundle_sha256": "model"}

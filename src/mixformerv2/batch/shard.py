@@ -26,7 +26,7 @@ from ..errors import DataError, MixFormerError, OutputError, SourceError
 from ..tracking import MultiTracker, StreamPool, Tracker
 from ..tracking.crowd import Crowd, Start
 from ..video.address import fetched
-from ..video.formats.journal import JournalWriter, RunHeader
+from ..video.formats.journal import JournalWriter, RunHeader, label_of
 from ..video.source import open_source
 from .plan import Plan, Settings, Video
 from .tables import Tables
@@ -41,6 +41,9 @@ VIDEOS = "videos.jsonl"
 """A line for each video of a shard: what became of it."""
 DOING = "doing.json"
 """While a shard is in work: the videos that it is at. Tells whose fault a dead worker is."""
+
+_MOST_NAMES = 10_000
+"""Targets are named by their place in a list, which shall not be as long as an id is large."""
 
 Stream = Callable[[], AbstractContextManager[Tracker]]
 """Gives a video its tracker."""
@@ -124,7 +127,7 @@ def run_shard(job: Job) -> int:
     try:
         job.work.mkdir(parents=True)
         with (
-            Tables(job.work, job.settings.formats) as tables,
+            Tables(job.work, job.settings.formats, job.settings.thin) as tables,
             (job.work / VIDEOS).open("w", encoding="utf-8") as lines,
         ):
             for place, report in enumerate(_reports(job, videos, stream)):
@@ -302,7 +305,7 @@ def _track(video: Video, tracker: Tracker, settings: Settings, journal: Path) ->
     with (
         fetched(video.address) as place,
         open_source(place, start=first) as source,
-        JournalWriter(journal, _header(video, source, settings, tracker)) as out,
+        JournalWriter(journal, _header(video, starts, source, settings, tracker)) as out,
     ):
         for frame in source:
             for number, result in sorted(crowd.take(frame).items()):
@@ -326,7 +329,22 @@ def _track(video: Video, tracker: Tracker, settings: Settings, journal: Path) ->
     return report
 
 
-def _header(video: Video, source: Any, settings: Settings, tracker: Tracker) -> RunHeader:
+def _labels(video: Video, starts: list[Start]) -> tuple[str, ...]:
+    """What the targets are, by the manifest's tag `label`; none where nobody says."""
+    numbered = zip(starts, video.targets, strict=True)
+    names = {one.id: target.tags.get("label", "").strip() for one, target in numbered}
+    names = {number: name for number, name in names.items() if name and name.isprintable()}
+    if len(names) == len(starts) and len(set(names.values())) == 1:
+        return (next(iter(names.values())),)
+    last = max(names, default=0)
+    if last > _MOST_NAMES:
+        return ()
+    return tuple(names.get(number) or label_of((), number) for number in range(1, last + 1))
+
+
+def _header(
+    video: Video, starts: list[Start], source: Any, settings: Settings, tracker: Tracker
+) -> RunHeader:
     return RunHeader(
         source=video.name,
         width=source.size[0],
@@ -335,6 +353,7 @@ def _header(video: Video, source: Any, settings: Settings, tracker: Tracker) -> 
         model=settings.model,
         engine=f"{tracker.info.name} {tracker.info.precision}",
         tool=f"mixformerv2 {__version__}",
+        labels=_labels(video, starts),
     )
 
 

@@ -44,12 +44,17 @@ class _Table(Protocol):
 class Tables:
     """Writes the results of finished videos below a folder.
 
+    Args:
+        folder: Where to.
+        formats: Their names.
+        thin: Of label tools' formats, as `export` takes it.
+
     Raises:
         OutputError: Something cannot be written, now or later.
     """
 
-    def __init__(self, folder: Path, formats: tuple[str, ...]) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, formats: tuple[str, ...], thin: float = 0.0) -> None:
+        self._folder, self._thin = folder, thin
         self._each = [name for name in formats if name not in TABLES]
         kinds: dict[str, Callable[[Path], _Table]] = {
             "csv": _Csv,
@@ -84,9 +89,8 @@ class Tables:
         except OSError as error:
             raise _failed(self._folder, error) from error
         for form in self._each:
-            export(
-                rows, self._folder / f"{place:04d}-{_stem(name)}{FORMATS[form].suffixes[0]}", form
-            )
+            path = self._folder / f"{place:04d}-{_stem(name)}{FORMATS[form].suffixes[0]}"
+            export(rows, path, form, thin=self._thin)
 
     def close(self) -> None:
         """Write what is still in memory."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .chosen import Thin
 from .terminal import say, sentences
 
 if TYPE_CHECKING:
@@ -94,6 +95,7 @@ def run(
     timeout: Annotated[
         float | None, typer.Option(help="Seconds that one video may take.", metavar="SECONDS")
     ] = None,
+    thin: Thin = 0.0,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
 ) -> None:
     """Track the targets of many videos, each exactly once.
@@ -112,6 +114,7 @@ def run(
         shard_size=shard_size,
         max_frames=max_frames,
         timeout=timeout,
+        thin=thin,
     )
     with _ends_on_sigterm() as received, sentences(quiet=quiet), _progress(quiet) as watch:
         try:

@@ -12,7 +12,7 @@ import typer
 from .terminal import waiting
 
 if TYPE_CHECKING:
-    from ..evaluation.run import SequenceReport
+    from ..evaluation.report import SequenceReport
     from ..export import Int8Report, Parity
 
 __all__ = ["run"]

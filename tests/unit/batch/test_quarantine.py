@@ -8,8 +8,8 @@ import pytest
 
 from mixformerv2.batch import Settings, run_batch
 from mixformerv2.batch import run as driver
-from tests.unit.batch.conftest import BOX, Manifest
-from tests.unit.batch.test_run import Inline, batch_of, rows
+from tests.unit.batch.conftest import BOX, Inline, Manifest, rows
+from tests.unit.batch.test_run import batch_of
 
 
 def test_what_was_in_quarantine_joins_the_results_once_it_is_repaired(

@@ -4,49 +4,19 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 
-from mixformerv2.batch import Settings, Totals, run_batch
+from mixformerv2.batch import Settings, run_batch
 from mixformerv2.batch import run as driver
 from mixformerv2.batch.cluster import Died
 from mixformerv2.batch.shard import Job, run_shard
 from mixformerv2.errors import ConfigError, DataError, EngineError, OutputError
 from mixformerv2.runtime.base import EngineInfo
-from tests.unit.batch.conftest import BOX, Manifest
-
-Fate = Callable[[Job], Died | None]
-
-
-class Inline:
-    """A cluster of one worker that dies as it is told: after starting on a video."""
-
-    workers = 1
-
-    def __init__(self, fate: Fate = lambda job: None) -> None:
-        self.fate = fate
-        self.jobs: list[Job] = []
-        self.waiting: list[Job] = []
-
-    @property
-    def room(self) -> int:
-        return 1 - len(self.waiting)
-
-    def submit(self, job: Job) -> None:
-        self.waiting.append(job)
-        self.jobs.append(job)
-
-    def next_done(self, seconds: float) -> tuple[Job, int | Died] | None:
-        job = self.waiting.pop()
-        died = self.fate(job)
-        return job, run_shard(job) if died is None else died
-
-    def close(self) -> None:
-        self.waiting.clear()
+from tests.unit.batch.conftest import BOX, Batch, Inline, Manifest, rows
 
 
 def doing(job: Job, place: int, why: str | None = None, beside: tuple[int, ...] = ()) -> Died:
@@ -56,71 +26,22 @@ def doing(job: Job, place: int, why: str | None = None, beside: tuple[int, ...] 
     return Died("killed")
 
 
-@pytest.fixture
-def batch(
-    tmp_path: Path, settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Totals]:
-    """Run a batch on a cluster of this process."""
-
-    def run(manifest: str, cluster: Inline, **changes: object) -> Totals:
-        monkeypatch.setattr(driver, "open_cluster", lambda *args: cluster)
-        return run_batch(manifest, tmp_path / "out", replace(settings, **changes))  # type: ignore[arg-type]
-
-    return run
-
-
-Batch = Callable[..., Totals]
-
-
 def videos(folder: Path) -> list[dict[str, object]]:
     files = sorted(folder.glob("shards/*/videos.jsonl"))
     return [json.loads(line) for file in files for line in file.read_text().splitlines()]
 
 
-def rows(folder: Path) -> list[dict[str, str]]:
-    found: list[dict[str, str]] = []
-    for file in sorted(folder.glob("shards/*/results.csv")):
-        with file.open(encoding="utf-8") as lines:
-            found += csv.DictReader(lines)
-    return found
-
-
-def test_every_target_of_every_video_has_its_rows(
+def test_a_plan_of_before_an_option_was_there_goes_on_without_it(
     tmp_path: Path, manifest: Manifest, batch: Batch
 ) -> None:
-    listed = manifest(
-        f"a.mp4,{BOX},0,,north", f"b.mp4,{BOX},2,7,", f"c.mp4,{BOX},,,", f"a.mp4,{BOX},4,,north"
-    )
-    totals = batch(listed, cluster := Inline())
-    assert (totals.videos, totals.done, totals.targets, totals.frames) == (3, 3, 4, 6 + 4 + 6)
-    assert [job.shard for job in cluster.jobs] == [0, 1]
-    found = [(row["video"], row["target"], int(row["frame"])) for row in rows(tmp_path / "out")]
-    assert sorted(found) == sorted(
-        [("a.mp4", "1", n) for n in range(6)]
-        + [("a.mp4", "2", n) for n in range(4, 6)]
-        + [("b.mp4", "7", n) for n in range(2, 6)]
-        + [("c.mp4", "1", n) for n in range(6)]
-    )
-    first = rows(tmp_path / "out")[0]
-    assert [float(first[name]) for name in "xywh"] == [20, 10, 16, 16]
-    assert json.loads(first["tags"]) == {"camera": "north"}
-    page = (tmp_path / "out/index.html").read_text()
-    assert "3 of 3" in page
-    assert "Quarantine" not in page
-
-
-def test_all_formats_hold_the_same_rows(tmp_path: Path, manifest: Manifest, batch: Batch) -> None:
-    import pyarrow.parquet as pq
-
-    listed = manifest(f"a.mp4,{BOX},0,,north", f"b.mp4,{BOX},2,7,")
-    batch(listed, Inline(), formats=("csv", "jsonl", "parquet", "mot", "coco"))
-    shard = tmp_path / "out/shards/000000"
-    lines = [json.loads(line) for line in (shard / "results.jsonl").read_text().splitlines()]
-    assert pq.read_table(shard / "results.parquet").to_pylist() == lines
-    assert [{name: str(value) for name, value in line.items()} for line in lines] == rows(
-        tmp_path / "out"
-    )
-    assert {path.name for path in shard.iterdir()} >= {"0000-a.mot", "0001-b.mot", "0001-b.json"}
+    listed = manifest(f"a.mp4,{BOX},,,")
+    batch(listed, Inline())
+    plan = tmp_path / "out/plan/run.json"
+    content = json.loads(plan.read_text())
+    del content["settings"]["thin"]
+    plan.write_text(json.dumps(content))
+    batch(listed, idle := Inline())
+    assert idle.jobs == []
 
 
 def test_a_second_run_does_only_what_is_missing(
