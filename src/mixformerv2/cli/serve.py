@@ -17,7 +17,7 @@ from ..errors import ConfigError, SourceError
 from .terminal import say, sentences
 
 if TYPE_CHECKING:
-    from ..serve.app import Settings
+    from ..serve.settings import Settings
 
 __all__ = ["EPILOG", "run"]
 
@@ -100,9 +100,9 @@ def run(
     /api/openapi.json. Everything stays on this machine unless --host says otherwise.
     """
     from ..runtime.select import ENGINES, check_threads
-    from ..serve.app import Settings
     from ..serve.limits import Limits
     from ..serve.security import LOOPBACK_NAMES
+    from ..serve.settings import Settings
     from ..weights.bundle import find_bundle
 
     find_bundle(model)

@@ -17,7 +17,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from ..training.checkpoint import load_checkpoint
-from ..training.monitor import read_log
+from ..training.log import read_log
 from ..training.origin import identity_of
 from ..training.stage import make_stage
 from ..weights.files import make_folder, write_whole

@@ -16,7 +16,8 @@ from ..models.config import ModelConfig
 from ..models.count import RULE, multiply_adds, parameters
 from ..models.registry import build
 from ..training.checkpoint import load_checkpoint
-from ..training.monitor import duration, read_log
+from ..training.log import read_log
+from ..training.monitor import duration
 from ..training.outcome import read_network
 from ..weights.files import make_folder, write_whole
 from .given import auc_of, given_teachers

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from fastapi import FastAPI, Request, Response
@@ -18,12 +17,12 @@ from ..errors import MixFormerError
 from . import files, routes, sockets
 from .folder import open_root
 from .job import RefusedError
-from .limits import Limits
 from .pool import Pool
-from .security import HEADERS, LOOPBACK_NAMES, Guard
+from .security import HEADERS, Guard
+from .settings import Settings
 from .store import Store
 
-__all__ = ["Settings", "create_app"]
+__all__ = ["create_app"]
 
 PAGE = Path(__file__).with_name("page")
 _FILES = {
@@ -43,33 +42,6 @@ _ABOUT = """Follow any object through a video from one box.
 
 A box on a later frame corrects: the stretch between the neighbouring boxes is tracked anew, from
 both sides. `WS /api/live` tracks in JPEGs as they are sent."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What a server is started with.
-
-    Attributes:
-        folder: Where jobs are kept.
-        model: Bundle, as for `Tracker`.
-        engine: As for `Tracker`.
-        threads: Of the engine of each worker.
-        library: Videos of this machine that may be chosen.
-        live: Names and sources of cameras of this machine.
-        token: Secret that is asked for; None on loopback.
-        hosts: Names under which the server may be called; None for any.
-        limits: What is refused.
-    """
-
-    folder: Path
-    model: str = "t"
-    engine: str = "auto"
-    threads: int | None = None
-    library: list[Path] = field(default_factory=list)
-    live: list[tuple[str, str]] = field(default_factory=list)
-    token: str | None = None
-    hosts: frozenset[str] | None = LOOPBACK_NAMES
-    limits: Limits = field(default_factory=Limits)
 
 
 def create_app(settings: Settings) -> FastAPI:

@@ -18,7 +18,7 @@ from ..video.source import open_source
 from .wire import Messages, Wire
 
 if TYPE_CHECKING:
-    from .worker import Engines
+    from .engines import Engines
 
 __all__ = ["jpeg_size", "run"]
 

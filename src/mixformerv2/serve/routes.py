@@ -20,7 +20,7 @@ from .tasks import has_attention
 from .uploads import receive, shown_name, too_large
 
 if TYPE_CHECKING:
-    from .app import Settings
+    from .settings import Settings
 
 __all__ = ["router"]
 

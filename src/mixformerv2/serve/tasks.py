@@ -37,7 +37,7 @@ from .tracks import Run, Tracks
 from .wire import Messages, Wire
 
 if TYPE_CHECKING:
-    from .worker import Engines
+    from .engines import Engines
 
 __all__ = ["choose", "has_attention", "jpeg", "look", "prepare", "render", "track"]
 

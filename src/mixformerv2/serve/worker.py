@@ -15,31 +15,14 @@ from collections.abc import Callable
 from typing import Any
 
 from ..errors import MixFormerError
+from .engines import Engines
 from .folder import disk_trouble
 from .wire import Messages, Wire
 
-__all__ = ["Engines", "main"]
+__all__ = ["main"]
 
 _MEMORY = 3 << 30  # bytes of address space beyond what is mapped when the task begins
 _FILE = 16 << 30
-
-
-class Engines:
-    """The engine, loaded when it is first wanted."""
-
-    def __init__(self, model: str, engine: str, threads: int | None) -> None:
-        self.model = model
-        self._wanted = (model, engine, threads)
-        self._loaded: Any = None
-
-    def get(self) -> tuple[Any, Any]:
-        """Engine and config of the bundle."""
-        if self._loaded is None:
-            from ..runtime.select import load_engine
-
-            self._loaded = load_engine(*self._wanted)
-        engine, config = self._loaded
-        return engine, config
 
 
 def main(arguments: list[str]) -> int:

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from ..errors import OutputError
-from ..weights.files import write_whole
 from .config import TrainConfig
+from .log import forget_after
 from .stage import Batch, Stage
 
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["Monitor", "duration", "read_log"]
+__all__ = ["Monitor", "duration"]
 
 _logger = logging.getLogger(__name__)
 _MAIN = ("loss", "iou", "dense_iou")
@@ -54,7 +54,7 @@ class Monitor:
         self._evaluation: dict[str, float] = {}
         if not shown:
             return
-        _forget_after(folder, start)
+        forget_after(folder, start)
         self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
         self._board = _tensorboard(folder, start)
         self._live: Any = None
@@ -198,31 +198,8 @@ def duration(seconds: float) -> str:
     return f"{minutes // 1440} d {minutes % 1440 // 60} h"
 
 
-def read_log(folder: Path) -> Iterator[dict[str, float]]:
-    """The lines of a run's log, oldest first; a half-written last line is left out.
-
-    Lines of evaluations have a text beside the numbers, "evaluated". None where there is no log.
-    """
-    if not (folder / "log.jsonl").exists():
-        return
-    with (folder / "log.jsonl").open(encoding="utf-8") as file:
-        for line in file:
-            try:
-                yield json.loads(line)
-            except json.JSONDecodeError:
-                return
-
-
 def _short(value: float | str) -> float | str:
     return float(f"{value:.6g}") if isinstance(value, float) else value
-
-
-def _forget_after(folder: Path, step: int) -> None:
-    """Drop lines of steps that were lost with a kill and are now done again."""
-    path = folder / "log.jsonl"
-    if path.exists():
-        kept = [json.dumps(row) + "\n" for row in read_log(folder) if row["step"] <= step]
-        write_whole(path, "".join(kept).encode())  # a full disk leaves the log as it was
 
 
 def _tensorboard(folder: Path, step: int) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .monitor import read_log
+from .log import read_log
 from .stage import Batch, Stage
 
 __all__ = ["write_curves", "write_sheet"]

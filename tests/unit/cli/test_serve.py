@@ -10,7 +10,7 @@ import pytest
 
 from mixformerv2.cli import serve
 from mixformerv2.cli.main import main
-from mixformerv2.serve.app import Settings
+from mixformerv2.serve.settings import Settings
 
 VIDEO = Path(serve.__file__).resolve().parent.parent / "assets" / "demo.mp4"
 

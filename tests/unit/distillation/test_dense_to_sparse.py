@@ -18,9 +18,9 @@ from mixformerv2.errors import ConfigError, WeightsError
 from mixformerv2.models.heads import expectation
 from mixformerv2.training.config import TrainConfig
 from mixformerv2.training.learner import Learner
+from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import train
 from mixformerv2.training.losses import gaussian_sides, kl_to_sides
-from mixformerv2.training.monitor import read_log
 from mixformerv2.training.stage import make_stage
 
 from .conftest import Batch, lively, network, save_run

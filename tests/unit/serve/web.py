@@ -10,8 +10,9 @@ from typing import Any
 
 from starlette.testclient import TestClient
 
-from mixformerv2.serve.app import Settings, create_app
+from mixformerv2.serve.app import create_app
 from mixformerv2.serve.limits import Limits
+from mixformerv2.serve.settings import Settings
 
 HOME = "http://localhost"
 

@@ -26,8 +26,9 @@ from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig, load_config, show_config
 from mixformerv2.training.guard import LossGuard
 from mixformerv2.training.learner import Learner, parameter_groups
+from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import Run, train
-from mixformerv2.training.monitor import Monitor, read_log
+from mixformerv2.training.monitor import Monitor
 from mixformerv2.training.outcome import read_outcome, remove_layers, without_layers
 from mixformerv2.training.rehearsal import rehearse
 

@@ -14,8 +14,8 @@ from torch.testing import assert_close
 
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig, show_config
+from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import train
-from mixformerv2.training.monitor import read_log
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 

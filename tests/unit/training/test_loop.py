@@ -25,8 +25,8 @@ from mixformerv2.training import loop as loop_module
 from mixformerv2.training import stages
 from mixformerv2.training.checkpoint import load_checkpoint, one_writer, save_checkpoint
 from mixformerv2.training.config import TrainConfig, show_config
+from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import Run, train
-from mixformerv2.training.monitor import read_log
 from mixformerv2.weights import save_bundle
 from mixformerv2.weights.bundle import load_model, read_config
 

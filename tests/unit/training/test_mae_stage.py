@@ -14,8 +14,8 @@ from mixformerv2.settings import build
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import MaeConfig, TrainConfig, load_config
 from mixformerv2.training.learner import Learner
+from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import Run, train
-from mixformerv2.training.monitor import read_log
 from mixformerv2.training.stages import BoxStage
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import

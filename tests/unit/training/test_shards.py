@@ -19,8 +19,8 @@ from mixformerv2.errors import ConfigError
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig, load_config, show_config
 from mixformerv2.training.devices import make_fabric
+from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import Run
-from mixformerv2.training.monitor import read_log
 
 from ..data.conftest import bank_folder  # noqa: F401
 from .conftest import TINY
