@@ -54,7 +54,9 @@ def labels_of(changes: Sequence[Change], journal: Journal | None) -> tuple[str, 
     """Names of objects 1, 2, ... by the corrected file, else by the run before."""
     from ..video.formats.journal import label_of
 
-    names = {one.id: one.label for one in changes if one.label and one.label.isprintable()}
+    unnamed = label_of((), 1)
+    names = {one.id: one.label or unnamed for one in changes}
+    names = {n: name for n, name in names.items() if name != unnamed and name.isprintable()}
     old = journal.header.labels if journal else ()
     last = max(one.id for one in changes)
     if not names and not old:
@@ -74,7 +76,8 @@ def _what(change: Change) -> str:
     if not change.known:
         return f"tracked from {boxes}"
     parts = [f"{boxes} corrected, tracked anew"] if change.corrected else []
-    parts += [f"hidden in {len(change.hidden)} stretches"] if change.hidden else []
+    stretches = f"{len(change.hidden)} stretch{'es' if len(change.hidden) > 1 else ''}"
+    parts += [f"hidden in {stretches}"] if change.hidden else []
     return ", ".join(parts) or "as it was"
 
 
@@ -94,15 +97,19 @@ def follow_corrected(
         BoxError: A box is outside of its frame.
         ConfigError, SourceError, OutputError: as for `write_twice`; there is no frame for a box.
     """
-
     tracker = choice.one()
+    # Results that are only copied end where those of the run before did, which may be too early.
+    tracked_on = any(one.prompts and one.stop is None for one in changes)
+    whole = tracked_on or journal is None or journal.length() is not None
 
     def answers(frames: Source) -> Iterator[Results]:
         for one in changes:
             check_boxes(source, frames, one.prompts)
         return _merged(source, frames, tracker, changes, journal, both=reverse)
 
-    return write_twice(source, answers, tracker.info, outputs, model=choice.model, quiet=quiet)
+    return write_twice(
+        source, answers, tracker.info, outputs, model=choice.model, whole=whole, quiet=quiet
+    )
 
 
 def _merged(
@@ -156,5 +163,7 @@ def _as_before(journal: Journal | None, change: Change) -> Iterator[TrackResult]
 def _hiding(change: Change, results: Iterator[TrackResult]) -> Iterator[TrackResult]:
     """The object is lost where somebody has hidden it, whatever the tracker has seen there."""
     for result in results:
+        if change.stop is not None and result.frame >= change.stop:
+            return
         hidden = change.hides(result.frame)
         yield replace(result, state="lost", score=0.0) if hidden else result

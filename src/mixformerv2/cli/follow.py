@@ -165,6 +165,7 @@ def record(
     *,
     model: str,
     limit: int | None = None,
+    whole: bool = True,
     watch: Callable[[Results], None] = lambda results: None,
 ) -> Summary:
     """Write results as they come.
@@ -176,6 +177,7 @@ def record(
         outputs: Where to.
         model: Name of the bundle, for the journal.
         limit: Frames at most.
+        whole: Whether the results go as far as the source, where no limit ends them.
         watch: Called after each frame with its results.
 
     Raises:
@@ -191,7 +193,7 @@ def record(
         if outputs.video is not None:
             writer = stack.enter_context(video_writer(outputs.video, source))
             picture = Picture(writer, outputs.labels)
-        began, why = time.perf_counter(), "source"
+        began, why = time.perf_counter(), "source" if whole else "limit"
         for frame, found in results:
             for number, result in found.items():
                 journal.write(number, result)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 __all__ = ["check_boxes", "follow_prompted", "read_prompts", "write_twice"]
 
+_OPENED = 100
+"""Pictures at most that are opened before the run, which is soon at the next box where more are."""
+
 
 def read_prompts(texts: Iterable[str]) -> dict[int, Box]:
     """Boxes by their frame, from `FRAME:X,Y,W,H`.
@@ -83,6 +86,7 @@ def write_twice(
     outputs: Outputs,
     *,
     model: str,
+    whole: bool = True,
     quiet: bool,
 ) -> Summary:
     """Track, with the journal written on the way; then draw the video.
@@ -96,6 +100,7 @@ def write_twice(
         info: Which engine runs.
         outputs: Where to.
         model: Name of the bundle, for the journal.
+        whole: Whether the results go as far as the source.
         quiet: No progress bar.
 
     Raises:
@@ -128,6 +133,7 @@ def write_twice(
                 info,
                 replace(outputs, video=None),
                 model=model,
+                whole=whole,
                 watch=keep,
             )
     if outputs.video is not None:
@@ -155,6 +161,8 @@ def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None
                     f"{frames.name} has {frames.count} pictures, and a box is given on frame "
                     f"{number}; frames count from 0"
                 )
+            if len(prompts) > _OPENED:
+                continue
             with open_source(source, start=number, read_ahead=1) as one:
                 size = one.size
         if box.intersect(*size) is None:

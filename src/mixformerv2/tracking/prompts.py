@@ -161,6 +161,9 @@ def _between(
     from ..video.clip import Clip
 
     before, after = ends
+    if after - 1 == before:  # nothing lies between, and a way back costs a seek
+        yield from _forward_alone(ahead, before, times)
+        return
     clip = Clip(source, np.array(times))
     back: list[list[float]] = []
     state: TrackState | None = None

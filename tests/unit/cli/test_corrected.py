@@ -239,6 +239,31 @@ def test_what_cannot_be_is_said_before_anything_is_tracked(
     assert {path: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()} == held
 
 
+def test_what_is_only_copied_ends_where_the_run_before_did(
+    frames: Path,
+    before: Path,
+    tmp_path: Path,
+    options: dict[str, Any],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    part, fixed = tmp_path / "part.jsonl", tmp_path / "part.xml"
+    run(str(frames), box=["20,40,24,24"], max_frames=4, boxes=[part, fixed], quiet=True, **options)
+    after = tmp_path / "a.jsonl"
+    run(str(frames), corrected=fixed, before=part, boxes=[after, tmp_path / "a.xml"], **options)
+    assert "target 1: as it was\n" in capsys.readouterr().out
+    assert after.read_text().splitlines()[1:] == part.read_text().splitlines()[1:]
+    assert (tmp_path / "a.xml").read_text() == fixed.read_text()
+    assert Journal(after).header.labels == ()  # that of the XML says nothing
+    head, *lines = fixed.read_text().splitlines()
+    moved = [re.sub('xtl=".*?"', 'xtl="23.5"', line) if '"2"' in line else line for line in lines]
+    fixed.write_text("\n".join([head, *moved]))
+    run(str(frames), corrected=fixed, before=part, boxes=[after], **options)
+    assert "target 1: 1 box corrected, tracked anew\n" in capsys.readouterr().out
+    assert list(rows(after, 1)) == [0, 1, 2, 3]
+    assert rows(after, 1)[2].box[0] == 23.5
+    assert Journal(after).length() is None
+
+
 def test_the_journal_of_another_video_is_refused(
     before: Path, tmp_path: Path, options: dict[str, Any]
 ) -> None:

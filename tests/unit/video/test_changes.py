@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mixformerv2.box import Box
-from mixformerv2.tracking.result import TrackResult
+from mixformerv2.tracking.result import TargetState, TrackResult
 from mixformerv2.video.formats.changes import find_changes
 from mixformerv2.video.formats.journal import Journal, JournalWriter, RunHeader
 from mixformerv2.video.formats.keyed import Keyed
@@ -126,3 +126,31 @@ def test_without_a_journal_every_box_holds() -> None:
     (two,) = find_changes([one], None)
     assert two.prompts == {frame: box for frame, box in one.keys.items() if box}
     assert (two.id, two.known, two.hidden) == (1, False, ((6, 8),))
+
+
+def written(path: Path, rows: Sequence[tuple[int, float, TargetState]]) -> Journal:
+    """One object; frame, score and state of each row."""
+    with JournalWriter(path, RunHeader("clip.mp4", 200, 100)) as writer:
+        for frame, score, state in rows:
+            writer.write(1, TrackResult(tuple(box_of(1, frame)), score, state, frame, frame / 25))
+    return Journal(path)
+
+
+def test_of_a_network_without_a_score_the_first_box_is_the_given_one(tmp_path: Path) -> None:
+    journal = written(tmp_path / "run.jsonl", [(frame, 1.0, "tracked") for frame in FRAMES])
+    mended = keyed(1)
+    mended.keys[4] = Box(20.0, 14.0, 20.0, 30.0)
+    (one,) = find_changes([mended], journal)
+    assert list(one.prompts) == [0, 4]
+
+
+def test_what_was_lost_from_the_beginning_on_is_no_later_beginning(tmp_path: Path) -> None:
+    states: list[TargetState] = ["lost", "lost", *["tracked"] * 8]  # type: ignore[list-item]
+    rows = [(frame, float(frame == 5), state) for frame, state in enumerate(states)]
+    journal = written(tmp_path / "run.jsonl", rows)
+    shown = keyed(1, range(2, 10))
+    for start in ({}, {0: None, 1: None}, {0: None}):  # as CVAT has it, whole and thinned
+        (one,) = find_changes([replace(shown, keys=start | shown.keys)], journal)
+        assert (one.first, one.hidden, one.prompts) == (0, (), {})
+    (one,) = find_changes([keyed(1, range(3, 10))], journal)
+    assert one.first == 3  # somebody has taken the second frame away

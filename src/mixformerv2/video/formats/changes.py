@@ -33,6 +33,8 @@ class Change:
         hidden: Stretches of frames in which somebody has hidden it, `[start, stop)`; None is the
             end of the video.
         first: The frame that it begins with.
+        stop: The frame before which its results end, as those of the run before; None where they
+            go as far as the video.
         known: Whether it is of the journal.
     """
 
@@ -42,6 +44,7 @@ class Change:
     corrected: int
     hidden: Stretches
     first: int
+    stop: int | None
     known: bool
 
     def hides(self, frame: int) -> bool:
@@ -100,9 +103,16 @@ def _differs(box: Box, row: TrackResult | None) -> bool:
 
 def _change(one: Keyed, number: int, rows: Rows) -> Change:
     frames = sorted(one.keys)
-    first = next(frame for frame in frames if one.keys[frame])
+    # What the run had lost from its beginning on need not be in the file.
+    early = [frame for frame in rows if frame < frames[0]]
+    kept = all(rows[frame].state == "lost" for frame in early)
+    first = min([frames[0], *early]) if kept else frames[0]
     hidden = tuple(_hidden(one, frames, rows)) if one.tells else ()
-    after = {stop for _, stop in hidden if stop is not None}
+    stop = None
+    if hidden and rows and hidden[-1][1] is None and hidden[-1][0] > max(rows):
+        *most, (stop, _) = hidden  # the end that the run before had told the tool of
+        hidden = tuple(most)
+    after = {end for _, end in hidden if end is not None}
     corrected = {
         frame: box
         for frame, box in one.keys.items()
@@ -111,10 +121,17 @@ def _change(one: Keyed, number: int, rows: Rows) -> Change:
     prompts: dict[int, Box] = {}
     if corrected:
         # What was given stays, where nobody has thrown it out.
-        given = {f: Box(*row.box) for f, row in rows.items() if row.score == 1.0}
-        holds = {f: box for f, box in given.items() if f >= first and not _within(f, hidden)}
+        holds = {f: b for f, b in _given(rows).items() if f >= first and not _within(f, hidden)}
         prompts = dict(sorted((holds | corrected).items()))
-    return Change(number, one.label, prompts, len(corrected), hidden, first, bool(rows))
+    return Change(number, one.label, prompts, len(corrected), hidden, first, stop, bool(rows))
+
+
+def _given(rows: Rows) -> dict[int, Box]:
+    """Boxes that were given to the run before: their score is 1."""
+    found = {frame: Box(*row.box) for frame, row in rows.items() if row.score == 1.0}
+    if len(found) < sum(row.state != "lost" for row in rows.values()):
+        return found
+    return dict(list(found.items())[:1])  # a network without a score says 1 of every frame
 
 
 def _within(frame: int, stretches: Stretches) -> bool:
