@@ -111,6 +111,17 @@ def test_upload_draw_track_correct_download(page: Page, tmp_path: Path) -> None:
     assert after[119] != before[119]
     assert after[121] != before[121]
 
+    # A name for the video and label tools.
+    page.fill("#object-name", "red cup")
+    page.press("#object-name", "Enter")
+    expect(page.locator("#objects .name")).to_have_text("red cup")
+    assert job_of(page)["objects"][0]["name"] == "red cup"
+    every = download(page, "#downloads >> text=CVAT", tmp_path).read_text()
+    page.check("#thin")
+    few = download(page, "#downloads >> text=CVAT", tmp_path).read_text()
+    assert 'label="red cup"' in every
+    assert every.count("<box") == 200 > few.count("<box") + 50
+
     video = download(page, "#get-mp4", tmp_path)
     with av.open(str(video)) as container:
         assert sum(1 for _ in container.decode(video=0)) == 200

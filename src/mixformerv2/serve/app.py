@@ -16,8 +16,8 @@ from .. import __version__
 from ..errors import MixFormerError
 from . import files, routes, sockets
 from .folder import open_root
-from .job import RefusedError
 from .pool import Pool
+from .refused import RefusedError
 from .security import HEADERS, Guard
 from .settings import Settings
 from .store import Store

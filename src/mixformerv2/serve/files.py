@@ -8,14 +8,15 @@ from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from fastapi import Path as InPath
 from fastapi.responses import FileResponse, JSONResponse
 
 from ..video.formats import FORMATS
 from . import schemas
-from .job import Job, RefusedError, writing
+from .job import Job
 from .params import OCTETS, Frame, TheJob, TheStore, problems, result_rows
+from .refused import RefusedError, writing
 from .store import TOOL
 from .tasks import jpeg
 
@@ -135,6 +136,16 @@ async def render(job: TheJob, store: TheStore) -> dict[str, bool]:
 async def download(
     job: TheJob,
     form: Annotated[str, InPath(pattern=f"^({'|'.join(DOWNLOADS)})$", examples=["csv"])],
+    thin: Annotated[
+        float,
+        Query(
+            ge=0,
+            le=1e6,
+            allow_inf_nan=False,
+            description="CVAT and Label Studio: key frames only where the box leaves a straight "
+            "line by more than so many pixels.",
+        ),
+    ] = 0.0,
 ) -> Response:
     """Results as a file: the formats of `mixformerv2 formats`, plain JSON, or the annotated MP4."""
     if not job.prepared or not job.prompts:
@@ -152,11 +163,11 @@ async def download(
             headers=headers,
         )
     async with job.lock:
-        data = await asyncio.to_thread(_export, job, form)
+        data = await asyncio.to_thread(_export, job, form, thin)
     return Response(data, media_type=_MIME.get(form, "application/json"), headers=headers)
 
 
-def _export(job: Job, form: str) -> bytes:
+def _export(job: Job, form: str, thin: float) -> bytes:
     from ..video.formats import export
     from ..video.formats.journal import Journal
 
@@ -166,7 +177,7 @@ def _export(job: Job, form: str) -> bytes:
         if form == "jsonl":
             return journal.read_bytes()
         with writing():
-            export(Journal(journal), path, form)
+            export(Journal(journal), path, form, thin=thin)
         return path.read_bytes()
     finally:
         if path.exists():

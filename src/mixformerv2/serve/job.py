@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import time
-from collections.abc import Container, Iterator
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import XYWH, Box
-from ..errors import MixFormerError
-from ..video.formats.journal import JournalWriter, RunHeader
-from .folder import JobFolder, disk_trouble
+from ..video.formats.journal import JournalWriter, RunHeader, label_of
+from .folder import JobFolder
+from .refused import RefusedError, writing
 from .tracks import Direction, Tracks, neighbours, plan
 
-__all__ = ["Job", "RefusedError", "Status", "writing"]
+__all__ = ["Job", "Status"]
 
 logger = logging.getLogger(__name__)
 
@@ -32,31 +31,6 @@ _SAVED = (
     *("rendered", "engine", "error", "wanted"),
 )
 _LONGEST_QUEUE = 2000  # messages; a page that reads none of them is left behind
-
-
-class RefusedError(MixFormerError):
-    """A request that is answered with a status of HTTP and a sentence."""
-
-    def __init__(self, status: int, sentence: str, *, retry: int | None = None) -> None:
-        super().__init__(sentence)
-        self.status = status
-        self.retry = retry
-
-
-@contextlib.contextmanager
-def writing() -> Iterator[None]:
-    """Answer with a sentence where files of a job cannot be written.
-
-    Raises:
-        RefusedError: in place of the `OSError` or `OutputError`.
-    """
-    try:
-        yield
-    except OSError as error:
-        trouble = disk_trouble(error)
-        if trouble is None:
-            raise
-        raise RefusedError(507, trouble) from error
 
 
 @dataclass(eq=False)
@@ -71,8 +45,9 @@ class Job:
         status: What it is at.
         video: Size, rate and length once they are known.
         prompts: Boxes given by hand: object, then frame.
+        names: What the objects are, of those that somebody has named.
         backward: Whether frames before an object's first prompt are tracked too.
-        revision: Counts changes that undo results.
+        revision: Counts changes that undo results, or the annotated video.
         rendered: Revision and rows of the annotated video that is there.
         engine: What tracked last.
         error: Why the last thing failed.
@@ -88,6 +63,7 @@ class Job:
     status: Status = "preparing"
     video: dict[str, Any] = field(default_factory=dict)
     prompts: dict[int, dict[int, XYWH]] = field(default_factory=dict)
+    names: dict[int, str] = field(default_factory=dict)
     backward: bool = True
     revision: int = 0
     rendered: int = -1
@@ -153,7 +129,11 @@ class Job:
             "status": self.status,
             "video": self.video or None,
             "objects": [
-                {"id": n, "prompts": [{"frame": f, "box": list(b)} for f, b in sorted(g.items())]}
+                {
+                    "id": n,
+                    "name": self.names.get(n),
+                    "prompts": [{"frame": f, "box": list(b)} for f, b in sorted(g.items())],
+                }
                 for n, g in sorted(self.prompts.items())
             ],
             "backward": self.backward,
@@ -175,6 +155,7 @@ class Job:
         content["prompts"] = {
             n: {f: list(b) for f, b in g.items()} for n, g in self.prompts.items()
         }
+        content["names"] = self.names
         with writing():
             self.folder.write_json("job.json", content)
 
@@ -196,8 +177,9 @@ class Job:
                 int(n): {int(f): Box.parse(b).xywh for f, b in g.items()}
                 for n, g in content["prompts"].items()
             }
+            names = {int(n): str(name) for n, name in content.get("names", {}).items()}
             known = {name: content[name] for name in _SAVED if name in content}
-            return cls(folder, prompts=prompts, **known)
+            return cls(folder, prompts=prompts, names=names, **known)
         except (TypeError, ValueError, KeyError, AttributeError):
             return None
 
@@ -295,6 +277,21 @@ class Job:
         else:
             self.remove_object(number)
 
+    def set_name(self, number: int, name: str) -> None:
+        """Say what an object is, for the annotated video and label tools; no name takes it back.
+
+        Raises:
+            RefusedError: there is no such object, or it is no name that can be shown.
+        """
+        if number not in self.prompts:
+            raise RefusedError(404, f"there is no object {number}")
+        if not name.isprintable():
+            raise RefusedError(422, f"{name!r} is no name that can be shown; use letters")
+        self.names.pop(number, None)
+        if name.strip():
+            self.names[number] = name.strip()
+        self.revision += 1
+
     def remove_object(self, number: int) -> None:
         """Drop an object.
 
@@ -303,6 +300,7 @@ class Job:
         """
         if self.prompts.pop(number, None) is None:
             raise RefusedError(404, f"there is no object {number}")
+        self.names.pop(number, None)
         if self.prepared:
             self.tracks.remove(number)
         self.revision += 1
@@ -354,6 +352,11 @@ class Job:
             "prompt": [prompt, *given[prompt]],
         }
 
+    def labels(self) -> tuple[str, ...]:
+        """Names of objects 1, 2, ...; none where none has one."""
+        numbers = range(1, max(self.names, default=0) + 1)
+        return tuple(self.names.get(number) or label_of((), number) for number in numbers)
+
     def write_journal(self, tool: str) -> Path:
         """The results as a journal, from which all formats are made.
 
@@ -377,6 +380,7 @@ class Job:
             model=self.engine.get("name", ""),
             engine=self.engine.get("engine", ""),
             tool=tool,
+            labels=self.labels(),
         )
         path, part = self.folder.file("results.jsonl"), self.folder.file("results.part.jsonl")
         with writing():

@@ -9,7 +9,8 @@ from fastapi import Depends, Request
 from fastapi import Path as InPath
 
 from . import schemas
-from .job import Job, RefusedError
+from .job import Job
+from .refused import RefusedError
 from .store import Store
 
 __all__ = [

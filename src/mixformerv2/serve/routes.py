@@ -14,8 +14,9 @@ from .. import __version__
 from ..box import Box
 from . import schemas
 from .files import DOWNLOADS
-from .job import Job, RefusedError, writing
+from .job import Job
 from .params import OCTETS, Frame, Number, TheJob, TheStore, problems, result_rows
+from .refused import RefusedError, writing
 from .tasks import has_attention
 from .uploads import receive, shown_name, too_large
 
@@ -162,6 +163,18 @@ async def delete_object(job: TheJob, number: Number, store: TheStore) -> dict[st
     """Drop an object and its results."""
     await store.halt(job)
     job.remove_object(number)
+    return _changed(job)
+
+
+@router.put(
+    "/jobs/{id}/objects/{number}/name",
+    tags=["boxes"],
+    response_model=schemas.JobOut,
+    responses=problems(404, 422, 507),
+)
+async def set_name(job: TheJob, number: Number, given: schemas.NameIn) -> dict[str, Any]:
+    """Say what an object is: it stands in the annotated video and in files for label tools."""
+    job.set_name(number, given.name)
     return _changed(job)
 
 

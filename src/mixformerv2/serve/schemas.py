@@ -12,6 +12,7 @@ __all__ = [
     "JobOut",
     "LiveSource",
     "LookOut",
+    "NameIn",
     "ObjectOut",
     "ObjectRows",
     "Problem",
@@ -45,6 +46,13 @@ class BoxIn(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
     box: tuple[_Pixel, _Pixel, _Side, _Side] = Field(examples=[[175.08, 136.59, 92.93, 86.37]])
+
+
+class NameIn(BaseModel):
+    """What an object is; nothing takes it back."""
+
+    model_config = ConfigDict(extra="forbid")
+    name: str = Field(max_length=100, examples=["cup"])
 
 
 class TrackIn(BaseModel):
@@ -90,6 +98,7 @@ class ObjectOut(BaseModel):
     """An object and its boxes given by hand."""
 
     id: int = Field(examples=[1])
+    name: str | None = Field(None, description="What it is.", examples=["cup"])
     prompts: list[PromptOut]
 
 
@@ -103,7 +112,7 @@ class JobOut(BaseModel):
     video: VideoOut | None
     objects: list[ObjectOut]
     backward: bool
-    revision: int = Field(description="Counts changes that undo results.")
+    revision: int = Field(description="Counts changes that undo results or the annotated video.")
     rendered: bool = Field(description="Whether the annotated video is there.")
     engine: dict[str, str] | None = Field(examples=[{"name": "t", "engine": "onnx fp32"}])
     error: str | None

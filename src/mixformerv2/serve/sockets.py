@@ -13,8 +13,8 @@ from fastapi.responses import JSONResponse
 
 from ..box import Box
 from ..errors import BoxError
-from .job import RefusedError
 from .pool import Pool, TaskError, Worker
+from .refused import RefusedError
 from .store import Store
 
 __all__ = ["router"]

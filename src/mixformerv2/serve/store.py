@@ -13,9 +13,10 @@ from typing import Any
 
 from .. import __version__
 from .folder import JobFolder, new_id
-from .job import Job, RefusedError, writing
+from .job import Job
 from .limits import Limits
 from .pool import Event, Pool, TaskError, Worker
+from .refused import RefusedError, writing
 from .tasks import has_attention
 from .tracks import plan
 

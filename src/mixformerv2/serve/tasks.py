@@ -26,10 +26,7 @@ from ..tracking.result import TrackResult
 from ..tracking.state import TrackState
 from ..tracking.tracker import Tracker
 from ..video.clip import Clip
-from ..video.draw import Overlay
-from ..video.formats.journal import Journal
 from ..video.readers import VideoFrame
-from ..video.sound import carry_sound
 from ..video.source import open_source
 from ..video.writer import VideoWriter
 from .media import TooLargeError, check_container
@@ -39,11 +36,12 @@ from .wire import Messages, Wire
 if TYPE_CHECKING:
     from .engines import Engines
 
-__all__ = ["choose", "has_attention", "jpeg", "look", "prepare", "render", "track"]
+__all__ = ["choose", "has_attention", "jpeg", "look", "prepare", "track"]
 
 VIEW_SIDE = 1280  # pixels; what the page plays
 THUMB_SIDE = 320
-_TELL_EVERY = 0.1  # seconds
+TELL_EVERY = 0.1
+"""Seconds between two messages of how far something is."""
 _SAVE_EVERY = 3.0
 
 Picture = NDArray[np.uint8]
@@ -109,7 +107,7 @@ def _write_view(
                 raise TooLargeError(_too_long(frame.time, limits))
             if messages.stopped.is_set():
                 break
-            if time.monotonic() - told > _TELL_EVERY:
+            if time.monotonic() - told > TELL_EVERY:
                 told = time.monotonic()
                 wire.send("progress", done=len(times), total=source.count)
     os.replace(part, folder / "view.mp4")
@@ -197,7 +195,7 @@ class _Pass:
         for frame in self._frames():
             self._take(frame)
             now = time.monotonic()
-            if now - self._told > _TELL_EVERY:
+            if now - self._told > TELL_EVERY:
                 self._tell(now)
             if now - self._saved > _SAVE_EVERY:
                 self._save(frame.index)
@@ -367,34 +365,3 @@ def _decoded(frame: VideoFrame) -> Picture:
 
 def _inline(picture: Picture) -> str:
     return "data:image/jpeg;base64," + base64.b64encode(jpeg(picture, 92)).decode()
-
-
-def render(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines) -> None:
-    """The video with the results drawn into it."""
-    folder = Path(task["folder"])
-    results: dict[int, dict[int, TrackResult]] = {}
-    for number, result in Journal(folder / "results.jsonl"):
-        results.setdefault(result.frame, {})[number] = result
-    part, overlay = folder / "render.part.mp4", Overlay()
-    told = 0.0
-    last: Picture | None = None
-    with (
-        open_source(Path(task["source"])) as source,
-        VideoWriter(part, fps=source.fps, aspect=source.aspect) as out,
-    ):
-        for frame in source:
-            if frame.index >= task["count"] or messages.stopped.is_set():
-                break
-            broken = frame.image is None
-            last = last if frame.image is None else frame.image
-            note = f"frame {frame.index} cannot be decoded" if broken else None
-            if last is not None:
-                drawn = overlay.draw(last, results.get(frame.index, {}), note=note)
-                out.write(drawn, frame.time)
-            if time.monotonic() - told > _TELL_EVERY:
-                told = time.monotonic()
-                wire.send("progress", done=frame.index + 1, total=task["count"])
-    if not messages.stopped.is_set():
-        carry_sound(Path(task["source"]), part, out.began or 0.0)
-        os.replace(part, folder / "render.mp4")
-        wire.send("rendered")

@@ -8,9 +8,9 @@ from typing import IO
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from .job import RefusedError, writing
 from .limits import Limits
 from .media import REFUSED, SNIFF_BYTES, looks_like_video
+from .refused import RefusedError, writing
 
 __all__ = ["receive", "shown_name", "too_large"]
 

@@ -57,21 +57,21 @@ def main(arguments: list[str]) -> int:
 
 
 def _task(name: str) -> Callable[[dict[str, Any], Wire, Messages, Engines], None]:
-    from . import live, tasks
+    from . import drawing, live, tasks
 
     known: dict[str, Callable[[dict[str, Any], Wire, Messages, Engines], None]] = {
         "choose": tasks.choose,
         "prepare": tasks.prepare,
         "track": tasks.track,
         "look": tasks.look,
-        "render": tasks.render,
+        "render": drawing.render,
         "live": live.run,
     }
     return known[name]
 
 
 def _warm_up(engines: Engines) -> None:
-    from . import live, tasks  # noqa: F401
+    from . import drawing, live, tasks  # noqa: F401
 
     # Whoever waits already may not need an engine.
     if not select.select([sys.stdin], [], [], 0)[0]:

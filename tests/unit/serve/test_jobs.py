@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -255,6 +256,44 @@ def test_what_cannot_be_done_yet_is_refused(client: TestClient, clip: Path) -> N
     for number in range(2, 17):
         assert put(client, job, BOX, number=number).status_code == 200
     assert put(client, job, BOX, number=17).status_code == 409
+
+
+def test_names_stand_in_the_video_and_in_files_for_label_tools(
+    client: TestClient, clip: Path
+) -> None:
+    job = upload(client, clip.read_bytes())
+    place = f"/api/jobs/{job}/objects"
+    assert client.put(f"{place}/2/name", json={"name": "cup"}).status_code == 404
+    for number in (1, 2):
+        put(client, job, BOX, number=number)
+    track(client, job)
+    assert client.post(f"/api/jobs/{job}/render").json() == {"started": True}
+    settle(client, job)
+    plain = client.get(f"/api/jobs/{job}/download/mp4").content
+    named = client.put(f"{place}/2/name", json={"name": " the cup "}).json()
+    assert [one["name"] for one in named["objects"]] == [None, "the cup"]
+    assert not named["rendered"]  # it has other names
+    assert named["pending"] == 0
+    labels = re.findall('label="(.*?)"', client.get(f"/api/jobs/{job}/download/cvat").text)
+    assert labels == ["object", "the cup"]
+    assert client.post(f"/api/jobs/{job}/render").json() == {"started": True}
+    settle(client, job)
+    assert client.get(f"/api/jobs/{job}/download/mp4").content != plain
+    for bad, code in (("cup\n", 422), ("x" * 101, 422), (7, 422)):
+        assert client.put(f"{place}/2/name", json={"name": bad}).status_code == code
+    assert client.put(f"{place}/2/name", json={"name": " "}).json()["objects"][1]["name"] is None
+    client.put(f"{place}/2/name", json={"name": "cup"})
+    client.delete(f"{place}/2")
+    assert put(client, job, BOX, number=2).json()["objects"][1]["name"] is None
+
+
+def test_label_tools_get_few_keys_when_asked_for(client: TestClient, tracked: str) -> None:
+    place = f"/api/jobs/{tracked}/download/cvat"
+    every, few = (client.get(place, params={"thin": thin}).text for thin in (0, 1e5))
+    assert every.count("<box") == COUNT
+    assert few.count("<box") < COUNT
+    for bad in (-1, "nan", 1e7):
+        assert client.get(place, params={"thin": bad}).status_code == 422
 
 
 def test_a_rendered_video_keeps_its_sound(client: TestClient, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def test_jobs_survive_a_restart_and_go_on(small_bundle: Path, tmp_path: Path) ->
         put(client, whole, BOX)
         track(client, whole)
         expected = rows(client, whole)
+        client.put(f"/api/jobs/{whole}/objects/1/name", json={"name": "cup"})
         broken = upload(client, clip)
         put(client, broken, BOX)
         with client.websocket_connect(socket(f"/api/jobs/{broken}/events")) as events:
@@ -55,6 +56,7 @@ def test_jobs_survive_a_restart_and_go_on(small_bundle: Path, tmp_path: Path) ->
     assert not (jobs / broken / "upload.part").exists()
     with serving(jobs, **settings) as client:
         assert rows(client, whole) == expected
+        assert client.get(f"/api/jobs/{whole}").json()["objects"][0]["name"] == "cup"
         settle(client, broken)
         assert rows(client, broken) == expected
     # A job that somebody else wrote about is no way to files of this machine.

@@ -16,9 +16,10 @@ from starlette.websockets import WebSocket
 
 from mixformerv2.box import Box
 from mixformerv2.serve.folder import JobFolder, new_id, open_root
-from mixformerv2.serve.job import Job, RefusedError
+from mixformerv2.serve.job import Job
 from mixformerv2.serve.limits import Limits
 from mixformerv2.serve.pool import Event, Pool
+from mixformerv2.serve.refused import RefusedError
 from mixformerv2.serve.sockets import _until_closed
 from mixformerv2.serve.store import Store
 from mixformerv2.video.formats.journal import Journal, JournalWriter

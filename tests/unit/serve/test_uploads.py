@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from fastapi import Request
 
-from mixformerv2.serve.job import RefusedError
 from mixformerv2.serve.limits import Limits
+from mixformerv2.serve.refused import RefusedError
 from mixformerv2.serve.uploads import receive
 
 HEAD = b"\x00\x00\x00\x20ftypisom"

@@ -37,6 +37,7 @@ export const openLibrary = (number) => ask("POST", `/library/${number}`);
 export const setPrompt = (id, number, frame, box) => ask("PUT", place(id, number, frame), { box });
 export const removePrompt = (id, number, frame) => ask("DELETE", place(id, number, frame));
 export const removeObject = (id, number) => ask("DELETE", `/jobs/${id}/objects/${number}`);
+export const setName = (id, number, name) => ask("PUT", `/jobs/${id}/objects/${number}/name`, { name });
 export const track = (id, backward) => ask("POST", `/jobs/${id}/track`, { backward });
 export const pause = (id) => ask("POST", `/jobs/${id}/pause`);
 export const results = (id) => ask("GET", `/jobs/${id}/results`);
@@ -45,7 +46,7 @@ export const render = (id) => ask("POST", `/jobs/${id}/render`);
 export const frameAddress = (id, frame) => `/api/jobs/${id}/frames/${frame}`;
 export const thumbAddress = (id) => `/api/jobs/${id}/thumb`;
 export const videoAddress = (id) => `/api/jobs/${id}/video`;
-export const downloadAddress = (id, form) => `/api/jobs/${id}/download/${form}`;
+export const downloadAddress = (id, form, thin = 0) => `/api/jobs/${id}/download/${form}${thin ? `?thin=${thin}` : ""}`;
 
 /** Send a file; `progress` is called with 0..1. */
 export function upload(file, progress) {

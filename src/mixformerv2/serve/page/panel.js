@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import * as player from "./player.js";
-import { STATES, boxAt, busy, byId, colourOf, complain, count, element, emit, isTracked, missing, nextFreeId, objects, on, prompt, row, say, selectedObject, state } from "./state.js";
+import { STATES, boxAt, busy, byId, colourOf, complain, count, element, emit, isTracked, missing, nameOf, nextFreeId, objects, on, prompt, row, say, selectedObject, state } from "./state.js";
 
 const FORMATS = [
   ["mp4", "Video with boxes (MP4)", "the video with the boxes drawn in"],
@@ -27,11 +27,11 @@ function listObjects() {
   byId("objects").replaceChildren(...objects().map((object) => {
     const chosen = object.id === state.selected;
     const choose = element("button", { type: "button", className: "object", "aria-pressed": String(chosen) },
-      element("i", { className: "swatch" }), element("span", { textContent: `Object ${object.id}` }), element("span", { className: "now" }));
+      element("i", { className: "swatch" }), element("span", { className: "name", textContent: nameOf(object.id) }), element("span", { className: "now" }));
     choose.querySelector(".swatch").style.background = colourOf(object.id);
     choose.dataset.id = object.id;
     choose.onclick = () => select(object.id);
-    const drop = element("button", { type: "button", className: "quiet icon drop-object", title: `Remove object ${object.id}`, "aria-label": `Remove object ${object.id}`, textContent: "×" });
+    const drop = element("button", { type: "button", className: "quiet icon drop-object", title: `Remove ${nameOf(object.id)}`, "aria-label": `Remove ${nameOf(object.id)}`, textContent: "×" });
     drop.onclick = () => act(() => api.removeObject(state.job.id, object.id));
     return element("li", {}, choose, drop);
   }));
@@ -88,15 +88,31 @@ async function sendBox(id, frame, box) {
   state.selected = id;
   // Until something is tracked each drag is one more object, as in the command's own page.
   setAdding(!isTracked() && isNew);
-  say(isNew ? `Object ${id} added.` : `Object ${id} corrected on frame ${frame}.`);
+  say(isNew ? `Object ${id} added.` : `${nameOf(id)} corrected on frame ${frame}.`);
   emit("select");
 }
+
+const title = byId("object-name");
+
+function fillName() {
+  const object = state.adding ? null : selectedObject();
+  byId("name-label").hidden = !object;
+  title.placeholder = `Object ${state.selected}`;
+  if (document.activeElement !== title) title.value = object?.name ?? "";
+}
+
+title.onchange = () => {
+  const id = state.selected;
+  if (title.value.trim() !== (selectedObject()?.name ?? "")) act(() => api.setName(state.job.id, id, title.value));
+};
+title.onkeydown = (event) => { if (event.key === "Enter") title.blur(); };
 
 const inputs = ["x", "y", "w", "h"].map((name) => byId(`box-${name}`));
 
 function fillBox() {
   const known = objects().length > 0;
   for (const part of ["box-section", "look-section"]) byId(part).hidden = !state.job?.video;
+  fillName();
   const box = state.draft ?? (state.adding ? null : boxAt(state.selected, state.frame));
   inputs.forEach((input, i) => {
     if (document.activeElement !== input) input.value = box ? Math.round(box[i] * 100) / 100 : "";
@@ -141,7 +157,7 @@ export function nextDoubt() {
     if (doubtful(i) && !doubtful((i + rows.length - 1) % rows.length)) { player.show(i); return; }
   }
   say("The target is tracked in every frame.");
-  complain(new Error(`Object ${state.selected} is tracked in every frame: no doubts.`));
+  complain(new Error(`${nameOf(state.selected)} is tracked in every frame: no doubts.`));
 }
 byId("doubt").onclick = nextDoubt;
 
@@ -205,12 +221,16 @@ function firstGap() {
 
 function listDownloads() {
   byId("downloads").replaceChildren(...FORMATS.map(([form, name, what]) => {
-    if (form !== "mp4") return element("a", { className: "small-button", href: api.downloadAddress(state.job.id, form), download: "", title: what, textContent: name });
+    if (form !== "mp4") return element("a", { className: "small-button", href: api.downloadAddress(state.job.id, form, thinned(form)), download: "", title: what, textContent: name });
     const made = element("button", { type: "button", className: "small-button wide", id: "get-mp4", title: what, textContent: name });
     made.onclick = saveVideo;
     return made;
   }));
 }
+
+/** How far, in pixels, label tools may draw a side from where it was found. */
+const thinned = (form) => (byId("thin").checked && ["cvat", "labelstudio"].includes(form) ? 2 : 0);
+byId("thin").onchange = listDownloads;
 
 async function saveVideo() {
   const answer = await act(() => api.render(state.job.id));

@@ -68,7 +68,7 @@ function paintObject(object, unit) {
   const now = row(object.id, state.frame), mark = prompt(object.id, state.frame);
   const level = mark || !now ? 0 : now[5];
   outline(box, level ? STATE_COLOURS[level] : colour, unit * (chosen ? 2.5 : 2), level === 2 ? [7 * unit, 6 * unit] : []);
-  const words = [objects().length > 1 ? `${object.id}` : "", mark ? "by hand" : now ? now[4].toFixed(2) : "", level ? STATES[level] : ""];
+  const words = [object.name ?? (objects().length > 1 ? `${object.id}` : ""), mark ? "by hand" : now ? now[4].toFixed(2) : "", level ? STATES[level] : ""];
   label(box, words.filter(Boolean).join("  "), level ? STATE_COLOURS[level] : colour, unit);
   if (chosen && !player.playing()) grips(box, colour, unit);
 }

@@ -45,6 +45,7 @@ export function complain(error) {
 
 export const colourOf = (id) => PALETTE[(id - 1) % PALETTE.length];
 export const objects = () => state.job?.objects ?? [];
+export const nameOf = (id) => objects().find((one) => one.id === id)?.name ?? `Object ${id}`;
 export const selectedObject = () => objects().find((one) => one.id === state.selected);
 export const count = () => state.job?.video?.count ?? (state.job?.video ? 1 : 0);
 export const prompt = (id, frame) => objects().find((one) => one.id === id)?.prompts.find((p) => p.frame === frame);
