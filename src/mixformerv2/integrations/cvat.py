@@ -17,6 +17,7 @@ import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,9 +73,10 @@ def answer(tracker: Tracker, request: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         tracker: Model and settings; its own target is not touched.
-        request: `image`, a coded picture in base64; `shapes`, rectangles as `[x1, y1, x2, y2]` or
-            with these as `points`; `states`, one for each shape, None or missing where tracking
-            begins.
+        request: `image`, a coded picture in base64; for each object in `shapes` a rectangle as
+            `[x1, y1, x2, y2]` or with these as `points`, where tracking begins, or in `states`
+            what was answered for the frame before. The other one is None or missing: CVAT sends
+            shapes of None since the middle of 2025, the last ones before.
 
     Returns:
         `shapes` and `states` for this frame. All objects go through the network together. A lost
@@ -86,14 +88,13 @@ def answer(tracker: Tracker, request: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(request, Mapping):
         raise DataError(f"a request is an object of JSON, got {_kind(request)}")
     picture = _decoded(request.get("image"))
-    shapes = [_box(shape) for shape in _listed(request, "shapes")]
-    given = _listed(request, "states")[: len(shapes)]
-    states = [None if one is None else _state(one) for one in given]
-    states += [None] * (len(shapes) - len(states))
-    followed = iter(tracker.step_all(picture, [state for state in states if state is not None]))
+    objects = list(zip_longest(_listed(request, "shapes"), _listed(request, "states")))
+    given = [_box(shape) if state is None else _state(state) for shape, state in objects]
+    going = [one for one in given if isinstance(one, TrackState)]
+    followed = iter(tracker.step_all(picture, going))
     out: dict[str, Any] = {"shapes": [], "states": []}
-    for box, state in zip(shapes, states, strict=True):
-        result, after = tracker.start(picture, box) if state is None else next(followed)
+    for one in given:
+        result, after = tracker.start(picture, one) if isinstance(one, Box) else next(followed)
         out["shapes"].append(list(Box(*result.box).xyxy))
         out["states"].append(base64.b64encode(after.to_bytes()).decode("ascii"))
     return out
@@ -184,6 +185,8 @@ def _kind(value: Any) -> str:
 
 
 def _box(shape: Any) -> Box:
+    if shape is None:
+        raise BoxError("an object of the request has neither a rectangle nor a state; send one")
     points: Sequence[float] = shape.get("points", ()) if isinstance(shape, Mapping) else shape
     try:
         x1, y1, x2, y2 = (float(value) for value in points)

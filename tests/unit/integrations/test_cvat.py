@@ -74,6 +74,18 @@ def test_any_worker_carries_on_with_the_answers_of_one_tracker(
         assert len(said["states"][0]) < 100_000
 
 
+def test_states_alone_say_where_the_objects_are(worker: Context) -> None:
+    """As CVAT asks since its pull request 9548, of June 2025: shapes only where tracking begins."""
+    frame = moving_square()
+    _, said = ask(worker, image=coded(frame(0)), shapes=[list(FIRST), list(OTHER)], states=[])
+    image, states = coded(frame(1)), said["states"]
+    old = ask(worker, image=image, shapes=said["shapes"], states=states)
+    assert [len(old[1][name]) for name in ("shapes", "states")] == [2, 2]
+    assert ask(worker, image=image, shapes=[None, None], states=states) == old
+    assert ask(worker, image=image, shapes=[], states=states) == old
+    assert ask(worker, image=image, states=states) == old
+
+
 def test_an_object_begins_while_another_is_followed(worker: Context) -> None:
     frame = moving_square()
     _, said = ask(worker, image=coded(frame(0)), shapes=[list(FIRST)], states=[None])
@@ -99,6 +111,8 @@ def test_an_object_begins_while_another_is_followed(worker: Context) -> None:
         ({"image": None}, "none that OpenCV can decode"),
         ({"shapes": [[1, 2, 3]]}, "four numbers"),
         ({"shapes": [[1, 2, 1, 2]]}, "above zero"),
+        ({"shapes": [None]}, "neither a rectangle nor a state"),
+        ({"shapes": [], "states": [None]}, "neither a rectangle nor a state"),
         ({"shapes": 5}, "the shapes of a request are a list, got a value of type int"),
         ({"states": {"a": 1}}, "the states of a request are a list"),
         ({"shapes": [[10**400, 2, 3, 4]]}, "four numbers"),
