@@ -26,13 +26,13 @@ def read_yaml(path: Path) -> dict[str, Any]:
     Raises:
         ConfigError: no such file, not YAML, or not a table of keys.
     """
-    import yaml
-
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the settings file {path}: {error}") from error
-    except yaml.YAMLError as error:
+    try:
+        values = _loaded(text)
+    except ValueError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
     if values is None:
         return {}
@@ -46,16 +46,14 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
 
     One that begins with @, as the name of a stage does, is text, for which YAML would want quotes.
     """
-    import yaml
-
     out: dict[str, Any] = {}
     for pair in pairs:
         key, equals, text = pair.partition("=")
         if not equals or not key:
             raise ConfigError(f"a setting is given as key=value, got {pair!r}")
         try:
-            value = text if text.startswith("@") else yaml.safe_load(text)
-        except yaml.YAMLError as error:
+            value = text if text.startswith("@") else _loaded(text)
+        except ValueError as error:
             raise ConfigError(f"the value of {key} is not readable: {text!r}") from error
         node = out
         *path, last = key.split(".")
@@ -65,6 +63,18 @@ def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:
                 raise ConfigError(f"{key} is set inside {part}, which was given a value already")
         node[last] = value
     return out
+
+
+def _loaded(text: str) -> Any:
+    """The values of a YAML text; a ValueError where there are none."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    # PyYAML knows as its own what is no YAML, but no dates that no calendar has, tags beside what
+    # they do not fit, numbers of too many digits and lists in too many lists.
+    except (yaml.YAMLError, ValueError, AttributeError, RecursionError) as error:
+        raise ValueError(str(error)) from error
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +150,10 @@ def _plain(hint: Any, value: Any, path: str) -> Any:
         except ValueError:
             pass
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise ConfigError(f"{path} is larger than any number can be here") from None
     if hint is Path and isinstance(value, str):
         return Path(value)
     if (isinstance(value, bool) and hint is not bool) or not isinstance(value, hint):

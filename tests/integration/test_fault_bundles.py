@@ -21,7 +21,7 @@ from safetensors.torch import load_file, save_file
 from mixformerv2.errors import ConfigError, EngineError, MixFormerError, WeightsError
 from mixformerv2.runtime.onnx import OnnxEngine
 from mixformerv2.runtime.openvino import OpenVinoEngine
-from mixformerv2.settings import build, read_yaml
+from mixformerv2.settings import build, parse_overrides, read_yaml
 from mixformerv2.tracking import Tracker, TrackerSettings
 from mixformerv2.weights.bundle import BundleConfig, file_sha256, load_model, read_config
 
@@ -79,7 +79,50 @@ def test_a_graph_with_inputs_of_another_type(hostile: Path, engine: str) -> None
     graph = helper.make_graph([node], "other", [given], [answer])
     opset = helper.make_opsetid("", 17)
     replace_graph(hostile, helper.make_model(graph, opset_imports=[opset], ir_version=8))
-    with pytest.raises(EngineError, match="refuses these crops"):
+    with pytest.raises(EngineError, match=r"refuses these crops|takes other inputs than search"):
+        follow(hostile, engine)
+
+
+def constants(**shapes: tuple[int, ...]) -> onnx.ModelProto:
+    """A search graph that puts out a half of everything, in these shapes."""
+    template, search = (
+        helper.make_tensor_value_info(name, kind, [None] * rank)
+        for name, kind, rank in (("memory", TensorProto.FLOAT, 6), ("search", TensorProto.UINT8, 4))
+    )
+    values = {
+        name: onnx.numpy_helper.from_array(np.full(shape, 0.5, np.float32))
+        for name, shape in shapes.items()
+    }
+    nodes = [helper.make_node("Constant", [], [name], value=v) for name, v in values.items()]
+    outputs = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
+        for name, shape in shapes.items()
+    ]
+    graph = helper.make_graph(nodes, "other", [search, template], outputs)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    ("shapes", "sentence"),
+    [
+        ({"boxes": (1, 4)}, "has 1 outputs and not boxes, scores, probs"),
+        ({"scores": (1,), "boxes": (1, 4), "probs": (1, 4, 32)}, r"boxes of shape \(1,\)"),
+        ({"boxes": (2, 4), "scores": (2,), "probs": (2, 4, 32)}, "answered 1 crops"),
+    ],
+)
+def test_a_graph_with_other_outputs(
+    hostile: Path, engine: str, shapes: dict[str, tuple[int, ...]], sentence: str
+) -> None:
+    replace_graph(hostile, constants(**shapes))
+    with pytest.raises(EngineError, match=sentence):
+        follow(hostile, engine)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_the_graphs_in_each_others_place(hostile: Path, engine: str) -> None:
+    replace_graph(hostile, onnx.load(hostile / "template.onnx"))
+    with pytest.raises(EngineError, match=r"takes other inputs than search, memory|refuses"):
         follow(hostile, engine)
 
 
@@ -127,6 +170,15 @@ def test_settings_that_unfold_to_more_than_memory_holds(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="search_factor must be of type float") as caught:
         build(TrackerSettings, {"search_factor": bomb})
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("text", ["2026-13-45", "1" * 5000, "!!timestamp x", "[" * 3000])
+def test_values_at_which_the_reader_of_yaml_stumbles(tmp_path: Path, text: str) -> None:
+    (tmp_path / "odd.yaml").write_text(f"name: {text}")
+    with pytest.raises(ConfigError, match=r"odd\.yaml is not YAML"):
+        read_yaml(tmp_path / "odd.yaml")
+    with pytest.raises(ConfigError, match="the value of name is not readable"):
+        parse_overrides([f"name={text}"])
 
 
 @pytest.mark.parametrize(

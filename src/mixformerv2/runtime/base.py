@@ -9,7 +9,18 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["MEMORY_BATCH", "Engine", "EngineInfo", "Memory", "Pieces", "StepOutput", "joined"]
+from ..errors import EngineError
+
+__all__ = [
+    "MEMORY_BATCH",
+    "Engine",
+    "EngineInfo",
+    "Memory",
+    "Pieces",
+    "StepOutput",
+    "answered",
+    "joined",
+]
 
 Memory = Any
 """Keys and values of the templates as the engine has them: of rank 6, layers first, B third."""
@@ -70,6 +81,20 @@ class Engine(Protocol):
     def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
         """Find the target in search crops `[B, S, S, 3]`, BGR."""
         ...
+
+
+def answered(outputs: Sequence[NDArray[np.float32]]) -> StepOutput:
+    """What a search graph put out, in the order of its file.
+
+    Raises:
+        EngineError: it is another graph.
+    """
+    if len(outputs) != 3:
+        raise EngineError(
+            f"search.onnx has {len(outputs)} outputs and not boxes, scores, probs: it is no graph "
+            "by `mixformerv2 export`, which writes it anew"
+        )
+    return StepOutput(*outputs)
 
 
 def joined(outputs: Sequence[StepOutput]) -> StepOutput:

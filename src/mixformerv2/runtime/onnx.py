@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import EngineError
-from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, joined
+from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, answered, joined
 
 __all__ = ["OnnxEngine", "providers_for"]
 
@@ -74,7 +74,7 @@ class OnnxEngine:
         sizes = _even(len(search), self._most)
         return joined(
             [
-                StepOutput(*_run(self._search, {"search": crops, "memory": part}))
+                answered(_run(self._search, {"search": crops, "memory": part}))
                 for crops, part in self._pieces.of(search, memory, sizes)
             ]
         )

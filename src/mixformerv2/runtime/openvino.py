@@ -19,7 +19,7 @@ from ..errors import EngineError
 from ._compiled import compiled_before, keep_compiled
 from ._reports import import_openvino
 from ._signals import unchanged_signal_stack
-from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, joined
+from .base import MEMORY_BATCH, EngineInfo, Memory, Pieces, StepOutput, answered, joined
 
 __all__ = ["OpenVinoEngine", "faster_precision", "own_precision"]
 
@@ -105,7 +105,7 @@ class OpenVinoEngine:
         sizes = _passes(len(search))
         return joined(
             [
-                StepOutput(*self._search.run({"search": crops, "memory": part}))
+                answered(self._search.run({"search": crops, "memory": part}))
                 for crops, part in self._pieces.of(search, memory, sizes)
             ]
         )
@@ -145,6 +145,12 @@ class _Graph:
 
     def _compile_usual(self, starts: dict[str, tuple[int, ...]]) -> Any:
         model = self._read()
+        named = {name for one in model.inputs for name in one.names}
+        if len(model.inputs) != len(starts) or not named >= set(starts):
+            raise EngineError(
+                f"{self._path} takes other inputs than {', '.join(starts)}: it is no graph by "
+                "`mixformerv2 export`, which writes it anew"
+            )
         shapes = {}
         for one in model.inputs:
             start = starts[one.any_name]
@@ -159,7 +165,7 @@ class _Graph:
     @property
     def answer(self) -> tuple[int, ...]:
         """Shape of the first output for the usual inputs."""
-        return tuple(self._usual.output(0).shape)
+        return _dims(self._usual.output(0))
 
     def taken(self, name: str) -> Any:
         """What OpenVINO made of an option."""
@@ -249,7 +255,7 @@ def _compiled_before(graphs: tuple[Path, Path], options: dict[str, Any]) -> tupl
 
 
 def _dims(port: Any) -> tuple[int, ...]:
-    """Shape of an input, -1 where it is any."""
+    """Shape of an input or output, -1 where it is any."""
     return tuple(d.get_length() if d.is_static else -1 for d in port.partial_shape)
 
 

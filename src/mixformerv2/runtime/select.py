@@ -153,7 +153,11 @@ def _graph(folder: Path, config: BundleConfig, name: str) -> Path:
         raise WeightsError(
             f"{path} was made from other weights than the bundle's; run `{again}` again"
         )
-    if file_sha256(path) != info.sha256:
+    try:
+        sha256 = file_sha256(path)
+    except OSError as error:  # in a folder of another user, or on a disk that fails
+        raise WeightsError(f"cannot read {path}: {error.strerror}") from error
+    if sha256 != info.sha256:
         raise WeightsError(
             f"{path} is not the file that config.json describes (its sha256 differs); "
             "copy or export the bundle again"

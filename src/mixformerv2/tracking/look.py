@@ -60,7 +60,8 @@ class Look:
                 of it, None all of all.
 
         Raises:
-            EngineError: the engine answered with numbers that are not finite.
+            EngineError: the engine answered with numbers that are not finite, or not with a box
+                and a score for each crop.
         """
         looks = self._cut(frame, crops)
         sizes = [0] * len(looks) if middles is None else list(middles)
@@ -129,6 +130,13 @@ class Look:
 
     def _step(self, search: Picture, memory: Memory) -> StepOutput:
         out = self._engine.step(search, memory)
+        count = len(search)
+        if out.boxes.shape != (count, 4) or out.scores.shape != (count,):
+            raise EngineError(
+                f"the {self._engine.info.name} engine answered {count} crops with boxes of shape "
+                f"{out.boxes.shape} and scores of shape {out.scores.shape}, where ({count}, 4) and "
+                f"({count},) belong; convert or export the bundle again"
+            )
         if not (np.isfinite(out.boxes).all() and np.isfinite(out.scores).all()):
             info = self._engine.info
             raise EngineError(

@@ -146,10 +146,13 @@ def find_bundle(name_or_folder: str | Path) -> Path:
     if isinstance(name_or_folder, str) and name_or_folder in list_bundles():
         return _ASSETS / name_or_folder
     folder = Path(name_or_folder)
-    if (folder / _CONFIG).is_file():
-        return folder
-    if (folder / "bundle" / _CONFIG).is_file():
-        return folder / "bundle"  # what `train` wrote
+    try:
+        if (folder / _CONFIG).is_file():
+            return folder
+        if (folder / "bundle" / _CONFIG).is_file():
+            return folder / "bundle"  # what `train` wrote
+    except OSError as error:  # longer than a name can be, or in a folder that is closed to us
+        raise WeightsError(f"cannot read {str(folder)!r:.200}: {error.strerror}") from error
     shipped = ", ".join(list_bundles()) or "none"
     if folder.is_dir():
         raise WeightsError(f"{folder} is no bundle: it has no {_CONFIG}; shipped are: {shipped}")
@@ -353,19 +356,9 @@ def _parse(values: Any) -> BundleConfig:
     inputs = _table(values["input"], "input")
     if inputs["channels"] != "bgr":
         raise ValueError(f"input.channels must be 'bgr', got {inputs['channels']!r}")
-    plain = {
-        "name": values["name"],
-        "arch": values["arch"],
-        "tracker": values["tracker"],
-        "bins": values["bins"],
-        "has_score": values["has_score"],
-        "weights_sha256": values["weights_sha256"],
-        "mean": inputs["mean"],
-        "std": inputs["std"],
-        "licence": values["licence"],
-        "provenance": values["provenance"],
-    }
-    config = build(BundleConfig, plain)
+    known = ("name", "arch", "tracker", "bins", "has_score", "weights_sha256", "licence")
+    plain = {key: values[key] for key in (*known, "provenance")}
+    config = build(BundleConfig, plain | {key: inputs[key] for key in ("mean", "std")})
     checked = {name: build(GraphInfo, info, f"graphs.{name}") for name, info in graphs.items()}
     if not all(math.isfinite(v) for v in config.mean) or not all(0 < v < 1e6 for v in config.std):
         raise ValueError(f"mean {config.mean} and std {config.std} cannot normalise a picture")
@@ -388,6 +381,9 @@ def _check_sizes(config: BundleConfig) -> None:
             raise ValueError(
                 f"the network has {name} {taken!r}, the rest of the bundle says {value!r}"
             )
+    patch = config.arch.get("patch_size", 16)
+    if type(patch) is not int or not 1 <= patch <= tracker.search_size:
+        raise ValueError(f"arch.patch_size must be a whole number of pixels, got {patch!r:.40}")
 
 
 def _table(value: Any, name: str) -> dict[str, Any]:

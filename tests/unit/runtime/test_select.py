@@ -123,6 +123,14 @@ def test_a_graph_was_changed(bundle: Path) -> None:
         load_engine(bundle, "onnx")
 
 
+@pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="a file that root cannot read")
+def test_a_graph_that_cannot_be_read(bundle: Path) -> None:
+    (bundle / "search.onnx").unlink()
+    (bundle / "search.onnx").symlink_to("/proc/self/mem")
+    with pytest.raises(WeightsError, match=r"cannot read .*search\.onnx: "):
+        load_engine(bundle, "onnx")
+
+
 def test_a_graph_of_other_weights(bundle: Path) -> None:
     from dataclasses import replace
 

@@ -150,6 +150,11 @@ def test_finding(folder: Path, tmp_path: Path) -> None:
         find_bundle(tmp_path / "small.pth.tar")
 
 
+def test_a_name_longer_than_any_file_has() -> None:
+    with pytest.raises(WeightsError, match="cannot read '" + "a" * 150):
+        find_bundle("a" * 300)
+
+
 def test_a_folder_that_cannot_be_written(model: MixFormerV2, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="file"):
@@ -206,11 +211,15 @@ def rewrite(folder: Path, path: str, value: Any) -> None:
         ("bins", 48, "the network has bins 16, the rest of the bundle says 48"),
         ("arch.template_size", 262144, "template_size"),
         ("arch.search_size", 128, "search_size"),
+        ("arch.patch_size", "16", "patch_size must be a whole number of pixels, got '16'"),
+        ("arch.patch_size", 0, "patch_size"),
+        ("arch.patch_size", None, "patch_size"),
         ("has_score", False, "the network has score_head True"),
         ("has_score", 1, "has_score"),
         ("tracker", "absent", "tracker"),
         ("tracker.search_size", 1e9, "search_size"),
         ("tracker.search_factor", math.inf, "not JSON"),
+        ("tracker.search_factor", 10**400, r"tracker\.search_factor is larger than any number"),
         ("tracker.lost_below", 2, "thresholds"),
         ("tracker.speed", 2, "speed"),
         ("input.mean", [0, 0], "mean"),
