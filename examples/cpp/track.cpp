@@ -11,6 +11,8 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -97,6 +99,19 @@ class Engine {
 };
 #endif
 
+// A file's JSON, as OpenCV 4 reads it: it knows no null, which says nothing here that is asked for.
+std::string read_json(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string text{std::istreambuf_iterator<char>(file), {}};
+  bool quoted = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\') ++i;
+    else if (text[i] == '"') quoted = !quoted;
+    else if (!quoted && text.compare(i, 4, "null") == 0) text.replace(i, 4, "0");
+  }
+  return text;
+}
+
 // Settings of config.json under "tracker". OpenCV reads JSON, so no further library is needed.
 struct Settings {
   int template_size, search_size, update_interval;
@@ -104,8 +119,10 @@ struct Settings {
   bool has_score;
 
   explicit Settings(const std::string& folder) {
-    cv::FileStorage file(folder + "/config.json", cv::FileStorage::READ | cv::FileStorage::FORMAT_JSON);
-    if (!file.isOpened() || int(file["format"]) != 1)
+    const std::string text = read_json(folder + "/config.json");
+    const int flags = cv::FileStorage::READ | cv::FileStorage::MEMORY | cv::FileStorage::FORMAT_JSON;
+    cv::FileStorage file;
+    if (text.empty() || !file.open(text, flags) || int(file["format"]) != 1)
       throw std::runtime_error(folder + "/config.json is missing or of another format than 1");
     const cv::FileNode t = file["tracker"];
     template_size = int(t["template_size"]);

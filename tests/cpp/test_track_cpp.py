@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,7 +13,7 @@ import pytest
 
 from mixformerv2 import Tracker
 from mixformerv2.video import open_source
-from mixformerv2.weights.bundle import find_bundle
+from mixformerv2.weights.bundle import find_bundle, read_config, write_config
 
 FRAMES = 40
 BOX = (175.08, 136.59, 92.93, 86.37)
@@ -53,6 +54,20 @@ def test_boxes_are_those_of_python(program: str, engine: str, tmp_path: Path) ->
     assert got.shape == (FRAMES, 5)
     assert np.abs(got[:, :4] - np.array(expected)).max() <= 0.5
     assert ((got[:, 4] >= 0) & (got[:, 4] <= 1)).all()
+
+
+def test_a_bundle_whose_licence_has_no_file(tmp_path: Path) -> None:
+    """As `convert` and `train` write it: `null` in config.json, which OpenCV 4 does not read."""
+    bundle = find_bundle("t")
+    for graph in ("template.onnx", "search.onnx"):
+        (tmp_path / graph).symlink_to(bundle / graph)
+    licence = {"weights": 'not "stated", null', "file": None}
+    config = replace(read_config(bundle), licence=licence, provenance={"from": [None, "\\"]})
+    write_config(tmp_path, config)
+    cv2.imwrite(str(tmp_path / "0.png"), np.zeros((90, 90, 3), np.uint8))
+    call = [PROGRAM, str(tmp_path), "1,2,30,40", str(tmp_path / "0.png")]
+    done = subprocess.run(call, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("1.0000,2.0000,30.0000,40.0000,1.0000\n", "")
 
 
 def test_it_says_what_is_wrong(tmp_path: Path) -> None:
