@@ -45,7 +45,7 @@ INI = "trackers.ini"
 def write_trackers(
     workspace: str | Path, trackers: Iterable[TrackerSpec], *, python: str | Path = sys.executable
 ) -> Path:
-    """Name trackers in a workspace's `trackers.ini`; others in it stay as they are.
+    """Name trackers in a workspace's `trackers.ini`; others in it, and comments, stay as they are.
 
     The toolkit starts them elsewhere, so paths are written whole, and a class of one's own is
     looked for in the present folder.
@@ -66,12 +66,8 @@ def write_trackers(
         command = python -m mixformerv2 vot serve still --engine auto
     """
     file = Path(workspace) / INI
-    # As the toolkit reads it: values with % or $ are plain text.
+    there = _read_ini(file)
     ini = configparser.ConfigParser(interpolation=None)
-    try:
-        ini.read(file, encoding="utf-8")
-    except (configparser.Error, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file} cannot be read: {error}; mend it or move it away") from error
     named: set[str] = set()
     for spec in trackers:
         if identifier(spec) in named:
@@ -89,17 +85,46 @@ def write_trackers(
         if spec.threads is not None:
             words += ["--threads", str(spec.threads)]
         ini[identifier(spec)] = {
-            "label": spec.label,
+            "label": _value(spec.label),
             "protocol": "trax",
-            "command": shlex.join(words),
+            "command": _value(shlex.join(words)),
         }
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with file.open("w", encoding="utf-8") as out:
+            out.write(_without(there, named))
             ini.write(out)
     except OSError as error:
         raise OutputError(f"{file} cannot be written: {error}") from error
     return file
+
+
+def _read_ini(file: Path) -> str:
+    """The text of a `trackers.ini`, which the toolkit can read; nothing where there is none."""
+    try:
+        text = file.read_text(encoding="utf-8") if file.exists() else ""
+        configparser.ConfigParser(interpolation=None).read_string(text, str(file))
+    except (configparser.Error, UnicodeDecodeError, OSError) as error:
+        raise ConfigError(f"{file} cannot be read: {error}; mend it or move it away") from error
+    return text
+
+
+def _value(text: str) -> str:
+    """A value for the toolkit, to which a single % announces the name of another value."""
+    return text.replace("%", "%%")
+
+
+def _without(text: str, sections: set[str]) -> str:
+    """The text of an ini file without some sections, but with all comments."""
+    kept, dropping = [], False
+    for line in text.splitlines():
+        header = configparser.ConfigParser.SECTCRE.match(line)
+        if header:
+            dropping = header["header"] in sections
+        if not dropping or line.lstrip().startswith(("#", ";")):
+            kept.append(line)
+    text = "\n".join(kept).rstrip()
+    return f"{text}\n\n" if text else ""
 
 
 def identifier(spec: TrackerSpec) -> str:

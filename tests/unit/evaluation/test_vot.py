@@ -85,6 +85,22 @@ def test_a_workspace_keeps_its_other_trackers(
         write_trackers(tmp_path, [TrackerSpec(f"results:{tmp_path}")])
 
 
+def test_what_others_wrote_into_a_workspace_stays(tmp_path: Path) -> None:
+    theirs = "# mine\n[old]\nlabel = Old\ncommand = a %%b  ; x\n\n[still]\ncommand = x\n; keep\n"
+    (tmp_path / "trackers.ini").write_text(theirs)
+    for _ in range(2):
+        file = write_trackers(tmp_path, [TrackerSpec("still")], python="/50%/python")
+        text = file.read_text()
+        assert text.startswith(
+            "# mine\n[old]\nlabel = Old\ncommand = a %%b  ; x\n\n; keep\n\n[still]\n"
+        )
+        assert text.count("[still]") == 1
+    # As the toolkit (0.7.4) reads it, to which % means something.
+    ini = configparser.ConfigParser()
+    ini.read(file)
+    assert ini["still"]["command"].startswith("/50%/python -m mixformerv2 vot serve still")
+
+
 def test_two_trackers_of_one_name_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="two trackers are called my_box; name one: mine=still"):
         write_trackers(tmp_path, [TrackerSpec("my_box=still"), TrackerSpec("my box=still")])
