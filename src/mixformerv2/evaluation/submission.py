@@ -15,7 +15,6 @@ from __future__ import annotations
 import os
 import re
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -172,10 +171,10 @@ def check_archive(
             return list(_check(server, names, opened.read, known, part=part))
     except zipfile.BadZipFile:
         return [f"{archive.name} is no zip archive"]
-    except (zlib.error, EOFError) as error:
-        return [f"{archive.name} is damaged: {error}"]
     except RuntimeError as error:  # a password, or a compression that few can undo
         return [f"{archive.name} cannot be unpacked: {error}"]
+    except Exception as error:  # each way to pack has errors of its own, bad names and places too
+        return [f"{archive.name} is damaged: {error}"]
 
 
 def _check(

@@ -143,6 +143,17 @@ def test_files_that_are_no_archives(tmp_path: Path) -> None:
         (tmp_path / "d.zip").write_bytes(spoilt)
         (wrong,) = check_archive(SERVERS["trackingnet"], tmp_path / "d.zip")
         assert re.search(sentence, wrong)
+    places = (
+        (packed.index(b"PK\x01\x02") + 42, b"\xff" * 4),
+        (packed.index(b"PK\x05\x06") + 16, b"\xff"),
+    )
+    names = packed.replace(b"d_2.txt", b"d_\xff.txt").replace(
+        b"\x00\x00\x08\x00", b"\x00\x08\x08\x00"
+    )
+    for spoilt in (*(packed[:n] + new + packed[n + len(new) :] for n, new in places), names):
+        (tmp_path / "d.zip").write_bytes(spoilt)
+        (wrong,) = check_archive(SERVERS["trackingnet"], tmp_path / "d.zip")
+        assert re.search("is damaged|is no zip", wrong)
     with pytest.raises(ConfigError, match="choose from trackingnet, got10k"):
         find_server("lasot")
 
