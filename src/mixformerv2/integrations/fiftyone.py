@@ -20,7 +20,7 @@ def to_sample(
     journal: str | Path | Journal,
     *,
     field: str = "tracks",
-    label: str = "object",
+    label: str | None = None,
 ) -> fiftyone.Sample:
     """One video with its results.
 
@@ -28,7 +28,7 @@ def to_sample(
         video: The file.
         journal: What `mixformerv2 track --boxes out.jsonl` wrote of it.
         field: Name of the field on the frames.
-        label: What the objects are called.
+        label: What the objects are called; what `--label` named them, or "object", where None.
 
     Returns:
         A sample whose frames have `Detections` in `field`: boxes as shares of the picture,
@@ -47,7 +47,7 @@ def to_sample(
     for number, result in rows:
         x, y, w, h = result.box
         detection = fo.Detection(
-            label=label,
+            label=rows.header.label(number) if label is None else label,
             bounding_box=[x / width, y / height, w / width, h / height],
             confidence=result.score,
             index=number,
@@ -65,7 +65,7 @@ def to_dataset(
     *,
     name: str | None = None,
     field: str = "tracks",
-    label: str = "object",
+    label: str | None = None,
 ) -> fiftyone.Dataset:
     """A video dataset of several runs.
 
