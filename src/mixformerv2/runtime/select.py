@@ -123,7 +123,14 @@ def _load(
 ) -> Engine:
     name, _, precision = engine.partition("-")
     if name == "torch":
-        from .torch import TorchEngine
+        try:
+            import safetensors.torch  # noqa: F401  (which reads the weights)
+
+            from .torch import TorchEngine
+        except Exception as error:  # half an installation can fail in any way
+            raise EngineError(
+                f"PyTorch cannot be imported ({error}); pip install 'mixformerv2[torch]'"
+            ) from error
 
         return TorchEngine(
             folder, config, threads, reason, [one for one in precision.split("-") if one]

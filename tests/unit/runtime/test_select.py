@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
@@ -102,6 +103,18 @@ def test_an_engine_by_name_keeps_its_reason(small_bundle: Path) -> None:
 def test_unknown_engines(small_bundle: Path, engine: str) -> None:
     with pytest.raises(ConfigError, match="openvino-fp32"):
         load_engine(small_bundle, engine)
+
+
+@pytest.mark.parametrize("module", ["torch", "safetensors"])
+def test_pytorch_is_missing(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch, module: str
+) -> None:
+    monkeypatch.delitem(sys.modules, "mixformerv2.runtime.torch", raising=False)
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        EngineError, match=r"PyTorch cannot be .*pip install 'mixformerv2\[torch\]'"
+    ):
+        load_engine(small_bundle, "torch")
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1.5, True, "two", 1025])
