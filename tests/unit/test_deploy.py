@@ -21,6 +21,14 @@ def test_what_runs_has_no_compiler_and_is_an_ordinary_user(name: str) -> None:
         assert word not in last
 
 
+def test_who_runs_a_container_owns_what_it_writes() -> None:
+    """The image's own user may write into no folder of theirs."""
+    pages = (DEPLOY / "Containerfile", DEPLOY / "Containerfile.cuda", DEPLOY / "../docs/deploy.md")
+    for page in pages:
+        (line,) = (one for one in page.read_text("utf-8").splitlines() if "docker run" in one)
+        assert '--user "$(id -u):$(id -g)" -v "$PWD:/work"' in line
+
+
 @pytest.mark.parametrize("path", sorted(DEPLOY.glob("slurm/*.sbatch")), ids=lambda path: path.name)
 def test_slurm_scripts_are_bash(path: Path) -> None:
     done = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True, check=False)
