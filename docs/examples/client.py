@@ -96,15 +96,20 @@ class Job:
         self.server.call("DELETE", self.path)
 
 
+def numbers(text: str) -> list[float]:
+    """A box as it is typed."""
+    return [float(value) for value in text.split(",")]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("video", type=Path)
-    parser.add_argument("box", help="x,y,w,h on the first frame")
+    parser.add_argument("box", type=numbers, help="x,y,w,h on the first frame")
     parser.add_argument("--server", default="http://127.0.0.1:8321")
     parser.add_argument("--form", default="csv")
     options = parser.parse_args()
     job = Server(options.server, os.environ.get("MIXFORMERV2_TOKEN")).upload(options.video)
-    job.box([float(value) for value in options.box.split(",")])
+    job.box(options.box)
     job.track()
     sys.stdout.buffer.write(job.download(options.form))
     job.delete()

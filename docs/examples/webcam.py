@@ -43,18 +43,22 @@ def follow(source: str, box: Sequence[float] | None, **named: Any) -> Iterator[d
             }
 
 
+def numbers(text: str) -> list[float]:
+    """A box as it is typed."""
+    return [float(value) for value in text.split(",")]
+
+
 def main() -> int:
     """The command."""
     parser = argparse.ArgumentParser(description="Follow a target with a camera.")
     parser.add_argument("source", nargs="?", default="0", help="camera number, address or file")
-    parser.add_argument("--box", help="x,y,w,h in pixels of the first frame")
+    parser.add_argument("--box", type=numbers, help="x,y,w,h in pixels of the first frame")
     parser.add_argument("--engine", default="auto")
     arguments = parser.parse_args()
-    box = [float(value) for value in arguments.box.split(",")] if arguments.box else None
     try:
         # Look for a lost target in the whole picture, until it is there again.
-        settings = {"long_term": True}
-        for answer in follow(arguments.source, box, engine=arguments.engine, settings=settings):
+        named = {"engine": arguments.engine, "settings": {"long_term": True}}
+        for answer in follow(arguments.source, arguments.box, **named):
             print(json.dumps(answer), flush=True)
     except mf.MixFormerError as error:
         print(error, file=sys.stderr)

@@ -26,6 +26,17 @@ def test_it_says_which_way_to_turn() -> None:
     assert {line["state"] for line in lines} == {"tracked"}
 
 
+@pytest.mark.parametrize(
+    "words", [["webcam.py", "--box", "1,2,x"], ["client.py", "a.mp4", "1,2,x"]]
+)
+def test_a_box_that_is_mistyped(words: list[str]) -> None:
+    command = [sys.executable, str(EXAMPLE.parent / words[0]), *words[1:]]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert run.returncode == 2
+    assert "box: invalid numbers value: '1,2,x'" in run.stderr
+    assert "Traceback" not in run.stderr
+
+
 def test_an_error_is_a_sentence() -> None:
     command = [sys.executable, str(EXAMPLE), "no-such-clip.mp4"]
     run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
