@@ -198,11 +198,13 @@ def _print(dataset: Dataset, report: CheckReport) -> None:
 
     from ..data.datasets import LAYOUTS
 
-    console = Console(highlight=False, soft_wrap=True)
+    # Names of files are shown as they are, whatever brackets and colons stand in them.
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
     layout = LAYOUTS[dataset.layout]
-    console.print(f"[bold]{layout.title}[/bold] in {dataset.store.place}", markup=True)
+    console.print(f"[bold]{layout.title}[/bold] in", end=" ")
+    console.print(str(dataset.store.place), markup=False)
     parts = ", ".join(f"{name} {count}" for name, count in report.sources.most_common(8))
-    console.print(f"  sequences  {report.sequences}  ({parts})" if parts else "  sequences  0")
+    console.print(f"  sequences  {report.sequences}{f'  ({parts})' if parts else ''}")
     console.print(
         f"  frames     {report.frames}  ({report.shortest} to {report.longest} each; "
         f"{report.labelled} with a box, {report.absent} marked absent)"

@@ -11,8 +11,6 @@ that holds `clips/tracklets.json` brings its tracklets along.
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import logging
 from dataclasses import dataclass, field
@@ -24,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from .datasets.text import read_table
 from .store import FolderStore, FrameStore, decode_picture, open_store
 from .warp import Points, box_outline, mask_outline
 
@@ -357,19 +356,18 @@ def _read_mask(store: FrameStore, name: str) -> NDArray[np.uint16]:
 
 def _read_boxes(store: FrameStore, name: str) -> dict[str, list[tuple[float, ...]]]:
     boxes: dict[str, list[tuple[float, ...]]] = {}
-    reader = csv.DictReader(io.StringIO(store.text(name)))
-    for row in reader:
+    for line, row in read_table(store, name)[1]:
         try:
             box = tuple(float(row[key]) for key in ("x", "y", "w", "h"))
             picture = row["id"]
         except (KeyError, TypeError, ValueError) as error:
             raise DataError(
-                f"{store.where(name)}, line {reader.line_num}: {row} has no id or no numbers x, y, "
+                f"{store.where(name)}, line {line}: {row} has no id or no numbers x, y, "
                 "w, h; correct it"
             ) from error
         if not (all(abs(v) <= _FAR for v in box) and box[2] > 0 and box[3] > 0):
             raise DataError(
-                f"{store.where(name)}, line {reader.line_num}: x, y, w, h {box} is no box; width "
+                f"{store.where(name)}, line {line}: x, y, w, h {box} is no box; width "
                 "and height must be above 0, and all within a picture; correct it"
             )
         boxes.setdefault(picture, []).append(box)

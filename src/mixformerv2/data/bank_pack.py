@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from ..errors import DataError, OutputError
 from .bank import CLIPS, TRACKLETS, Bank
+from .datasets.text import read_table
 from .pack import pack_files
 from .store import FolderStore, FrameStore
 
@@ -180,7 +181,7 @@ def _files(
             tables[table] = store
         progress(len(bank.files))
     for table, store in tables.items():
-        yield table, _scaled_table(store.text(table), table.rpartition("/")[0], scales)
+        yield table, _scaled_table(store, table, scales)
     name = f"{CLIPS}/{TRACKLETS}"
     if clips is not None:
         yield name, _scaled_tracklets(FolderStore(clips).text(TRACKLETS), scales)
@@ -188,14 +189,14 @@ def _files(
         yield name, _scaled_tracklets(bank.files[0][0].text(name), scales)
 
 
-def _scaled_table(text: str, source: str, scales: dict[str, float]) -> bytes:
-    rows = csv.DictReader(io.StringIO(text))
+def _scaled_table(store: FrameStore, table: str, scales: dict[str, float]) -> bytes:
+    names, rows = read_table(store, table)
+    source = table.rpartition("/")[0]
     out = io.StringIO()
     # A row with more values than the header has names, as with a comma at its end, is read too.
-    names = list(rows.fieldnames or ())
     writer = csv.DictWriter(out, names, extrasaction="ignore", lineterminator="\n")
     writer.writeheader()
-    for row in rows:
+    for _, row in rows:
         scale = scales.get(f"{source}/{row['id']}.jpg")
         if scale is not None:
             scaled = {key: f"{float(row[key]) * scale:.2f}" for key in ("x", "y", "w", "h")}

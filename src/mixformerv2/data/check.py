@@ -17,7 +17,7 @@ from ..errors import DataError, MixFormerError
 from .datasets import AnnotatedSequence, Dataset, Findings
 from .store import VideoStore
 
-__all__ = ["CheckReport", "check_dataset", "draw_sheet"]
+__all__ = ["CheckReport", "check_dataset", "draw_sheet", "plain_letters"]
 
 Image = NDArray[np.uint8]
 _JUMP = 4.0  # in sizes of the box: what moves farther between two frames is more likely a slip
@@ -107,7 +107,7 @@ def _check(
     if size is not None:
         report.sizes[f"{size[0]} x {size[1]}"] += 1
         for index in labelled.tolist():
-            if Box(*sequence.boxes[index]).intersect(*size) is None:
+            if Box(*sequence.boxes[index].tolist()).intersect(*size) is None:
                 shown = ", ".join(f"{v:g}" for v in sequence.boxes[index])
                 findings.wrong.append(
                     f"{sequence.where(index)}: box {shown} (from pixel 0) lies outside the "
@@ -144,8 +144,9 @@ def _decode(
 def _jumps(sequence: AnnotatedSequence, findings: Findings) -> None:
     boxes = sequence.boxes
     centre = boxes[:, :2] + 0.5 * boxes[:, 2:]
-    side = np.sqrt(boxes[:, 2] * boxes[:, 3])
-    way = np.hypot(*np.diff(centre, axis=0).T) / np.maximum(side[1:], side[:-1])
+    with np.errstate(all="ignore"):  # boxes of any size: what is wrong with them was said
+        side = np.sqrt(boxes[:, 2] * boxes[:, 3])
+        way = np.hypot(*np.diff(centre, axis=0).T) / np.maximum(side[1:], side[:-1])
     for index in np.flatnonzero(np.nan_to_num(way) > _JUMP).tolist():
         findings.odd.append(
             f"{sequence.where(index + 1)}: the box jumps by {way[index]:.0f} times its size"
@@ -201,11 +202,12 @@ def _strip(sequence: AnnotatedSequence) -> Image:
     if not labelled.size:
         raise DataError(f"{sequence.name} has no frame with a box")
     places = np.linspace(0, len(labelled) - 1, min(_THUMBS, len(labelled))).round().astype(int)
-    notes = [sequence.category] if sequence.category else []
+    name = plain_letters(sequence.name[:44])
+    notes = [str(sequence.category)] if sequence.category else []
     notes.append(f"{len(sequence)} frames" if len(sequence) != 1 else "1 frame")
     notes += [f"{int(sequence.absent.sum())} absent"] if sequence.absent.any() else []
-    _write(strip, sequence.name[:44], (8, 18), _INK)
-    end = 8 + cv2.getTextSize(sequence.name[:44], _FONT, 0.42, 1)[0][0]
+    _write(strip, name, (8, 18), _INK)
+    end = 8 + cv2.getTextSize(name, _FONT, 0.42, 1)[0][0]
     _write(strip, ", ".join(notes), (end + 10, 18), _GREY)
     for column, index in enumerate(labelled[places]):
         left = 8 + column * (width + 4)
@@ -219,9 +221,15 @@ _FONT = 0  # cv2.FONT_HERSHEY_SIMPLEX
 def _write(image: Image, text: str, at: tuple[int, int], colour: tuple[int, int, int]) -> None:
     import cv2
 
-    # OpenCV's letters are ASCII; anything else would be question marks in rows.
-    shown = text.encode("ascii", "replace").decode()
-    cv2.putText(image, shown, at, _FONT, 0.42, colour, 1, cv2.LINE_AA)
+    cv2.putText(image, plain_letters(text), at, _FONT, 0.42, colour, 1, cv2.LINE_AA)
+
+
+def plain_letters(text: str) -> str:
+    """A name as OpenCV can write it: in ASCII, with a question mark for any other letter.
+
+    On a name of a file that is no UTF-8, OpenCV would end the process.
+    """
+    return text.encode("ascii", "replace").decode()
 
 
 def _thumb(sequence: AnnotatedSequence, index: int) -> Image:
@@ -232,7 +240,9 @@ def _thumb(sequence: AnnotatedSequence, index: int) -> Image:
     scale = min(width / frame.shape[1], height / frame.shape[0])
     size = (max(1, round(frame.shape[1] * scale)), max(1, round(frame.shape[0] * scale)))
     small = cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
-    x1, y1, x2, y2 = Box(*sequence.boxes[index] * scale).xyxy
+    far = 4.0 * max(_SIZE)  # OpenCV draws at whole numbers of 32 bits
+    box = Box(*sequence.boxes[index].tolist()).xyxy
+    x1, y1, x2, y2 = (min(max(value * scale, -far), far) for value in box)
     # Drawn around the box, so that a target of a few pixels stays visible inside.
     low, high = (round(x1) - 1, round(y1) - 1), (round(x2), round(y2))
     cv2.rectangle(small, low, high, _GREY if sequence.absent[index] else _TARGET, 2)

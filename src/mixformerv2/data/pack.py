@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from ..errors import DataError, OutputError
 from .datasets import AnnotatedSequence, Dataset, find_layout
 from .datasets.text import write_rows
 from .packed import import_lmdb
-from .store import CLIP_SUFFIXES, FrameStore, VideoStore, suffix_of
+from .store import CLIP_SUFFIXES, FrameStore, VideoStore, is_hidden, suffix_of
 
 __all__ = ["frame_files", "pack_files", "pack_store"]
 
@@ -78,9 +79,15 @@ def frame_files(
     """
     names: set[str] = set()
     for sequence in dataset:
-        name = _unique(sequence.name, names)
+        name = _unique(_folder_name(sequence.name), names)
         yield from _sequence_files(sequence, name, short_side, quality)
         progress(len(dataset))
+
+
+def _folder_name(name: str) -> str:
+    """The name as that of one folder at the root, where readers look for it."""
+    flat = re.sub(r"[/\\]", "-", name)
+    return f"video-{flat.lstrip('.')}" if not flat or is_hidden(flat) else flat
 
 
 def _unique(name: str, taken: set[str]) -> str:
@@ -135,9 +142,12 @@ def pack_files(files: Files, out: str | Path) -> int:
     try:
         with writers[target.suffix.lower()](part) as write:
             for name, data in files:
+                _check_name(name)
                 write(name, data)
                 count += 1
         os.replace(part, target)
+    except OutputError:
+        raise
     except OSError as error:
         raise OutputError(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
@@ -147,6 +157,13 @@ def pack_files(files: Files, out: str | Path) -> int:
             elif left.exists():
                 shutil.rmtree(left)
     return count
+
+
+def _check_name(name: str) -> None:
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise OutputError(f"{name} cannot be packed: its name is no UTF-8; rename it") from error
 
 
 Write = Callable[[str, bytes], None]

@@ -63,10 +63,24 @@ class ZipStore(_PackedStore):
             raise DataError(f"{self.place} is no zip file that can be read: {error}") from error
 
     def _names(self) -> list[str]:
-        return list(self._own().namelist())
+        return list(self._entries)
 
     def _bytes(self, name: str) -> bytes:
-        return bytes(self._own().read(name))
+        return bytes(self._own().read(self._entries[name]))
+
+    @cached_property
+    def _entries(self) -> dict[str, str]:
+        """For each name the entry that holds it: of two of one name the later one, as unpacked.
+
+        Some programs begin all entries with `./`, and some of Windows part them by backslashes.
+        """
+        entries = {}
+        for entry in self._own().namelist():
+            name = entry.replace("\\", "/")
+            while name.startswith("./"):
+                name = name[2:]
+            entries[name] = entry
+        return entries
 
 
 _LMDBS: weakref.WeakValueDictionary[str, Any] = weakref.WeakValueDictionary()
@@ -99,12 +113,22 @@ class LmdbStore(_PackedStore):
             raise DataError(f"{self.place} is no LMDB that can be read: {error}") from error
 
     def _names(self) -> list[str]:
-        with self._own().begin() as view:
-            return [bytes(key).decode() for key in view.cursor().iternext(values=False)]
+        lmdb = import_lmdb()
+        try:
+            with self._own().begin() as view:
+                keys = [bytes(key) for key in view.cursor().iternext(values=False)]
+        except lmdb.Error as error:
+            raise DataError(f"{self.place} is damaged: {error}") from error
+        # Keys of others, such as numbers, are no names of files; they are only shown.
+        return [key.decode(errors="backslashreplace") for key in keys]
 
     def _bytes(self, name: str) -> bytes:
-        with self._own().begin() as view:
-            value = view.get(name.encode())
+        lmdb = import_lmdb()
+        try:
+            with self._own().begin() as view:
+                value = view.get(name.encode())
+        except lmdb.Error as error:
+            raise OSError(str(error)) from error
         if value is None:
             raise KeyError(name)
         return bytes(value)

@@ -12,6 +12,7 @@ process and can be pickled, so that loader processes may share it.
 
 from __future__ import annotations
 
+import lzma
 import os
 import tempfile
 import weakref
@@ -49,7 +50,9 @@ CLIP_SUFFIXES = frozenset({".mp4", ".avi", ".mov", ".mkv", ".webm"})
 Image = NDArray[np.uint8]
 
 # RuntimeError: an entry that is encrypted, or packed in a way that Python cannot unpack.
-_DAMAGED = (KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)
+_DAMAGED = (
+    KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, RuntimeError
+)  # fmt: skip
 _OPEN_CLIPS = 8
 """Decoders that a process keeps open: each has a thread and some megabytes of frames."""
 _open_clips: OrderedDict[int, weakref.ref[VideoStore]] = OrderedDict()
@@ -222,6 +225,13 @@ def is_hidden(name: str) -> bool:
     return PurePosixPath(name).name.startswith((".", "__MACOSX"))
 
 
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself: what is wrong is said where it is read
+        return False
+
+
 class FolderStore(FrameStore):
     """A folder of the file system."""
 
@@ -236,10 +246,23 @@ class FolderStore(FrameStore):
         try:
             with os.scandir(self.place / folder) as entries:
                 for entry in entries:
-                    if entry.is_dir() == directories and not is_hidden(entry.name):
+                    if _is_folder(entry) == directories and not is_hidden(entry.name):
                         yield prefix + entry.name
         except (FileNotFoundError, NotADirectoryError):
             return
+        except OSError as error:
+            raise DataError(f"{self.where(folder)} cannot be read: {error.strerror}") from error
+
+    def walk(self, folder: str = "") -> Iterator[str]:
+        yield from self._walk(folder, frozenset())
+
+    def _walk(self, folder: str, above: frozenset[str]) -> Iterator[str]:
+        real = os.path.realpath(self.place / folder)
+        if real in above:  # a link that leads back: it holds nothing that was not given already
+            return
+        yield from self.files(folder)
+        for inner in self.folders(folder):
+            yield from self._walk(inner, above | {real})
 
     def has(self, name: str) -> bool:
         return (self.place / name).is_file()

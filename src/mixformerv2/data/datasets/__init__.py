@@ -150,19 +150,23 @@ def read_dataset(
         DataError: the place, layout, split or a name is not there.
     """
     path = Path(place)
-    if path.is_file() and path.suffix.lower() in exports.READERS and layout != "own":
-        store: FrameStore = FolderStore(path.parent)
+    if layout is not None and layout not in LAYOUTS:
+        raise DataError(f"there is no layout {layout!r}; choose from {', '.join(LAYOUTS)}")
+    exported = path.is_file() and path.suffix.lower() in exports.READERS and layout != "own"
+    store = FolderStore(path.parent) if exported else open_store(path)
+    if exported:
         name = {".json": "cocovid", ".xml": "cvat", ".csv": "csv"}.get(suffix_of(path.name), "mot")
+        if layout not in (None, name):
+            raise DataError(f"{path} is read as {name}, by its ending, and not as {layout}")
+    else:
+        name = layout or find_layout(store)
+    splits = LAYOUTS[name].splits
+    if split is not None and split not in splits:
+        offer = f"choose from {', '.join(splits)}" if splits else "it has no splits"
+        raise DataError(f"{name} has no split {split!r}; {offer}")
+    if exported:
         entries = exports.READERS[suffix_of(path.name)](store, path.name)
     else:
-        store = open_store(path)
-        if layout is not None and layout not in LAYOUTS:
-            raise DataError(f"there is no layout {layout!r}; choose from {', '.join(LAYOUTS)}")
-        name = layout or find_layout(store)
-        splits = LAYOUTS[name].splits
-        if split is not None and split not in splits:
-            offer = f"choose from {', '.join(splits)}" if splits else "it has no splits"
-            raise DataError(f"{name} has no split {split!r}; {offer}")
         entries = LAYOUTS[name].entries(store, split)
     if not entries:
         part = f" of split {split}" if split else ""
@@ -185,7 +189,8 @@ def choose(parts: Sequence[Dataset], names: Iterable[str] | str | Path) -> list[
     if isinstance(names, str | Path):
         where, listed = f"the data set that {names} is for", f"list of names {names}"
         try:
-            names = Path(names).read_text(encoding="utf-8").split()
+            lines = Path(names).read_text(encoding="utf-8-sig").splitlines()
+            names = [line.strip() for line in lines if line.strip()]
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{listed} cannot be read: {error}") from error
     entries = [(number, entry) for number, part in enumerate(parts) for entry in part.entries]

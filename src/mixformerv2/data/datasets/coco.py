@@ -23,7 +23,8 @@ def read_json(store: FrameStore, name: str) -> Any:
     """A JSON file's content.
 
     Raises:
-        DataError: it is no JSON; the line is named.
+        DataError: it is no JSON, where the line is named; or it is nested too deeply, or has
+            numbers of thousands of digits.
     """
     try:
         return json.loads(store.text(name))
@@ -31,6 +32,8 @@ def read_json(store: FrameStore, name: str) -> Any:
         raise DataError(
             f"{store.where(name)}, line {error.lineno}: it is no JSON: {error.msg}"
         ) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"{store.where(name)} cannot be read as labels: {error}") from error
 
 
 def _label_files(store: FrameStore, split: str | None = None) -> list[tuple[str, str]]:
@@ -60,8 +63,8 @@ def _entries(store: FrameStore, split: str | None) -> list[Entry]:
                     _load, store, picture, one, classes.get(one["category_id"]), file, part
                 )
                 entries.append(Entry(f"{one['image_id']}-{one['id']}", load))
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"{store.where(file)} is no COCO file: {error!r} is missing") from error
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(f"{store.where(file)} is no COCO file: {error!r}") from error
     return entries
 
 

@@ -6,9 +6,7 @@ of the name that it gives, a folder of that name, or `images/`.
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import pairwise
 from pathlib import PurePosixPath
 from typing import Any
@@ -19,16 +17,18 @@ from ...video.formats.cvat import UNTRACKED
 from ..store import FrameStore, suffix_of
 from .base import Entry, Layout
 from .coco import read_json
-from .text import Row, read_ini
+from .text import Row, read_ini, read_table
 from .tracks import Track, to_entries
 
 __all__ = ["COCOVID", "CSV", "CVAT", "MOT", "READERS"]
 
 Tracks = dict[tuple[str, str], Track]
 _CSV_NAMES = {"video", "sequence", "clip", "name"}
+_MOST_FRAMES = 10_000_000
+"""Days of video: a larger number of a frame is none, but a time or a mistake."""
 
 
-def _row(values: list[str]) -> Row:
+def _row(values: Iterable[Any]) -> Row:
     x, y, w, h = (float(value) for value in values)
     return x, y, w, h
 
@@ -37,9 +37,7 @@ def read_csv(store: FrameStore, file: str) -> list[Entry]:
     """`frame,x,y,w,h` with a header line, and, where given, video, id, label and state."""
     wrong: list[str] = []
     tracks: Tracks = {}
-    reader = csv.DictReader(io.StringIO(store.text(file)), skipinitialspace=True)
-    fields = [name.strip().lower() for name in reader.fieldnames or ()]
-    reader.fieldnames = fields
+    fields, lines = read_table(store, file)
     missing = {"frame", "x", "y", "w", "h"} - set(fields)
     if missing:
         raise DataError(
@@ -47,26 +45,26 @@ def read_csv(store: FrameStore, file: str) -> list[Entry]:
             "name frame, x, y, w, h and may name video, id, label, state"
         )
     column = next((name for name in fields if name in _CSV_NAMES), "")
-    for line in reader:
+    for number, line in lines:
         try:
             frame, row = _frame(line["frame"]), _row([line[key] for key in ("x", "y", "w", "h")])
         except (TypeError, ValueError, OverflowError):
             wrong.append(
-                f"{store.where(file)}, line {reader.line_num}: no frame from 0 and four numbers in "
+                f"{store.where(file)}, line {number}: no frame from 0 and four numbers in "
                 f"{list(line.values())}"
             )
             continue
         key = ((line.get(column) or "").strip(), (line.get("id") or "1").strip())
         track = tracks.setdefault(key, Track(*key))
         track.category = line.get("label") or line.get("class") or track.category
-        track.rows[frame] = None if line.get("state") == "lost" else row
-        track.lines[frame] = reader.line_num
+        found = None if line.get("state") == "lost" else row
+        wrong += track.put(frame, found, f"{store.where(file)}, line {number}", number)
     return to_entries(store, file, list(tracks.values()), "csv", wrong)
 
 
-def _frame(text: str, origin: int = 0) -> int:
+def _frame(text: Any, origin: int = 0) -> int:
     number = float(text)
-    if number != int(number) or number < origin:
+    if number != int(number) or not origin <= number <= _MOST_FRAMES:
         raise ValueError(text)
     return int(number) - origin
 
@@ -102,8 +100,9 @@ def read_mot(store: FrameStore, file: str) -> list[Entry]:
             )
             continue
         if counts:
-            track = tracks.setdefault((video, parts[1]), Track(video, parts[1], look=look))
-            track.rows[frame], track.lines[frame] = row, number
+            key = (video, parts[1].strip())
+            track = tracks.setdefault(key, Track(*key, look=look))
+            wrong += track.put(frame, row, f"{store.where(file)}, line {number}", number)
             if 0 < kind <= len(classes):
                 track.category = classes[kind - 1].strip()
     origin = 0 if classes else 1
@@ -152,6 +151,8 @@ class _Cvat:
             self._parser.Parse(data, True)
         except expat.ExpatError as error:
             raise DataError(f"{self._where}, line {error.lineno}: it is no XML: {error}") from error
+        except LookupError as error:
+            raise DataError(f"{self._where} cannot be read: {error}; save it as UTF-8") from error
 
     def _entity(self, *_: object) -> None:
         raise DataError(f"{self._where} defines entities; a label file needs none")
@@ -215,27 +216,34 @@ def read_cocovid(store: FrameStore, file: str) -> list[Entry]:
     content = read_json(store, file)
     tracks: Tracks = {}
     wrong: list[str] = []
+    pictures: dict[Any, dict[int, str]] = {}
     try:
         videos = {one["id"]: one for one in content["videos"]}
         images = {one["id"]: one for one in content["images"]}
         classes = {one["id"]: one["name"] for one in content.get("categories", ())}
-        notes = content["annotations"]
-    except (KeyError, TypeError) as error:
+        notes = list(content["annotations"])
+        for image in images.values():
+            listed = pictures.setdefault(image.get("video_id"), {})
+            listed[_number(image)] = image.get("file_name", "")
+    except (KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{store.where(file)} is no COCO-video file: it needs videos, images and annotations "
-            f"with ids; {error} is missing"
+            f"with ids ({error!r})"
         ) from error
-    pictures: dict[Any, dict[int, str]] = {key: {} for key in videos}
-    for image in images.values():
-        pictures.setdefault(image.get("video_id"), {})[_number(image)] = image.get("file_name", "")
-    for note in notes:
+    except ValueError as error:
+        raise DataError(
+            f"{store.where(file)}: each image needs its number in the video as frame_id, from 0, "
+            f"got {error}"
+        ) from error
+    for place, note in enumerate(notes):
         try:
             image = images[note["image_id"]]
             video = videos[image["video_id"]]
             number = str(note.get("track_id", note.get("instance_id", 1)))
             row = _row(note["bbox"])
         except (KeyError, TypeError, ValueError) as error:
-            wrong.append(f"{store.where(file)}: annotation {note.get('id')}: {error!r}")
+            known = note.get("id", place) if isinstance(note, dict) else place
+            wrong.append(f"{store.where(file)}: annotation {known}: {error!r}")
             continue
         name = video.get("file_name") or video.get("name") or str(video["id"])
         listed = pictures[image["video_id"]]
@@ -244,12 +252,24 @@ def read_cocovid(store: FrameStore, file: str) -> list[Entry]:
         track.look = (str(video.get("name", "")),)
         if sorted(listed) == list(range(len(listed))):
             track.pictures = [listed[frame] for frame in range(len(listed))]
-        track.rows[_number(image)] = None if note.get("state") == "lost" else row
+        found = None if note.get("state") == "lost" else row
+        where = f"{store.where(file)}: annotation {note.get('id', place)}"
+        wrong += track.put(_number(image), found, where)
     return to_entries(store, file, list(tracks.values()), "cocovid", wrong)
 
 
 def _number(image: dict[str, Any]) -> int:
-    return int(image.get("frame_id", image.get("frame_index", image.get("frame", 0))))
+    """Which frame of its video an image is.
+
+    Raises:
+        ValueError: it does not say, or says something else than a number; this is what it says.
+    """
+    names = ("frame_id", "frame_index", "frame")
+    said = next((image[name] for name in names if name in image), None)
+    try:
+        return _frame(said)
+    except (TypeError, ValueError, OverflowError):
+        raise ValueError(repr(said)) from None
 
 
 READERS: dict[str, Callable[[FrameStore, str], list[Entry]]] = {
@@ -328,5 +348,5 @@ CSV = _layout(
 
 
 def _has_header(store: FrameStore, name: str) -> bool:
-    first = store.text(name).partition("\n")[0].lower()
+    first = store.text(name).lower().partition("\n")[0].partition("\r")[0]
     return {"frame", "x", "y", "w", "h"} <= {part.strip() for part in first.split(",")}

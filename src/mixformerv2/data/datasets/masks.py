@@ -142,21 +142,35 @@ def _youtube_roots(store: FrameStore) -> dict[str, str]:
     return found
 
 
+def _youtube_objects(store: FrameStore, file: str) -> dict[str, dict[int, str | None]]:
+    """For each video the numbers of its objects, and what they are; empty without the file."""
+    if not store.has(file):
+        return {}
+    try:
+        return {
+            video: {int(key): one.get("category") for key, one in entry.get("objects", {}).items()}
+            for video, entry in read_json(store, file).get("videos", {}).items()
+        }
+    except (TypeError, ValueError, AttributeError) as error:
+        raise DataError(
+            f"{store.where(file)} is no file of YouTube-VOS, with videos and their numbered "
+            f"objects ({error!r})"
+        ) from error
+
+
 def _youtube_entries(store: FrameStore, split: str | None) -> list[Entry]:
     entries = []
     for found, root in _youtube_roots(store).items():
         if split not in (None, found):
             continue
-        meta = {}
-        if store.has(f"{root}meta.json"):
-            meta = read_json(store, f"{root}meta.json").get("videos", {})
+        named = _youtube_objects(store, f"{root}meta.json")
         for masks in store.folders(f"{root}Annotations"):
             video = masks.rpartition("/")[2]
-            known = meta.get(video, {}).get("objects", {})
-            objects = sorted(int(key) for key in known) or _objects(store, store.pictures(masks))
+            known = named.get(video, {})
+            objects = sorted(known) or _objects(store, store.pictures(masks))
             for number in objects:
                 name = video if len(objects) == 1 else f"{video}-{number}"
-                category = known.get(str(number), {}).get("category")
+                category = known.get(number)
                 place = (f"{root}JPEGImages/{video}", masks, number, name, f"youtube/{found}")
                 entries.append(Entry(name, partial(_load, store, *place, category)))
     return entries

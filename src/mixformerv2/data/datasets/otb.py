@@ -8,11 +8,10 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from pathlib import PurePosixPath
 
 from ..store import FrameStore
 from .base import AnnotatedSequence, Entry, Findings, Frames, Layout, annotate
-from .text import read_rows
+from .text import number_of, read_rows
 
 __all__ = ["LAYOUT"]
 
@@ -53,7 +52,7 @@ def _load(
     pictures = store.pictures(f"{folder}/img")
     if folder in RANGES:
         first, last = RANGES[folder]
-        pictures = [one for one in pictures if first <= _number(one) <= last]
+        pictures = [one for one in pictures if first <= number_of(one) <= last]
     return annotate(
         name,
         Frames(store, pictures),
@@ -64,11 +63,6 @@ def _load(
         origin=1,
         frames_where=store.where(f"{folder}/img"),
     )
-
-
-def _number(picture: str) -> int:
-    digits = re.search(r"(\d+)$", PurePosixPath(picture).stem)
-    return int(digits[1]) if digits else 0
 
 
 LAYOUT = Layout(

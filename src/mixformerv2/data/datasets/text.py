@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import configparser
+import csv
+import io
 import re
 from collections.abc import Callable
+from pathlib import PurePosixPath
+from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
@@ -15,10 +19,12 @@ from ..store import FrameStore
 from .base import Findings
 
 __all__ = [
+    "number_of",
     "read_flags",
     "read_ini",
     "read_names",
     "read_rows",
+    "read_table",
     "read_xml",
     "rows_of",
     "split_row",
@@ -100,9 +106,9 @@ def read_flags(
     for number, line in enumerate(store.text(name).splitlines(), 1):
         for part in re.split(r"[,\s]+", line.strip().strip(",")):
             try:
-                value = int(float(part)) if part else None
-                if value is not None and value not in values:
-                    raise ValueError(value)
+                value = int(found) if part and (found := float(part)) in values else None
+                if part and value is None:
+                    raise ValueError(part)
             except ValueError:
                 findings.refuse(
                     f"{store.where(name)}, line {number}: {part!r} is no whole number from "
@@ -117,6 +123,35 @@ def read_flags(
 def read_names(store: FrameStore, name: str) -> list[str]:
     """The lines of a list file that are not empty."""
     return [line.strip() for line in store.text(name).splitlines() if line.strip()]
+
+
+def read_table(store: FrameStore, name: str) -> tuple[list[str], list[tuple[int, dict[str, Any]]]]:
+    """A CSV file with a header: its names in small letters, and each row with its line's number.
+
+    Raises:
+        DataError: it is no text, or no CSV; the line is named.
+    """
+    text = io.StringIO(store.text(name), newline=None)  # lines end as on any system
+    reader = csv.DictReader(text, skipinitialspace=True)
+    try:
+        names = [column.strip().lower() for column in reader.fieldnames or ()]
+        reader.fieldnames = names
+        return names, [(reader.line_num, row) for row in reader]
+    except csv.Error as error:
+        raise DataError(
+            f"{store.where(name)}, line {reader.line_num}: it is no CSV: {error}"
+        ) from error
+
+
+def number_of(picture: str) -> int:
+    """The number at the end of a picture's name; 0 where there is none.
+
+    Example:
+        >>> number_of("David/img/0300.jpg")
+        300
+    """
+    digits = re.search(r"(\d+)$", PurePosixPath(picture).stem)
+    return int(digits[1]) if digits else 0
 
 
 def read_ini(store: FrameStore, name: str) -> dict[str, str]:
@@ -143,6 +178,8 @@ def read_xml(store: FrameStore, name: str) -> ElementTree.Element:
         raise DataError(f"{store.where(name)} defines entities; a label file needs none")
     try:
         return ElementTree.fromstring(data)
+    except LookupError as error:
+        raise DataError(f"{store.where(name)} cannot be read: {error}; save it as UTF-8") from error
     except ElementTree.ParseError as error:
         line, column = error.position
         raise DataError(

@@ -40,6 +40,25 @@ class Track:
     look: tuple[str, ...] = ()
     lines: dict[int, int] = field(default_factory=dict)
 
+    def put(self, frame: int, row: Row | None, where: str, line: int | None = None) -> list[str]:
+        """Take note of a box; what is wrong with that, in at most one sentence.
+
+        Args:
+            frame: From 0.
+            row: None where the target is not there.
+            where: What messages call the label.
+            line: Of the file, where it has any.
+        """
+        if frame in self.rows:
+            return [
+                f"{where}: frame {frame} of object {self.number} has a box already; give each "
+                "object an id of its own"
+            ]
+        self.rows[frame] = row
+        if line is not None:
+            self.lines[frame] = line
+        return []
+
 
 def to_entries(
     store: FrameStore,

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..store import FrameStore
 from .base import AnnotatedSequence, Entry, Findings, Frames, Layout, annotate
-from .text import read_rows
+from .text import number_of, read_rows
 
 __all__ = ["LAYOUT"]
 
@@ -64,7 +64,7 @@ def _load(store: FrameStore, truth: str, split: str, findings: Findings) -> Anno
     pictures = store.pictures(folder)
     if cut:
         last = start + len(rows)
-        pictures = [one for one in pictures if start <= int(PurePosixPath(one).stem) < last]
+        pictures = [one for one in pictures if start <= number_of(one) < last]
     return annotate(
         name,
         Frames(store, pictures),

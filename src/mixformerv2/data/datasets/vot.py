@@ -7,10 +7,12 @@ older files, is a frame without the target. A folder of the VOT toolkit keeps al
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 import numpy as np
 
+from ...video.upright import MOST_PIXELS
 from ..store import FrameStore
 from .base import AnnotatedSequence, Entry, Findings, Frames, Layout, annotate
 from .text import NO_BOX, Row, read_names, read_rows, split_row
@@ -20,7 +22,10 @@ __all__ = ["LAYOUT"]
 
 def _row(line: str) -> Row:
     if line.lstrip().startswith("m"):
-        return mask_box([int(value) for value in split_row(line.lstrip()[1:])])
+        numbers = split_row(line.lstrip()[1:])
+        if not all(math.isfinite(value) for value in numbers):
+            raise ValueError(line)
+        return mask_box([int(value) for value in numbers])
     numbers = split_row(line)
     if len(numbers) == 1:
         return NO_BOX
@@ -34,8 +39,14 @@ def _row(line: str) -> Row:
 
 
 def mask_box(code: list[int]) -> Row:
-    """The box around a mask: x, y, w, h of its field, then run lengths of 0 and 1 by rows."""
+    """The box around a mask: x, y, w, h of its field, then run lengths of 0 and 1 by rows.
+
+    Raises:
+        ValueError: no mask, or one larger than any picture.
+    """
     x, y, w, h, *runs = code
+    if max(w * h, sum(runs)) > MOST_PIXELS:
+        raise ValueError(code[:4])
     flat = np.repeat(np.arange(len(runs)) % 2, runs)[: w * h]
     mask = np.zeros(w * h, bool)
     mask[: len(flat)] = flat
