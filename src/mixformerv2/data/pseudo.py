@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import XYWH, iou
-from ..errors import DataError, OutputError, SourceError
+from ..errors import DataError, SourceError
 from ..modules import run_module
 from ..weights.files import make_folder, write_whole
 from .bank import TRACKLETS
@@ -42,7 +42,6 @@ __all__ = [
 log = logging.getLogger(__name__)
 Image = NDArray[np.uint8]
 By = Literal["peer", "points", "flow"]
-
 # Looked at by eye to judge trackers: never trained with.
 VALIDATION_CLIPS = (
     "cotracker_apple",
@@ -337,10 +336,11 @@ def label_folder(
         DataError: the folder holds no clip to learn from, or none that can be read.
         OutputError: `out` cannot be written.
     """
-    clips = (p for p in sorted(videos.glob("*")) if suffix_of(p.name) in CLIP_SUFFIXES)
+    clips = [path for path in sorted(videos.glob("*")) if suffix_of(path.name) in CLIP_SUFFIXES]
     paths = [path for path in clips if path.stem not in aside]
     if not paths:
         raise DataError(f"folder {videos} holds no clip to learn from; give one with videos")
+    stems = [path.stem for path in paths]
     tracklets: list[Tracklet] = []
     damaged: list[DataError] = []
     for number, path in enumerate(paths):
@@ -352,14 +352,15 @@ def label_folder(
             damaged.append(error)
             continue
         rng = np.random.default_rng((seed, number))
+        name = path.stem if stems.count(path.stem) == 1 else path.name  # a.mp4 beside a.mov
         # About as many moments per second of video everywhere.
         moments = max(2, round(starts * len(frames) / 150))
-        found = label_clip(path.stem, frames, teacher, rng, moments, many)
+        found = label_clip(name, frames, teacher, rng, moments, many)
         tracklets += found
-        _write_frames(out / path.stem, frames, {i for t in found for i in t.frames})
+        _write_frames(out / name, frames, {i for t in found for i in t.frames})
         log.info(
             "%s: %d frames, %d of %d tracklets kept, %.0f s",
-            path.stem, len(frames), len(found), moments * many, time.perf_counter() - begun,
+            name, len(frames), len(found), moments * many, time.perf_counter() - begun,
         )  # fmt: skip
     if len(damaged) == len(paths):
         raise damaged[0]
@@ -371,9 +372,8 @@ def label_folder(
 def _write_frames(folder: Path, frames: Sequence[Image], used: set[int]) -> None:
     make_folder(folder)
     for index in sorted(used):
-        path = folder / f"{index:05d}.jpg"
-        if not cv2.imwrite(str(path), frames[index], [cv2.IMWRITE_JPEG_QUALITY, 92]):
-            raise OutputError(f"{path} cannot be written; is the disk full?")
+        _, data = cv2.imencode(".jpg", frames[index], [cv2.IMWRITE_JPEG_QUALITY, 92])
+        write_whole(folder / f"{index:05d}.jpg", data.tobytes())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

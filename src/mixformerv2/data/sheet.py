@@ -17,8 +17,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import OutputError
 from ..modules import run_module
+from ..weights.files import write_whole
 from .bank import Bank
+from .check import plain_letters
 from .synthetic import Sample, SampleGenerator, SyntheticConfig
 
 __all__ = ["contact_sheet", "describe"]
@@ -41,7 +44,13 @@ def _tile(sample: Sample) -> NDArray[np.uint8]:
     tile[:half, :half], tile[half : 2 * half, :half] = small
     tile[:side, half : half + side] = search
     cv2.putText(
-        tile, sample.source[:30], (2, side + 10), cv2.FONT_HERSHEY_SIMPLEX, 0.3, (230, 230, 230), 1
+        tile,
+        plain_letters(sample.source[:30]),
+        (2, side + 10),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.3,
+        (230, 230, 230),
+        1,
     )
     return tile
 
@@ -121,6 +130,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--only", choices=MIXTURE)
     parser.add_argument("--backend", choices=("opencv", "tensors"), default="opencv")
     options = parser.parse_args(arguments)
+    if not cv2.haveImageWriter(plain_letters(str(options.out))):
+        raise OutputError(f"{options.out} must end in .png or .jpg, or the like of a picture")
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     cv2.setNumThreads(0)
     config = SyntheticConfig()
@@ -133,7 +144,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         bank.add_clips(options.clips)
     make = _by_tensors if options.backend == "tensors" else _by_opencv
     samples = make(bank, config, options.seed, count)
-    cv2.imwrite(str(options.out), contact_sheet(samples[: options.count]))
+    _, data = cv2.imencode(options.out.suffix, contact_sheet(samples[: options.count]))
+    write_whole(options.out, data.tobytes())
     log.info("%s", describe(samples))
 
 

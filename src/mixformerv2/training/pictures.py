@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..weights.files import write_whole
 from .log import read_log
 from .stage import Batch, Stage
 
@@ -82,7 +83,7 @@ def write_sheet(path: Path, stage: Stage, model: nn.Module, batch: Batch) -> Non
     wide = min(6, len(cells))
     whole = len(cells) // wide * wide
     rows = [np.hstack(cells[i : i + wide]) for i in range(0, whole, wide)]
-    cv2.imwrite(str(path), np.vstack(rows))
+    write_whole(path, cv2.imencode(".png", np.vstack(rows))[1].tobytes())
 
 
 def _beside(left: Any, right: Any) -> Any:

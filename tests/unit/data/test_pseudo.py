@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from mixformerv2.data import pseudo
+from mixformerv2.data import pseudo, sheet
 from mixformerv2.data.bank import Bank
 from mixformerv2.data.synthetic import SampleGenerator, SyntheticConfig
 from mixformerv2.data.warp import bounds
@@ -172,6 +174,35 @@ def test_a_damaged_clip_does_not_cost_the_others(clips, tmp_path, caplog):
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot be made"):
         pseudo.label_folder(videos, tmp_path / "file", SquareTeacher())
+
+
+def test_clips_of_one_stem_do_not_share_frames(clips, tmp_path):
+    videos = tmp_path / "more"
+    videos.mkdir()
+    for name in ("square.AVI", os.fsdecode(b"square.a\xff.avi"), "square.mov"):
+        (videos / name).write_bytes((clips.parent / "videos" / "square.avi").read_bytes())
+    found = pseudo.label_folder(videos, tmp_path / "new", SquareTeacher(), starts=4, many=2)
+    names = {tracklet.clip for tracklet in found}
+    assert names == {"square.AVI", "square.mov", os.fsdecode(b"square.a\xff")}
+    assert names == {path.name for path in (tmp_path / "new").iterdir() if path.is_dir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [("none/sheet.png", "cannot write"), ("sheet.txt", "must end in .png or .jpg")],
+)
+def test_a_sheet_that_cannot_be_written_is_said(bank_folder, tmp_path, name, sentence):
+    words = [str(tmp_path / name), "--bank", str(bank_folder), "--count", "1", "--statistics", "1"]
+    with pytest.raises(OutputError, match=sentence):
+        sheet.main([*words, "--only", "composites"])
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names are text there")
+def test_a_sheet_has_letters_for_any_name(bank_folder, tmp_path):
+    """OpenCV would end the process."""
+    samples = SampleGenerator(bank_folder, SyntheticConfig(), seed=0).sample(0)
+    odd = replace(samples, source=os.fsdecode(b"clip:\xff"))
+    assert sheet.contact_sheet([odd]).any()
 
 
 @pytest.mark.parametrize(
