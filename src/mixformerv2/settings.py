@@ -27,18 +27,39 @@ def read_yaml(path: Path) -> dict[str, Any]:
         ConfigError: no such file, not YAML, or not a table of keys.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read the settings file {path}: {error}") from error
     try:
         values = _loaded(text)
     except ValueError as error:
         raise ConfigError(f"{path} is not YAML: {error}") from error
+    _refuse_doubles(text, path)
     if values is None:
         return {}
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must be a table of settings, got {type(values).__name__}")
     return values
+
+
+def _refuse_doubles(text: str, path: Path) -> None:
+    """Of two settings of one name YAML keeps the last, and nobody would know."""
+    import yaml
+
+    waiting, looked = [(yaml.compose(text, yaml.SafeLoader), "")], set()
+    while waiting:
+        node, where = waiting.pop()
+        if not isinstance(node, yaml.MappingNode) or id(node) in looked:
+            continue
+        looked.add(id(node))  # an alias names a table again, perhaps one that it stands in
+        names = set()
+        for key, value in node.value:
+            name = f"{where}{key.value}"
+            if name in names and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                raise ConfigError(f"{path}, line {line}: {name} is there twice; keep one of them")
+            names.add(name)
+            waiting.append((value, f"{name}."))
 
 
 def parse_overrides(pairs: Iterable[str]) -> dict[str, Any]:

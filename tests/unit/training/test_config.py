@@ -99,3 +99,25 @@ def test_schedules() -> None:
     assert factors[-1] == pytest.approx(0.1)
     step = OptimConfig(steps=1000, warmup=0, schedule="step")
     assert [lr_factor(s, step) for s in (0, 799, 800)] == [1.0, 1.0, 0.1]
+
+
+def test_a_setting_that_is_there_twice_is_refused(tmp_path: Path) -> None:
+    """YAML keeps the last of two and says nothing: half of the settings would be left out."""
+    path = tmp_path / "a.yaml"
+    path.write_text("seed: 1\noptim:\n  lr: 1e-4\n  batch: 4\nlog_every: 2\noptim:\n  steps: 9\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml, line 6: optim is there twice; keep one"):
+        load_config(path)
+    path.write_text("\ufeffoptim:\n  lr: 1e-4\n  batch: 4\n  lr: 1e-3\n")
+    with pytest.raises(ConfigError, match=r"a\.yaml, line 4: optim\.lr is there twice"):
+        load_config(path)
+    path.write_text("model: &a {name: mixformerv2_t, b: *a}\n")
+    with pytest.raises(ConfigError, match="b"):
+        load_config(path)
+
+
+def test_a_date_that_is_none_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="the value of bank is not readable: '2024-02-31'"):
+        load_config(None, ["bank=2024-02-31"])
+    (tmp_path / "a.yaml").write_text("bank: 2024-02-31\n")
+    with pytest.raises(ConfigError, match="is not YAML"):
+        load_config(tmp_path / "a.yaml")
