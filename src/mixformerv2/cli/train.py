@@ -72,7 +72,9 @@ def run(
     except KeyboardInterrupt:
         typer.echo(f"\nstopped; `--out {out}` carries on from here", err=True)
         raise
-    if pieces:
+    if pieces and not (out / "bundle").is_dir():
+        typer.echo(f"\nstage {settings.stage} leaves no bundle to be cut into pieces", err=True)
+    elif pieces:
         from ..weights.pieces import split
 
         for piece in split(out / "bundle"):

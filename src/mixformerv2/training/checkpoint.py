@@ -19,6 +19,11 @@ __all__ = ["load_checkpoint", "one_writer", "save_checkpoint"]
 
 _logger = logging.getLogger(__name__)
 
+_PARTS = {"learner": dict, "step": int}
+"""What makes a file a checkpoint of ours."""
+_TO_GO_ON = {"average": dict, "optimizer": dict, "seconds": float}
+"""What else each has, without which no run is carried on."""
+
 _PATIENCE = 5.0
 """Seconds that a run waits for the one before it in its folder to end."""
 
@@ -78,12 +83,15 @@ def save_checkpoint(folder: Path, state: dict[str, Any]) -> Path:
     return path
 
 
-def load_checkpoint(folder: Path, *, lazy: bool = False) -> dict[str, Any] | None:
+def load_checkpoint(
+    folder: Path, *, lazy: bool = False, whole: bool = False
+) -> dict[str, Any] | None:
     """Read `checkpoint.pt` of a run's folder, or None where there is none.
 
     Args:
         folder: Of the run.
         lazy: Leave tensors in the file until they are used: for a few values of a large one.
+        whole: It is wanted with all that carries a run on.
 
     Raises:
         WeightsError: the file is not a checkpoint of ours.
@@ -94,7 +102,17 @@ def load_checkpoint(folder: Path, *, lazy: bool = False) -> dict[str, Any] | Non
     try:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=lazy)
     except Exception as error:
-        raise WeightsError(f"{path} cannot be read as a checkpoint: {error}") from error
-    if not isinstance(state, dict) or "learner" not in state or "step" not in state:
-        raise WeightsError(f"{path} is not a checkpoint of `mixformerv2 train`")
+        said = str(error).partition(". ")[0].rstrip(".") or type(error).__name__
+        raise WeightsError(
+            f"{path} cannot be read as a checkpoint ({said}); put a whole one in its place, or "
+            "move it away and the run begins anew"
+        ) from error
+    parts = _PARTS | _TO_GO_ON if whole else _PARTS
+    if not isinstance(state, dict) or any(
+        not isinstance(state.get(part), kind) for part, kind in parts.items()
+    ):
+        raise WeightsError(
+            f"{path} is not a checkpoint of `mixformerv2 train`, or not a whole one; give another "
+            "folder"
+        )
     return state

@@ -12,18 +12,21 @@ __all__ = ["forget_after", "read_log"]
 
 
 def read_log(folder: Path) -> Iterator[dict[str, float]]:
-    """The lines of a run's log, oldest first; a half-written last line is left out.
+    """The lines of a run's log, oldest first, up to one that is damaged or half written.
 
     Lines of evaluations have a text beside the numbers, "evaluated". None where there is no log.
     """
     if not (folder / "log.jsonl").exists():
         return
-    with (folder / "log.jsonl").open(encoding="utf-8") as file:
+    with (folder / "log.jsonl").open(encoding="utf-8", errors="replace") as file:
         for line in file:
             try:
-                yield json.loads(line)
+                row = json.loads(line)
             except json.JSONDecodeError:
                 return
+            if not (isinstance(row, dict) and isinstance(row.get("step"), int)):
+                return
+            yield row
 
 
 def forget_after(folder: Path, step: int) -> None:

@@ -73,9 +73,9 @@ def train(
     with one_writer(folder):
         run = Run(config, folder, init)
         try:
-            with stopped_between_steps(run):
+            with stopped_between_steps(run):  # a second Ctrl-C must not cost the first its save
                 run.go(minutes)
-            path = run.save()
+                path = run.save()
             if not run.interrupted:
                 run.end()
             run.fabric.barrier()  # nobody goes on before the files are there
@@ -104,7 +104,7 @@ class Run:
         self.interrupted = False
         torch.manual_seed(config.seed)
         learner = self.stage.build()
-        state = load_checkpoint(folder)
+        state = load_checkpoint(folder, whole=True)
         drawn = {name: value.clone() for name, value in learner.state_dict().items()}
         if state is None:
             self.stage.start(learner, init or config.init)

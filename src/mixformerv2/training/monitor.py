@@ -54,8 +54,16 @@ class Monitor:
         self._evaluation: dict[str, float] = {}
         if not shown:
             return
-        forget_after(folder, start)
-        self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        try:
+            forget_after(folder, start)
+            self._file = (folder / "log.jsonl").open("a", encoding="utf-8")
+        except OutputError:
+            raise
+        except OSError as error:
+            raise OutputError(
+                f"cannot write the log {folder / 'log.jsonl'}: {error.strerror}; give a folder "
+                "that can be written (--out)"
+            ) from error
         self._board = _tensorboard(folder, start)
         self._live: Any = None
         self._tty = sys.stderr.isatty()

@@ -23,6 +23,8 @@ _LATER = ("dense.", "net.score_head.")
 """Heads that a stage may add to weights that lack them."""
 _OF_TEACHER = "project."
 """Layers that hold a student to a teacher of another width, each time anew."""
+_MAY_DIFFER = ("template_size", "search_size", "bins", "score_head", "drop_path", "layer_gain")
+"""Settings of a network that its weights do not depend on, or are fitted to."""
 
 
 def resample_bins(rows: Tensor, bins: int) -> Tensor:
@@ -84,16 +86,27 @@ def start_from(learner: nn.Module, source: str | Path, layers: str = "first") ->
     try:
         missing, unexpected = learner.load_state_dict(wanted, strict=False)
     except RuntimeError as error:  # shapes that differ
-        raise WeightsError(f"{source} holds weights of another network: {error}") from error
+        where = str(error).partition("size mismatch for ")[2].partition(". ")[0]
+        raise _of_another(outcome, learner, f"sizes of {where} differ") from error
     if unexpected or any(not name.startswith((*_LATER, _OF_TEACHER)) for name in missing):
-        raise WeightsError(
-            f"{source} holds weights of another network: missing {missing[:3]}, "
-            f"unexpected {unexpected[:3]}"
-        )
+        what = f"missing {missing[:3]}, unexpected {unexpected[:3]}"
+        raise _of_another(outcome, learner, what)
     for head in sorted(
         {prefix for prefix in _LATER for name in missing if name.startswith(prefix)}
     ):
         _logger.warning("%s has no %s* that fit; they start from random weights", source, head)
+
+
+def _of_another(outcome: Outcome, learner: nn.Module, what: str) -> WeightsError:
+    """What to say of weights that do not fit: the settings in which the networks differ."""
+    if isinstance(learner, Learner):
+        ours, theirs = learner.net.config.to_dict(), outcome.network.to_dict()
+        # Heads and sizes that may differ are not what it is about.
+        names = [name for name in theirs if name not in _MAY_DIFFER and theirs[name] != ours[name]]
+        if names:
+            what = ", ".join(f"{name} {theirs[name]} there, {ours[name]} here" for name in names)
+            what += "; set " + " ".join(f"model.{name}={theirs[name]}" for name in names)
+    return WeightsError(f"{outcome.source} holds weights of another network: {what}")
 
 
 def _with_dense_that_fits(state: Mapping[str, Tensor], learner: Learner) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,13 +13,20 @@ import pytest
 import torch
 
 from mixformerv2.cli.main import main
-from mixformerv2.errors import ConfigError, DataError, TrainingError, WeightsError
+from mixformerv2.errors import (
+    ConfigError,
+    DataError,
+    OutputError,
+    TrainingError,
+    WeightsError,
+)
 from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.training.batches import batch_stream, make_loader
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig
 from mixformerv2.training.judge import Judge
 from mixformerv2.training.loop import Run, train
+from mixformerv2.training.monitor import Monitor, read_log
 from mixformerv2.training.pictures import write_sheet
 from mixformerv2.weights import save_bundle
 
@@ -193,3 +201,63 @@ def test_weights_that_a_run_that_goes_on_has_no_use_for_are_told_of(
     train(tiny, tmp_path / "tuned", minutes=0.0, init=tmp_path / "bundle")
     Run(tiny, tmp_path / "tuned", tmp_path / "bundle").monitor.close()
     assert "carried on" not in caplog.text
+
+
+def test_a_second_ctrl_c_does_not_cost_the_first_its_checkpoint(
+    tiny: TrainConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, saving = Run._one, Run.save
+
+    def interrupted(self: Run, stream: Any) -> None:
+        real(self, stream)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def impatiently(self: Run) -> Path:
+        os.kill(os.getpid(), signal.SIGINT)
+        return saving(self)
+
+    monkeypatch.setattr(Run, "_one", interrupted)
+    monkeypatch.setattr(Run, "save", impatiently)
+    with pytest.raises(KeyboardInterrupt):
+        train(tiny, tmp_path)
+    state = load_checkpoint(tmp_path)
+    assert state is not None
+    assert state["step"] == 1
+
+
+@pytest.mark.parametrize("damage", [b"\xff\xfe\x00", b"5\n", b'{"loss": 1}\n', bytes(50)])
+def test_a_log_is_read_up_to_its_damage(tiny: TrainConfig, tmp_path: Path, damage: bytes) -> None:
+    """A power cut leaves anything; it must not keep a run from going on."""
+    first = b'{"step": 2, "samples": 8, "loss": 1.5}\n'
+    (tmp_path / "log.jsonl").write_bytes(first + damage)
+    Monitor(tmp_path, tiny, start=2).close()
+    assert (tmp_path / "log.jsonl").read_bytes() == first
+    assert [row["step"] for row in read_log(tmp_path)] == [2]
+
+
+def test_a_log_that_cannot_be_opened_is_a_sentence(tiny: TrainConfig, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").mkdir()
+    with pytest.raises(OutputError, match=r"cannot write the log .*log\.jsonl: Is a directory"):
+        Monitor(tmp_path, tiny, start=0)
+
+
+@pytest.mark.parametrize("part", ["average", "optimizer", "seconds"])
+def test_half_a_checkpoint_is_none(tiny: TrainConfig, tmp_path: Path, part: str) -> None:
+    whole = {"learner": {}, "average": {}, "optimizer": {}, "step": 1, "seconds": 0.5}
+    torch.save({**whole, part: None}, tmp_path / "checkpoint.pt")
+    with pytest.raises(WeightsError, match=r"not a checkpoint of .*, or not a whole one"):
+        Run(tiny, tmp_path)
+    (tmp_path / "checkpoint.pt").write_bytes(b"")
+    with pytest.raises(
+        WeightsError, match=r"\(EOFError\); .* move it away and the run begins anew"
+    ):
+        load_checkpoint(tmp_path)
+
+
+def test_a_stage_without_a_tracker_has_no_pieces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mixformerv2.training.loop.train", lambda *_, **__: tmp_path / "c.pt")
+    words = ["train", "stage=mae", "data.search_size=128", "--out", str(tmp_path), "--pieces"]
+    assert main(words) == 0
+    assert "stage mae leaves no bundle to be cut into pieces" in capsys.readouterr().err

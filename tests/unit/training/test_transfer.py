@@ -45,8 +45,14 @@ def test_weights_move_to_larger_crops(tmp_path: Path) -> None:
 
 def test_another_width_is_refused(tmp_path: Path) -> None:
     _save(Learner(ModelConfig(**SMALL)), tmp_path)
-    with pytest.raises(WeightsError, match="another network"):
-        start_from(Learner(ModelConfig(**{**SMALL, "width": 128})), tmp_path)
+    with pytest.raises(WeightsError, match="another network") as caught:
+        start_from(Learner(ModelConfig(**{**SMALL, "width": 128, "depth": 3})), tmp_path)
+    said = str(caught.value).partition("another network: ")[2]
+    width, depth = SMALL["width"], SMALL["depth"]
+    assert said == (
+        f"width {width} there, 128 here, depth {depth} there, 3 here; set model.width={width} "
+        f"model.depth={depth}"
+    )
 
 
 def test_a_score_head_may_be_added(tmp_path: Path) -> None:
