@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DataError
+from ..video.readers import PICTURE_SUFFIXES
 from .datasets.text import read_table
-from .store import FolderStore, FrameStore, decode_picture, open_store
+from .store import FolderStore, FrameStore, decode_picture, open_store, suffix_of
 from .warp import Points, box_outline, mask_outline
 
 __all__ = [
@@ -157,6 +158,12 @@ class Bank:
                 "%s: %d of its ids name no picture beside it, such as %s, and their boxes are left "
                 "out; an id is the name of a picture without .jpg",
                 store.where(table), len(nameless), nameless[0],
+            )  # fmt: skip
+        others = [name for name in files if _is_left_out(name)]
+        if others:
+            log.warning(
+                "%s: %d pictures are not called NAME.jpg, such as %s, and are left out",
+                store.where(source), len(others), min(others).rpartition("/")[2],
             )  # fmt: skip
         for name in sorted(file for file in files if file.endswith(".jpg")):
             stem = Path(name).stem
@@ -343,6 +350,11 @@ class Bank:
         found = mask_outline(mask, largest=False)
         assert found is not None  # segments have at least MIN_AREA pixels
         return found
+
+
+def _is_left_out(name: str) -> bool:
+    """Whether a file is a picture, but no picture of a bank."""
+    return suffix_of(name) in PICTURE_SUFFIXES and not name.endswith((".jpg", "_mask.png"))
 
 
 def _read_mask(store: FrameStore, name: str) -> NDArray[np.uint16]:

@@ -21,10 +21,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import DataError, OutputError
+from ..errors import DataError
 from .bank import CLIPS, TRACKLETS, Bank
 from .datasets.text import read_table
-from .pack import pack_files
+from .pack import check_target, pack_files
 from .store import FolderStore, FrameStore
 
 __all__ = ["PackedBank", "pack_bank"]
@@ -35,6 +35,7 @@ Codec = Literal["jpeg", "webp"]
 SMALLEST = 64  # pixels; below, segments are slivers
 PROBE = 120  # so many pictures tell how large all will be
 ENTRY = 150  # bytes that a zip spends on a file beside its data
+PAGE = 4096  # of an LMDB
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,17 +107,18 @@ def pack_bank(
         DataError: no bank, or no short side is small enough.
         OutputError: `out` exists or cannot be written.
     """
-    target = Path(out)
-    if target.exists():
-        raise OutputError(f"{target} is there already; remove it or name another file")
+    target = check_target(out)
     bank = Bank(Path(folder))
     if clips is not None:
-        bank.add_clips(Path(clips))
+        own = bool(bank.tracklets)
+        bank.add_clips(Path(clips))  # which says that it leaves them out beside its own
+        clips = None if own else clips
     limit = int(megabytes * 1e6)
     side = short_side or _fitting(bank, quality, codec, limit)
     while True:
         files = list(_files(bank, _Recipe(side, quality, codec), clips, progress))
-        size = sum(len(data) + 2 * len(name) + ENTRY for name, data in files)
+        room = _pages if target.suffix.lower() == ".lmdb" else len
+        size = sum(room(data) + 2 * len(name) + ENTRY for name, data in files)
         if size <= limit:
             break
         if short_side is not None:
@@ -128,6 +130,11 @@ def pack_bank(
         log.info("%.1f MB are too many; trying a short side of %d pixels", size / 1e6, side)
     count = pack_files(iter(files), target)
     return PackedBank(count, side, target.stat().st_size / 1e6)
+
+
+def _pages(data: bytes) -> int:
+    """Bytes that a value takes in an LMDB: whole pages, or a part of one that is seldom full."""
+    return -(-(len(data) + 16) // PAGE) * PAGE if len(data) > PAGE // 3 else 3 * len(data)
 
 
 def _smaller(side: int, megabytes: float, folder: str | Path) -> int:

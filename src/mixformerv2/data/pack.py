@@ -20,7 +20,7 @@ from .datasets.text import write_rows
 from .packed import import_lmdb
 from .store import CLIP_SUFFIXES, FrameStore, VideoStore, is_hidden, suffix_of
 
-__all__ = ["frame_files", "pack_files", "pack_store"]
+__all__ = ["check_target", "frame_files", "pack_files", "pack_store"]
 
 log = logging.getLogger(__name__)
 
@@ -124,23 +124,34 @@ def _sequence_files(
     yield f"{name}/groundtruth.txt", write_rows(boxes).encode()
 
 
+def check_target(out: str | Path) -> Path:
+    """Where a pack is to lie, before anything is made for it.
+
+    Raises:
+        OutputError: it is there already, is of another kind, or its folder is missing.
+    """
+    target = Path(out)
+    if target.suffix.lower() not in _WRITERS:
+        raise OutputError(f"{target} must end in .zip or .lmdb, to say which is wanted")
+    if target.exists():
+        raise OutputError(f"{target} is there already; remove it or name another file")
+    if not target.absolute().parent.is_dir():
+        raise OutputError(f"{target} cannot be written: its folder is not there; make it first")
+    return target
+
+
 def pack_files(files: Files, out: str | Path) -> int:
     """Write files into one, which appears whole or not at all.
 
     Raises:
         OutputError: `out` exists, is of another kind or cannot be written.
     """
-    target = Path(out)
-    writers = {".zip": _zip, ".lmdb": _lmdb}
-    if target.suffix.lower() not in writers:
-        raise OutputError(f"{target} must end in .zip or .lmdb, to say which is wanted")
-    if target.exists():
-        raise OutputError(f"{target} is there already; remove it or name another file")
+    target = check_target(out)
     part = target.with_name(f".{target.name}.part")
     lock = part.with_name(f"{part.name}-lock")  # LMDB leaves it behind
     count = 0
     try:
-        with writers[target.suffix.lower()](part) as write:
+        with _WRITERS[target.suffix.lower()](part) as write:
             for name, data in files:
                 _check_name(name)
                 write(name, data)
@@ -221,3 +232,6 @@ def _lmdb(path: Path) -> Iterator[Write]:
             flush()
     except lmdb.Error as error:
         raise OutputError(f"{path} cannot be written: {error}") from error
+
+
+_WRITERS = {".zip": _zip, ".lmdb": _lmdb}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 
 import cv2
@@ -99,3 +100,14 @@ def test_ids_that_name_no_picture_are_told_of(bank_folder, tmp_path, caplog):
     table.write_text("id,x,y,w,h,label\nthree.jpg,20.5,30,50,40,thing\n")
     assert not Bank(tmp_path / "bank").boxed
     assert "1 of its ids name no picture beside it, such as three.jpg" in caplog.text
+
+
+def test_pictures_of_other_names_are_told_of(bank_folder, tmp_path, caplog):
+    """Cameras write IMG.JPG; it would be missed without a word."""
+    folder = tmp_path / "bank"
+    shutil.copytree(bank_folder, folder)
+    (folder / "plain/four.jpg").rename(folder / "plain/four.JPG")
+    with caplog.at_level(logging.WARNING):
+        Bank(folder)
+    said = "1 pictures are not called NAME.jpg, such as four.JPG, and are left out"
+    assert caplog.messages == [f"{folder / 'plain'}: {said}"]

@@ -68,6 +68,34 @@ def test_packing_a_packed_bank_keeps_its_tracklets(bank_folder, clips, tmp_path)
     )
 
 
+def test_tracklets_beside_those_of_a_packed_bank_are_left_out(bank_folder, clips, tmp_path):
+    pack_bank(bank_folder, tmp_path / "a.zip", clips=clips)
+    (clips / "walk").rename(clips / "run")
+    text = (clips / "tracklets.json").read_text()
+    (clips / "tracklets.json").write_text(text.replace("walk", "run"))
+    pack_bank(tmp_path / "a.zip", tmp_path / "b.zip", clips=clips)
+    again = Bank(tmp_path / "b.zip")
+    assert [again.paths[frame.picture].parent.name for frame in again.tracklets[0]] == ["walk"] * 4
+
+
+def test_an_lmdb_is_as_small_as_asked(bank_folder, tmp_path):
+    """It keeps each picture in pages of its own."""
+    shutil.copytree(bank_folder, tmp_path / "bank")
+    for number in range(80):
+        shutil.copy(bank_folder / "plain/four.jpg", tmp_path / f"bank/plain/{number}.jpg")
+    limit = 1.2 * pack_bank(tmp_path / "bank", tmp_path / "a.zip").megabytes
+    with pytest.raises(DataError, match="does not fit"):  # it has 100 pages and more
+        pack_bank(tmp_path / "bank", tmp_path / "a.lmdb", megabytes=limit)
+    packed = pack_bank(tmp_path / "bank", tmp_path / "a.lmdb", megabytes=2 * limit)
+    assert limit < packed.megabytes <= 2 * limit
+
+
+@pytest.mark.parametrize("name", ["a.tar", "none/a.zip"])
+def test_where_nothing_can_be_written_is_said_first(tmp_path, name):
+    with pytest.raises(OutputError, match=r"must end in|its folder is not there"):
+        pack_bank(tmp_path / "no bank", tmp_path / name)
+
+
 def test_webp_is_smaller_and_reads_alike(bank_folder, tmp_path):
     jpeg = pack_bank(bank_folder, tmp_path / "a.zip", short_side=100, quality=70)
     webp = pack_bank(bank_folder, tmp_path / "b.zip", short_side=100, quality=70, codec="webp")
