@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import OutputError
+from ..weights.files import write_whole
 from .attention import SIDES
 from .frame import Insight
 
@@ -31,11 +32,10 @@ def save_page(insight: Insight, path: str | Path) -> Path:
     # "<" never appears in the data, so no name of a video can end the script it stands in.
     data = json.dumps(_data(insight), separators=(",", ":")).replace("<", "\\u003c")
     title = html.escape(f"{insight.source}: frame {insight.result.frame}")
-    text = _TEMPLATE.read_text("utf-8").replace("__TITLE__", title).replace("__DATA__", data)
-    try:
-        path.write_text(text, "utf-8")
-    except OSError as error:
-        raise OutputError(f"cannot write {path}: {error.strerror or error}") from error
+    parts = {"__TITLE__": title, "__DATA__": data}
+    # In one pass, for a video may be called like a place in the template.
+    text = re.sub("|".join(parts), lambda found: parts[found[0]], _TEMPLATE.read_text("utf-8"))
+    write_whole(path, text.encode("utf-8", "backslashreplace"))  # names of files may be no UTF-8
     return path
 
 

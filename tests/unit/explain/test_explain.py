@@ -144,6 +144,11 @@ def test_the_picture_shows_all_that_is_written(
 def test_a_hostile_name_stays_text(tmp_path: Path) -> None:
     insight = explain_frame(CLIP, TRUTH[0], 2, name="</script><script>alert(1)", engine="onnx")
     assert "<script>alert" not in save_page(insight, tmp_path / "look.html").read_text("utf-8")
+    # A name that is no UTF-8, and one like a place in the page's template.
+    odd = save_page(replace(insight, source="a\udcff __DATA__"), tmp_path / "odd.html")
+    title, _, rest = odd.read_text("utf-8").partition("</title>")
+    assert title.endswith("<title>a\\udcff __DATA__: frame 2")
+    assert len(rest) < (tmp_path / "look.html").stat().st_size
 
 
 @pytest.mark.parametrize(("frame", "why"), [(0, "the box is given"), (10**6, "ends with frame")])
