@@ -107,12 +107,9 @@ def _check(
     if size is not None:
         report.sizes[f"{size[0]} x {size[1]}"] += 1
         for index in labelled.tolist():
-            if Box(*sequence.boxes[index].tolist()).intersect(*size) is None:
-                shown = ", ".join(f"{v:g}" for v in sequence.boxes[index])
-                findings.wrong.append(
-                    f"{sequence.where(index)}: box {shown} (from pixel 0) lies outside the "
-                    f"picture of {size[0]} x {size[1]}"
-                )
+            said = sequence.outside(index, *size)
+            if said is not None:
+                findings.wrong.append(said)
     _jumps(sequence, findings)
     _gaps(sequence, findings)
 

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..errors import ConfigError, DataError
 from .cache import local_copies
-from .datasets import AnnotatedSequence, Dataset, choose, read_dataset
+from .datasets import AnnotatedSequence, Dataset, Findings, choose, read_dataset
 from .draft import Draft, Layout, Recipe, visible_share
 from .pairs import Shot
 from .store import VideoStore
@@ -155,7 +155,7 @@ class SetSampler:
         self._told: set[str] = set()
         for dataset in self.datasets:
             log.info("%r", dataset)
-            if isinstance(dataset[0].frames.store, VideoStore):
+            if _holds_clips(dataset):
                 log.warning(
                     "%s holds clips: to pick frames at random is slow there; "
                     "`mixformerv2 data pack %s OUT.zip --frames` takes them apart",
@@ -256,7 +256,25 @@ class SetSampler:
         return _shot(other, int(rng.choice(theirs)))
 
 
+def _holds_clips(dataset: Dataset) -> bool:
+    """By its first sequence; one whose labels are wrong is told of when it is drawn."""
+    try:
+        first = dataset.entries[0].load(Findings(strict=False))
+    except DataError:
+        return False
+    return isinstance(first.frames.store, VideoStore)
+
+
 def _shot(sequence: AnnotatedSequence, moment: int, box_of: int | None = None) -> Shot:
-    """A frame with the box of this or of another moment."""
+    """A frame with the box of this or of another moment.
+
+    Raises:
+        DataError: it cannot be read, or shows nothing of its own box.
+    """
     box = sequence.boxes[moment if box_of is None else box_of]
-    return Shot(sequence.frames[moment], box_outline(*(float(v) for v in box)))
+    frame = sequence.frames[moment]
+    if box_of is None:
+        said = sequence.outside(moment, frame.shape[1], frame.shape[0])
+        if said is not None:  # its crop would be black, and nothing is found by that
+            raise DataError(said)
+    return Shot(frame, box_outline(*(float(v) for v in box)))

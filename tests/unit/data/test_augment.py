@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mixformerv2.data.augment import AugmentConfig, Look, cut_out
+from mixformerv2.data.augment import AugmentConfig, Look, cut_out, motion_kernel
 from mixformerv2.data.draft import Recipe
 from mixformerv2.data.synthetic import SampleGenerator, SyntheticConfig
 from mixformerv2.data.tensors import TensorGenerator
@@ -85,3 +85,13 @@ def test_a_cut_out_covers_a_part_of_the_box_alone():
 def test_a_strength_out_of_range_is_refused(value):
     with pytest.raises(ConfigError, match=r"augment.noise is a strength in 0..10"):
         AugmentConfig(noise=value)
+
+
+@pytest.mark.parametrize("angle", range(0, 180, 15))
+def test_motion_blur_moves_nothing(angle: int) -> None:
+    """Else the box of what it blurs would be off."""
+    for length in range(3, 24):
+        kernel = motion_kernel(length, angle)
+        y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - kernel.shape[0] // 2
+        assert kernel.sum() == pytest.approx(1.0)
+        np.testing.assert_allclose([(kernel * x).sum(), (kernel * y).sum()], 0.0, atol=1e-5)

@@ -152,6 +152,28 @@ def test_a_damaged_picture_is_left_out_and_told_of_once(places, tmp_path, caplog
     assert str(paths[1]) in told[0]
 
 
+def test_a_box_outside_its_picture_is_no_template(tmp_path, caplog):
+    """Its crop is black, and a search that shows the target would be learnt from it."""
+    boxes = layouts.boxes_of(6)
+    layouts.write_frames(tmp_path / "a" / "img", boxes, "{:06d}.jpg")
+    layouts.put(tmp_path / "a" / "groundtruth.txt", "500,12,8,8\n" + layouts.rows(boxes[1:]))
+    made = generator(SetConfig(tmp_path))
+    assert all(made.sample(number).template.any() for number in range(20))
+    (told,) = caplog.messages
+    assert told.startswith("left out: ")
+    assert "line 1: box 500, 12, 8, 8 (from pixel 0) lies outside the picture of 64 x 48" in told
+
+
+def test_wrong_labels_cost_their_sequence_and_not_the_run(tmp_path, caplog):
+    for name in ("a", "b"):
+        layouts.write_frames(tmp_path / name / "img", layouts.boxes_of(3), "{:06d}.jpg")
+        layouts.put(tmp_path / name / "groundtruth.txt", layouts.rows(layouts.boxes_of(3)))
+    layouts.put(tmp_path / "a" / "groundtruth.txt", "x\n")  # also where it is the first
+    samples = [generator(SetConfig(tmp_path)).sample(number) for number in range(8)]
+    assert {sample.sequence for sample in samples} == {"b"}
+    assert "left out: " in caplog.text
+
+
 def test_what_gives_no_sample_gets_a_sentence(tmp_path):
     layouts.write_frames(tmp_path / "a" / "img", layouts.boxes_of(3), "{:06d}.jpg")
     layouts.put(tmp_path / "a" / "groundtruth.txt", "1,2,9,9\n0,0,0,0\nnan,nan,nan,nan\n")

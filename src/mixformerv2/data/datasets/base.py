@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ...box import Box
 from ...errors import DataError
 from ..store import FrameStore, VideoStore
 
@@ -134,6 +135,17 @@ class AnnotatedSequence:
         """How messages call a frame's label."""
         line = index + 1 if self.by_line else self.lines.get(index)
         return f"{self.truth}, frame {index}" if line is None else f"{self.truth}, line {line}"
+
+    def outside(self, index: int, width: int, height: int) -> str | None:
+        """What to say of a box of which a picture of this size shows nothing; None of others."""
+        box = Box(*self.boxes[index].tolist())
+        if box.intersect(width, height) is not None:
+            return None
+        shown = ", ".join(f"{value:g}" for value in box)
+        return (
+            f"{self.where(index)}: box {shown} (from pixel 0) lies outside the picture of "
+            f"{width} x {height}"
+        )
 
     @property
     def labelled(self) -> Flags:
