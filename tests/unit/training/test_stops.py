@@ -25,8 +25,9 @@ from mixformerv2.training.batches import batch_stream, make_loader
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig
 from mixformerv2.training.judge import Judge
+from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import Run, train
-from mixformerv2.training.monitor import Monitor, read_log
+from mixformerv2.training.monitor import Monitor
 from mixformerv2.training.pictures import write_sheet
 from mixformerv2.weights import save_bundle
 
