@@ -135,6 +135,9 @@ TURNED = CVAT.replace('frame="40"', 'frame="40" rotation="12.5"')
         ("a.csv", "", "holds no box"),
         ("a.mot", "1,2,3\n", "not read as MOT"),
         ("a.mot", "0,1,2,3,4,5\n", "a box is of frame -1"),
+        ("a.mot", "inf,1,2,3,4,5\n", "not read as MOT.*infinity"),
+        ("a.csv", f"frame,x,y,w,h\n{'9' * 200_000},1,2,3,4\n", "field larger than"),
+        ("a.json", json.dumps(_task(annotations=[_made(10**400)])), "too large"),
         ("a.jsonl", "{}\n", "is no journal"),
         ("a.csv", None, "cannot be read: No such file"),
         ("a.zip", None, "cannot be read: No such file"),
@@ -162,6 +165,18 @@ def test_an_archive_without_annotations_or_with_far_too_many_is_refused(
         archive.writestr("annotations.xml", b" " * (1 << 20) + b" ")
     monkeypatch.setattr("mixformerv2.video.formats.cvat.LARGEST", 1 << 20)
     with pytest.raises(DataError, match=r"annotations\.xml has more than 1 MiB"):
+        read_keyed(path, SIZE)
+
+
+def test_a_damaged_archive_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "task.zip"
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", CVAT * 20)
+    data = bytearray(path.read_bytes())
+    start = 30 + len("annotations.xml")
+    data[start : start + 40] = b"\xff" * 40  # what is packed, with its head and its list whole
+    path.write_bytes(data)
+    with pytest.raises(DataError, match=r"task\.zip is not read as CVAT"):
         read_keyed(path, SIZE)
 
 

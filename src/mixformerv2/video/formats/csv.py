@@ -29,7 +29,11 @@ def load(path: Path, size: tuple[int, int]) -> list[Keyed]:
     """Objects by their `id`; `frame`, `x`, `y`, `w` and `h` must be there, in any order."""
     lines = csv.DictReader(read_limited(path).splitlines())
     found: dict[int, Keyed] = {}
-    for line in lines:
+    try:
+        rows = list(lines)
+    except csv.Error as error:
+        raise ValueError(error) from error
+    for line in rows:
         keyed = found.setdefault(int(line.get("id") or 1), Keyed(tells=False))
         keyed.keys[int(line["frame"])] = Box.parse([float(line[side]) for side in "xywh"])
     return [found[number] for number in sorted(found)]

@@ -6,7 +6,9 @@ Source: https://docs.cvat.ai/docs/manual/advanced/xml_format/.
 from __future__ import annotations
 
 import logging
+import lzma
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TextIO
 from xml.etree import ElementTree
@@ -99,5 +101,6 @@ def _text(path: Path) -> str:
             return archive.read(entry).decode("utf-8-sig")
     except KeyError as error:
         raise ValueError("there is no annotations.xml in it") from error
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, NotImplementedError, RuntimeError) as error:
+    # A damaged archive; one with a password, or packed in an unknown way, is a RuntimeError.
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, RuntimeError) as error:
         raise ValueError(error) from error

@@ -67,8 +67,10 @@ def read_keyed(path: str | Path, size: tuple[int, int]) -> list[Keyed]:
             raise ValueError(f"a box is of frame {early}")
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
-    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as error:
-        what = error if isinstance(error, ValueError) else f"it lacks {error}"
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{path} is not read as {FORMATS[form].line}: {error}") from error
+    except (LookupError, TypeError, AttributeError, RecursionError) as error:
+        what = f"it lacks {error}" if isinstance(error, KeyError) else error
         raise DataError(f"{path} is not read as {FORMATS[form].line}: {what}") from error
     if not found:
         raise DataError(f"{path} holds no box of any object; export it with its tracks")
