@@ -10,6 +10,8 @@ BIN := $(VENV)/bin
 #   make test TORCH_ARGS="--index-url https://download.pytorch.org/whl/cpu"
 TORCH_ARGS ?=
 PYTEST_ARGS ?=
+# Processes of `make test`. Each takes up to 3 GB and all cores at times, so more help little.
+WORKERS ?= 2
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 CODE := src tests benchmarks scripts
 
@@ -42,8 +44,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.torch
 demo: $(VENV)/.runtime ## track the shipped clip; your own: make demo VIDEO=clip.mp4 BOX=x,y,w,h
 	@$(BIN)/mixformerv2 demo $(if $(VIDEO),--video "$(VIDEO)") $(if $(BOX),--box "$(BOX)")
 
-test: $(VENV)/.dev ## the suite, minutes
-	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+test: $(VENV)/.dev ## the suite, minutes; in one process: make test WORKERS=0
+	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
 
 test-search: $(VENV)/.dev ## laws held against examples that nobody has tried yet
 	HYPOTHESIS_PROFILE=search $(BIN)/python -m pytest -m "not slow" tests/property $(PYTEST_ARGS)
