@@ -120,6 +120,11 @@ test-browser: $(VENV)-web/.made ## the page in Chromium; screenshots in out/brow
 	$(WEB_TESTS) tests/browser/test_page.py tests/browser/test_touch.py \
 		tests/browser/test_client.py
 
+page-picture: $(VENV)-web/.made ## the picture of the page in the documentation, anew; needs Chromium
+	$(VENV)-web/bin/python scripts/shoot_page.py
+
+.PHONY: page-picture
+
 test-api: $(VENV)-web/.made ## the API against its description, by schemathesis
 	$(WEB_TESTS) tests/browser/test_api.py
 

@@ -83,6 +83,7 @@ def test_upload_draw_track_correct_download(page: Page, tmp_path: Path) -> None:
     expect(page.locator("#objects .object")).to_have_count(1)
     box = job_of(page)["objects"][0]["prompts"][0]["box"]
     assert box == pytest.approx(CUP, abs=1.0)
+    expect(page.locator("#object-name")).to_be_visible()  # it can be named at once
     track(page)
 
     # The same numbers as the command's, to the last digit.
@@ -157,6 +158,23 @@ def test_by_keyboard_alone(page: Page) -> None:
     page.keyboard.press("?")
     expect(page.locator("#help")).to_be_visible()
     page.keyboard.press("Escape")
+
+
+def test_before_tracking_add_never_turns_the_next_box_into_a_correction(page: Page) -> None:
+    open_demo(page)
+    drag(page, CUP)
+    page.fill("#object-name", "cup")
+    page.press("#object-name", "Enter")
+    expect(page.locator("#objects .name")).to_have_text("cup")
+    page.click("#add")  # where each drag adds an object anyhow
+    expect(page.locator("#add")).to_have_attribute("aria-pressed", "true")
+    drag(page, (350, 40, 60, 50))
+    expect(page.locator("#objects .object")).to_have_count(2)
+    page.click("#add")
+    page.click("#add")  # taken back: the next drag corrects
+    drag(page, (360, 60, 60, 50))
+    expect(page.locator("#objects .object")).to_have_count(2)
+    assert [len(one["prompts"]) for one in job_of(page)["objects"]] == [1, 1]
 
 
 def test_a_reload_finds_the_job_and_so_does_a_restart(

@@ -54,13 +54,17 @@ export function select(id) {
   emit("select");
 }
 
-export function setAdding(wanted) {
+let asked = false;  // for one more object, by the button or its key
+
+export function setAdding(wanted, byUser = false) {
   state.adding = wanted || !objects().length;
+  asked = byUser && state.adding;
   byId("add").setAttribute("aria-pressed", String(state.adding));
   emit("adding");
 }
 
-byId("add").onclick = () => { player.pause(); setAdding(!state.adding); };
+// Where drags add objects anyhow, who presses it wants just that; only a second press takes it back.
+byId("add").onclick = () => { player.pause(); setAdding(!asked, true); };
 
 async function act(work) {
   try {
@@ -95,7 +99,7 @@ async function sendBox(id, frame, box) {
 const title = byId("object-name");
 
 function fillName() {
-  const object = state.adding ? null : selectedObject();
+  const object = selectedObject();  // the one just drawn too, while a drag would add another one
   byId("name-label").hidden = !object;
   title.placeholder = `Object ${state.selected}`;
   if (document.activeElement !== title) title.value = object?.name ?? "";
