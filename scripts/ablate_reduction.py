@@ -33,6 +33,8 @@ MACHINE = ("threads=", "workers=", "device=", "bank=", "save_minutes=", "log_eve
 Record = dict[str, Any]
 PAGE = PROJECT / "docs" / "ablations.md"
 RESULTS = PROJECT / "docs" / "data" / "ablations.jsonl"
+PAIRS, FRAMES = 2000, 200
+"""Of which all figures in `RESULTS` are."""
 
 
 class Ablation:
@@ -289,10 +291,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=PROJECT / "runs" / "reduction")
     parser.add_argument("--results", type=Path, default=RESULTS)
     parser.add_argument("--page", type=Path, help="to write the tables into; of other --results")
-    parser.add_argument("--pairs", type=int, default=2000)
-    parser.add_argument("--frames", type=int, default=200, help="of each video, for AUC")
+    parser.add_argument("--pairs", type=int, default=PAIRS)
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of each video, for AUC")
     parser.add_argument("--list", action="store_true", help="say what is done, run nothing")
     options = parser.parse_intermixed_args(arguments)
+    if (options.pairs, options.frames) != (PAIRS, FRAMES) and options.results == RESULTS:
+        parser.error(
+            f"{RESULTS} holds figures of {PAIRS} pairs and {FRAMES} frames; give others another "
+            "file, as --results"
+        )
     unknown = set(options.arms) - set(arms())
     if unknown:
         parser.error(f"no arm {unknown.pop()!r}; choose from {', '.join(arms())}")

@@ -211,7 +211,8 @@ class Figures:
 
     def _difference(self, arm: str | None, other: str | None, figure: str) -> Difference | None:
         ours, theirs = self.of(arm), self.of(other)
-        seeds = [seed for seed in sorted(ours) if seed in theirs and _has(ours[seed], figure)]
+        both = [seed for seed in sorted(ours) if seed in theirs and _has(ours[seed], figure)]
+        seeds = [seed for seed in both if _what(ours[seed], figure) == _what(theirs[seed], figure)]
         if not seeds:
             return None
         values = [_values(ours[seed], figure) - _values(theirs[seed], figure) for seed in seeds]
@@ -226,6 +227,11 @@ class Figures:
 
 def _has(record: Record, figure: str) -> bool:
     return figure == "auc" or "iou_by_pair" in record
+
+
+def _what(record: Record, figure: str) -> object:
+    """What a figure was measured on: only figures of the same may be subtracted."""
+    return sorted(record["auc_by_video"]) if figure == "auc" else record.get("pairs")
 
 
 def _values(record: Record, figure: str) -> Values:

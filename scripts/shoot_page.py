@@ -108,14 +108,17 @@ def main() -> None:
         parser.error("Chromium is not there: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
-    with tempfile.TemporaryDirectory() as folder, serving(folder) as address:
-        with sync_playwright() as driver:
-            browser = driver.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
-            page = browser.new_page(viewport=SIZE, color_scheme="dark")
-            page.set_default_timeout(WAIT)
-            play(page, address)
-            page.screenshot(path=options.out, type="jpeg", quality=82)
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serving(folder) as address,
+        sync_playwright() as driver,
+    ):
+        browser = driver.chromium.launch(executable_path=browser_path, args=["--no-sandbox"])
+        page = browser.new_page(viewport=SIZE, color_scheme="dark")
+        page.set_default_timeout(WAIT)
+        play(page, address)
+        page.screenshot(path=options.out, type="jpeg", quality=82)
+        browser.close()
     print(options.out)
 
 

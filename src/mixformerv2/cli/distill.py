@@ -48,7 +48,8 @@ def run(
     # Under torchrun the first process speaks for all.
     console = Console(stderr=not dry_run, quiet=os.environ.get("RANK", "0") != "0")
     console.print(
-        f"{read.name}: {len(read.stages)} stages, preset {read.preset}, in {read.out}",
+        f"{read.name}: {len(read.stages)} stages, preset {read.preset}; "
+        f"each tracker goes to {read.out}/STAGE/bundle",
         style="bold",
         markup=False,
         soft_wrap=True,

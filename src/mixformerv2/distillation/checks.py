@@ -102,7 +102,7 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
     if config.init is not None:
         source = known.get(config.init)
         if source is None and is_backbone(config.init):
-            _check_backbone(config, config.init)
+            _check_backbone(config, config.init, stage.layers_of(config.init))
         elif source is None:
             try:
                 source = _Source(_network_of(config.init))
@@ -110,8 +110,9 @@ def _check_stage(config: TrainConfig, known: dict[str, _Source]) -> list[str]:
                 missing.append(str(error))
         if source is not None:
             _check_init(config, student, source)
-            if isinstance(stage, DepthPruningStage) and source.tracker and not stage.drop:
-                stage.left_out(source.network.depth)
+            if isinstance(stage, DepthPruningStage) and not stage.drop:
+                depth, pre_trained = source.network.depth, not source.tracker
+                stage.check_source(config.init, depth, pre_trained=pre_trained)
     if isinstance(stage, DistillStage):
         name = config.distill.teacher
         try:
@@ -174,14 +175,14 @@ def _check_init(config: TrainConfig, student: ModelConfig, source: _Source) -> N
         choose_layers(theirs.depth, student.depth, config.init_layers)
 
 
-def _check_backbone(config: TrainConfig, source: str) -> None:
+def _check_backbone(config: TrainConfig, source: str, layers: str) -> None:
     """Of a pre-trained backbone that the plan did not make, as `start_from` takes it."""
     from ..training.transfer import check_backbone
 
     if config.stage == "mae":  # begins with runs of its own kind alone
         return
     try:
-        check_backbone(config.network, source, config.init_layers)
+        check_backbone(config.network, source, layers)
     except WeightsError as error:
         raise ConfigError(str(error)) from error
 

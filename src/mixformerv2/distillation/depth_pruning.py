@@ -18,7 +18,7 @@ from ..models.network import Network
 from ..training.config import TrainConfig
 from ..training.learner import Learner
 from ..training.outcome import Outcome, read_outcome, remove_layers
-from ..training.transfer import is_backbone
+from ..training.transfer import backbone_depth, is_backbone
 from ..weights.mae import choose_layers
 from .config import DEFAULT_DROPS, Pairs, kept_layers, matched_layers
 from .distill import DistillStage
@@ -116,7 +116,10 @@ class DepthPruningStage(DistillStage):
     - "first": the student begins with the teacher's first layers.
 
     With `--init` the layers that "skip" and "first" take are those of that network instead, which
-    may be an encoder of masked pictures.
+    may be an encoder of masked pictures; `init_layers` names other ones of such an encoder.
+
+    Raises:
+        ConfigError: settings that the method does not know.
     """
 
     drop: tuple[int, ...] = ()
@@ -126,6 +129,13 @@ class DepthPruningStage(DistillStage):
         prune = self.config.prune
         if prune.method == "fade":
             self.drop = self._layers_of(self.config.network.depth)
+        elif prune.form != "branches":
+            raise ConfigError(f"prune.form is of layers that fade; prune.method is {prune.method}")
+        if prune.method == "first" and prune.layers:
+            raise ConfigError(
+                f"prune.layers {list(prune.layers)} says which layers go, but prune.method first "
+                "keeps the first ones; set prune.method to skip, or leave prune.layers out"
+            )
 
     def _layers_of(self, depth: int) -> tuple[int, ...]:
         drop = self.config.prune.layers or DEFAULT_DROPS.get(depth, ())
@@ -219,7 +229,18 @@ class DepthPruningStage(DistillStage):
         if source is None or method == "fade" or is_backbone(source):
             super().start(learner, source)
             return
-        self._start_shorter(learner, read_outcome(source))
+        outcome = read_outcome(source)
+        self.check_source(outcome.source, outcome.network.depth, pre_trained=False)
+        self._start_shorter(learner, outcome)
+
+    def layers_of(self, source: str | Path) -> str:
+        """Of a pre-trained backbone by the method too, where `init_layers` does not say more."""
+        named, method = super().layers_of(source), self.config.prune.method
+        if named != "first" or method != "skip" or not is_backbone(source):
+            return named
+        depth = backbone_depth(source)
+        gone = self.left_out(depth)
+        return ",".join(str(layer) for layer in range(depth) if layer not in gone)
 
     def start_from_teacher(self, learner: nn.Module) -> None:
         """All layers, those that stay, or the first ones."""
@@ -233,6 +254,22 @@ class DepthPruningStage(DistillStage):
         state = remove_layers(state, self.left_out(depth))
         _refuse_other_layers(cast(Learner, learner), state, outcome.source)
         self.copy_fitting(learner, state)
+
+    def check_source(self, source: str, depth: int, *, pre_trained: bool) -> None:
+        """Refuse weights, other than the teacher's, of which the layers cannot be taken.
+
+        Raises:
+            ConfigError: the layers that stay are not as many as the student has, or `init_layers`
+                is given for weights that are no pre-trained backbone.
+        """
+        prune, named = self.config.prune, self.config.init_layers
+        if named != "first" and not pre_trained:
+            raise ConfigError(
+                f"init_layers={named} is for pre-trained backbones, and {source} is a tracker; "
+                "prune.method and prune.layers say which of its layers stay"
+            )
+        if not pre_trained or (prune.method == "skip" and named == "first"):
+            self.left_out(depth)
 
     def left_out(self, depth: int) -> Sequence[int]:
         """Layers that "skip" or "first" do not take of a network so deep; none of its own depth.
@@ -291,7 +328,9 @@ class DepthPruningStage(DistillStage):
         """What is dropped, and how."""
         prune, depth = self.config.prune, self.config.network.depth
         if prune.method != "fade":
-            return [f"{depth} layers of the teacher by {prune.method}", *super().plan()]
+            source = self.begins_with(self.config.init)
+            way = "random weights" if source is None else f"of {source}, by {prune.method}"
+            return [f"{depth} layers {way}", *super().plan()]
         return [
             f"layers {', '.join(map(str, self.drop))} of {depth} fade over {self.fading_steps:,} "
             f"steps ({prune.form}) and are dropped",

@@ -27,6 +27,11 @@ __all__ = ["DistillStage", "Student", "check_pairs", "feature_loss"]
 _logger = logging.getLogger(__name__)
 
 _INNER = "net.backbone."
+_COMPARED = {
+    "template_grid": "template tokens along a side",
+    "search_grid": "search tokens along a side",
+    "prediction_tokens": "prediction tokens",
+}
 
 
 class Student(Learner):
@@ -98,7 +103,7 @@ class DistillStage(BoxStage):
         Raises:
             ConfigError: what does not fit, and which setting changes it.
         """
-        check_pairs(self.pairs, student, teacher)
+        check_pairs(self.pairs, student, teacher, self.config.distill.tokens)
         if self.config.distill.maps == "corners":
             kinds = (student.box_head, student.search_grid), (teacher.box_head, teacher.search_grid)
             if not student.corner_head or kinds[0] != kinds[1]:
@@ -197,8 +202,10 @@ class DistillStage(BoxStage):
             loss = loss + config.loss.logits * value
             terms["logits"] = value.detach()
         if self.pairs:
-            cut = self._first_compared(taught) if config.distill.tokens == "search" else 0
-            value = feature_loss(out.features, taught.features, cut, config.network)
+            cuts = None
+            if config.distill.tokens == "search":
+                cuts = _search_tokens(config.network), _search_tokens(self.teacher.network)
+            value = feature_loss(out.features, taught.features, cuts)
             loss = loss + config.loss.features * value
             terms["features"] = value.detach()
         terms["teacher_iou"] = mean_over_present(
@@ -223,10 +230,6 @@ class DistillStage(BoxStage):
     def _half(self) -> bool:
         return self.config.precision == "bf16-mixed"
 
-    def _first_compared(self, taught: Taught) -> int:
-        """Number of template tokens, which stand first."""
-        return 2 * self.config.network.template_grid**2
-
     def plan(self) -> list[str]:
         """Teacher, and what is held to it."""
         teacher = getattr(self, "teacher", None)
@@ -245,11 +248,13 @@ class DistillStage(BoxStage):
         return lines
 
 
-def check_pairs(pairs: Pairs, student: ModelConfig, teacher: ModelConfig) -> None:
+def check_pairs(
+    pairs: Pairs, student: ModelConfig, teacher: ModelConfig, tokens: str = "all"
+) -> None:
     """Refuse pairs of layers whose tokens cannot be compared.
 
     Raises:
-        ConfigError: a layer that is not there, or crops that make another number of tokens.
+        ConfigError: a layer that is not there, or another number of the tokens that are compared.
     """
     for ours, theirs in pairs:
         if ours >= student.depth or theirs >= teacher.depth:
@@ -258,31 +263,43 @@ def check_pairs(pairs: Pairs, student: ModelConfig, teacher: ModelConfig) -> Non
                 f"{student.depth} layers and the teacher {teacher.depth}, counted from 0"
             )
 
-    def tokens(network: ModelConfig) -> tuple[int, int, int]:
-        return network.template_grid, network.search_grid, network.prediction_tokens
-
-    if pairs and tokens(student) != tokens(teacher):
+    names = ("search_grid",) if tokens == "search" else _COMPARED
+    other = [name for name in names if getattr(student, name) != getattr(teacher, name)]
+    if pairs and other:
+        counts = " and ".join(
+            f"{getattr(student, name)} {_COMPARED[name]} in the student, "
+            f"{getattr(teacher, name)} in the teacher"
+            for name in other
+        )
+        ways = "set loss.features to 0"
+        if "search_grid" not in other:
+            ways += ", or distill.tokens to search"
+        if other != ["prediction_tokens"]:
+            ways += ", or equal crop sizes"
         raise ConfigError(
-            "tokens can be matched only where teacher and student have as many: template, search "
-            f"and prediction tokens along a side are {tokens(student)} in the student and "
-            f"{tokens(teacher)} in the teacher; set loss.features to 0, or equal crop sizes"
+            f"tokens can be matched only where teacher and student have as many: {counts}; {ways}"
         )
 
 
+def _search_tokens(network: ModelConfig) -> slice:
+    """Which tokens of a layer are those of the search crop: after both templates'."""
+    first: int = 2 * network.template_grid**2
+    return slice(first, first + network.search_grid**2)
+
+
 def feature_loss(
-    ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...], first: int, network: ModelConfig
+    ours: tuple[Tensor, ...], theirs: tuple[Tensor, ...], cuts: tuple[slice, slice] | None = None
 ) -> Tensor:
     """Mean squared difference of tokens, summed over the matched layers (eq. 6).
 
     Args:
         ours: The student's tokens `[B, N, C]` of each matched layer: templates, search, prediction.
         theirs: The teacher's.
-        first: Leave out the tokens before this one; 0 compares all, else search tokens alone.
-        network: Of the student.
+        cuts: Which tokens of both are compared; all where None.
     """
-    last = first + network.search_grid**2 if first else None
+    own, other = cuts or (slice(None), slice(None))
     values = [
-        (a[:, first:last].float() - b[:, first:last].float()).pow(2).mean()
+        (a[:, own].float() - b[:, other].float()).pow(2).mean()
         for a, b in zip(ours, theirs, strict=True)
     ]
     return torch.stack(values).sum()

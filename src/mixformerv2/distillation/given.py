@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from ..errors import WeightsError
 from ..training.config import EvalConfig
 from ..training.judge import Judge
 from ..training.origin import identity_of
@@ -24,7 +25,9 @@ def given_teachers(plan: Plan) -> Iterator[str]:
 
 
 def measure_given(plan: Plan, say: Callable[[str], None]) -> bool:
-    """Track with each of them as the stages were evaluated, once, and keep the AUC.
+    """Track with each of them on what the stages were evaluated on, once, and keep the AUC.
+
+    Each has its own crops and tracks as its own bundle says.
 
     Returns:
         Whether there is a figure that was not there before.
@@ -38,8 +41,13 @@ def measure_given(plan: Plan, say: Callable[[str], None]) -> bool:
         config = _evaluation(plan, name)
         if config.root is None or auc_of(plan, name) is not None:
             continue
+        try:
+            bundle = find_bundle(name)
+        except WeightsError:  # a run that was stopped has a checkpoint alone
+            say(f"{name}: has no bundle, so that its AUC is not measured")
+            continue
         say(f"{name}: tracking {config.root}, for the first row of the table")
-        figures = Judge(config).figures(find_bundle(name))
+        figures = Judge(config).figures(bundle)
         if "auc" in figures:
             known = {**_read(plan), _key(name, config): figures["auc"]}
             make_folder(plan.out)

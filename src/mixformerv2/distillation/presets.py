@@ -7,6 +7,9 @@
 | largest norm of the gradient | not stated: 1 | 0.1 |
 | depth pruning | one run of 500 epochs, 40 fading | 45 epochs, 40 fading, then 500 more |
 | score head | 50 epochs | 40 epochs |
+
+Where the paper says nothing both have what the released code does: of samples light, mirroring and
+grey alone are changed, and no moving average is kept.
 """
 
 from __future__ import annotations
@@ -41,10 +44,17 @@ _NO_OTHER_TERMS = {
     "sides": 0.0, "dense": 0.0, "dense_ciou": 0.0, "dense_to_sparse": 0.0, "inside": 0.0,
     "score": 0.0,
 }  # fmt: skip
+_OTHER_AUGMENTATIONS = (
+    "rotation", "shape", "bend", "change", "colour", "shade", "blur", "detail", "noise", "jpeg",
+    "look_alikes", "occluders", "camouflage", "cut_out",
+)  # fmt: skip
 _PAPER: dict[str, Any] = {
     "optim": {
         "batch": 32, "lr": 1e-4, "schedule": "step", "warmup": 0, "weight_decay": 1e-4, "clip": 1.0,
+        "ema": 0.0,
     },
+    "data": {"grey": 0.05, "augment": dict.fromkeys(_OTHER_AUGMENTATIONS, 0.0)},
+    "tracker": {"update_interval": 200, "min_size": 10.0},
     "loss": {"l1": 5.0, "ciou": 2.0, "logits": 1.0, "features": 0.2, **_NO_OTHER_TERMS},
     "distill": {"sides": "sum"},
     "prune": {"fade": 40 / 500},

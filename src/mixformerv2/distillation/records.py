@@ -15,11 +15,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from ..errors import ConfigError
+from ..errors import ConfigError, WeightsError
 from ..training.checkpoint import load_checkpoint
 from ..training.log import read_log
-from ..training.origin import identity_of
+from ..training.origin import THRESHOLDS, identity_of
 from ..training.stage import make_stage
+from ..weights.bundle import read_config
 from ..weights.files import make_folder, write_whole
 from .plan import Plan, PlannedStage
 
@@ -30,7 +31,8 @@ _UNDER_WAY = ("to do", "step ")
 _FREE = (
     "model", "init", "distill.teacher",  # compared as the network, and by their weights
     "bank", "clips", "data.sets",  # places, which differ between machines
-    "eval", "precision", "device", "strategy", "threads", "workers", "log_every", "save_minutes",
+    "tracker", "eval", "precision", "device", "strategy", "threads", "workers", "log_every",
+    "save_minutes",
     "data.at_once", "optim.steps", "optim.batch", "optim.accumulate", "optim.compile",
     "optim.fused", "optim.channels_last", "optim.blend",
 )  # fmt: skip
@@ -50,7 +52,7 @@ def status(stage: PlannedStage) -> str:
     if state["step"] < steps:
         return f"step {state['step']} of {steps}"
     is_tracker = make_stage(stage.config).network(state["step"]) is not None
-    if is_tracker and not (stage.folder / "bundle" / "config.json").exists():
+    if is_tracker and not _has_bundle(stage):
         return "bundle to do"
     if is_tracker and stage.config.eval.root is not None and last_evaluation(stage) is None:
         return "evaluation to do"
@@ -177,6 +179,17 @@ def _read(stage: PlannedStage) -> dict[str, Any] | None:
         return None
     known = isinstance(found, dict) and {"settings", "weights"} <= set(found)
     return found if known else None
+
+
+def _has_bundle(stage: PlannedStage) -> bool:
+    """Whether there is a bundle that tracks as the plan says now."""
+    try:
+        found = asdict(read_config(stage.folder / "bundle").tracker)
+    except WeightsError:
+        return False
+    # Thresholds may be others: those of the first weights, or found out since.
+    left = {name: value for name, value in found.items() if name in THRESHOLDS}
+    return found == asdict(stage.config.tracker_settings(left))
 
 
 def _has_checkpoint(stage: PlannedStage) -> bool:

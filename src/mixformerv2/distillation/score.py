@@ -27,7 +27,8 @@ class ScoreStage(BoxStage):
     Half of the search crops should not show the target: `data.absent: 0.5`.
 
     Raises:
-        ConfigError: the score does not count in the loss, so that nothing would be learnt.
+        ConfigError: the score does not count in the loss, or all samples have the same answer, so
+            that nothing would be learnt.
     """
 
     def __init__(self, config: TrainConfig) -> None:
@@ -35,6 +36,11 @@ class ScoreStage(BoxStage):
         if not config.loss.score:
             raise ConfigError(
                 "the score stage learns from the score alone, but loss.score is 0; set it above 0"
+            )
+        if not 0 < config.data.absent < 1:
+            raise ConfigError(
+                "the score stage learns from searches with and without the target, but data.absent "
+                f"is {config.data.absent:g}; set it to 0.5"
             )
 
     def freeze(self, learner: nn.Module) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -13,6 +13,7 @@ from ..errors import ConfigError
 from ..models.config import ModelConfig
 from ..models.registry import model_config
 from ..settings import build, merge, parse_overrides, read_yaml
+from ..tracking.settings import TrackerSettings
 
 __all__ = [
     "EvalConfig",
@@ -25,6 +26,9 @@ __all__ = [
     "load_config",
     "show_config",
 ]
+
+_OF_SAMPLES = ("template_size", "search_size", "template_factor", "search_factor")
+"""Settings of a tracker that are those of its samples, `data`."""
 
 StageName = Literal[
     "mae", "box", "score", "dense_to_sparse", "distill", "depth_pruning", "mlp_reduction"
@@ -215,6 +219,8 @@ class TrainConfig:
         prune: What is taken away.
         eval: Tracking of whole sequences, now and then.
         mae: Masked-autoencoder pre-training.
+        tracker: Settings of `TrackerSettings` for the bundle that comes out, such as
+            `{update_interval: 200}`; the online template never changes where it is not said.
         precision: "32-true", "bf16-mixed" (Lightning Fabric's names), or "auto": the second where
             the device multiplies bf16 at its full rate, else the first.
         device: "auto", "cpu" or "cuda".
@@ -239,6 +245,7 @@ class TrainConfig:
     prune: PruneConfig = field(default_factory=PruneConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
     mae: MaeConfig = field(default_factory=MaeConfig)
+    tracker: dict[str, Any] = field(default_factory=dict)
     precision: Literal["auto", "32-true", "bf16-mixed"] = "32-true"
     device: Literal["auto", "cpu", "cuda"] = "auto"
     strategy: Literal["ddp", "fsdp"] = "ddp"
@@ -256,6 +263,23 @@ class TrainConfig:
                 raise ConfigError(f"{name} must be from 0 on, got {getattr(self, name)}")
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be from 0 to below 2**63, got {self.seed}")
+        for name in _OF_SAMPLES:
+            if name in self.tracker:
+                raise ConfigError(f"tracker.{name} is that of the samples; set data.{name}")
+        self.tracker_settings({})
+
+    def tracker_settings(self, thresholds: Mapping[str, float]) -> TrackerSettings:
+        """How the bundle of this run tracks.
+
+        Args:
+            thresholds: Of the weights that the run began with; what `tracker` says wins.
+
+        Raises:
+            ConfigError: an unknown setting, or a value that cannot work.
+        """
+        ours = {name: getattr(self.data, name) for name in _OF_SAMPLES}
+        plain = {"min_size": 4.0, "update_interval": 0}
+        return build(TrackerSettings, {**plain, **thresholds, **self.tracker, **ours}, "tracker")
 
     @property
     def network(self) -> ModelConfig:

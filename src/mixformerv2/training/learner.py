@@ -76,15 +76,21 @@ class Learner(nn.Module):
             for i in self.keep
         )
         if isinstance(net, MixViT):
-            remembered = None
-            if net.score_head is not None:
-                first = found.templates[-1][:, : net.config.template_grid**2]
-                remembered = net.score_head.remember(first)
-            out = net.read(found.search[-1], remembered)
+            out = net.read(found.search[-1])
             assert out.corners is not None
             # The softmax of log probabilities are the probabilities: logs are logits too.
             sides = corner_log_marginals(out.corners)
-            return Predictions(sides, out.boxes, out.score, corners=out.corners, features=kept)
+            score = None
+            if net.score_head is not None:
+                # In float32 under bf16 autocast too: bf16 would move what is pooled.
+                with torch.autocast(search.device.type, enabled=False):
+                    first = found.templates[-1][:, : net.config.template_grid**2].float()
+                    score = net.score_head(
+                        found.search[-1].float(),
+                        out.boxes.detach().float(),
+                        net.score_head.remember(first),
+                    )
+            return Predictions(sides, out.boxes, score, corners=out.corners, features=kept)
         assert isinstance(net, MixFormerV2)
         # In float32 under bf16 autocast too: bf16 would move a side by a tenth of a bin.
         with torch.autocast(search.device.type, enabled=False):

@@ -26,7 +26,7 @@ from .guard import LossGuard
 from .judge import Judge
 from .learner import moving_average, parameter_groups
 from .monitor import Monitor
-from .origin import read_origin
+from .origin import read_origin, thresholds_of
 from .outcome import remove_layers, save_run_bundle, without_layers
 from .schedule import lr_factor
 from .shards import divide_optimizer_state, whole, whole_optimizer_state, whole_state
@@ -110,6 +110,7 @@ class Run:
             self.stage.start(learner, init or config.init)
         source = self.stage.begins_with(init or config.init)
         self.origin = self._origin_of(state, source)
+        config.tracker_settings(thresholds_of(self.origin))  # refused now, not after the last step
         self.begun = self._first_weights(learner, state, source, drawn)
         self.name = (state or {}).get("run") or uuid.uuid4().hex[:12]
         self.stage.freeze(learner)

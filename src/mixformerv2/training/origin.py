@@ -8,19 +8,18 @@ tracked that are lost.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ..errors import WeightsError
-from ..tracking.settings import TrackerSettings
-from ..weights.bundle import find_bundle, read_config
+from ..weights.bundle import find_bundle, list_bundles, read_config
 from ..weights.files import file_sha256
 from .checkpoint import load_checkpoint
 
-__all__ = ["identity_of", "read_origin", "with_thresholds"]
+__all__ = ["THRESHOLDS", "identity_of", "is_shipped", "read_origin", "run_in", "thresholds_of"]
 
-_THRESHOLDS = (
+THRESHOLDS = (
     "update_threshold",
     "lost_below",
     "lost_until",
@@ -41,10 +40,10 @@ def read_origin(source: str | Path | None) -> dict[str, Any]:
         >>> read_origin("t")["name"]
         't'
     """
-    if source is None or Path(source).is_file():
+    if source is None or (Path(source).is_file() and not is_shipped(source)):
         return {}
     try:
-        state = load_checkpoint(Path(source), lazy=True)
+        state = run_in(source)
         if state is not None:
             return dict(state.get("origin", {}))
         config = read_config(find_bundle(source))
@@ -55,13 +54,29 @@ def read_origin(source: str | Path | None) -> dict[str, Any]:
         "name": config.name,
         "weights_sha256": config.weights_sha256,
         "licence": str(config.licence.get("weights", "not stated")),
-        "thresholds": {name: tracker[name] for name in _THRESHOLDS},
+        "thresholds": {name: tracker[name] for name in THRESHOLDS},
     }
 
 
-def with_thresholds(settings: TrackerSettings, origin: Mapping[str, Any]) -> TrackerSettings:
-    """The settings with the thresholds of the origin, where it has any."""
-    return replace(settings, **origin.get("thresholds", {}))
+def thresholds_of(origin: Mapping[str, Any]) -> dict[str, float]:
+    """The thresholds of an origin; none where it has none."""
+    return dict(origin.get("thresholds", {}))
+
+
+def run_in(source: str | Path) -> dict[str, Any] | None:
+    """The checkpoint of a source that is a run; None where it is something else.
+
+    A shipped bundle's name is that bundle, as for `find_bundle`, whatever else is called so.
+
+    Raises:
+        WeightsError: a damaged checkpoint.
+    """
+    return None if is_shipped(source) else load_checkpoint(Path(source), lazy=True)
+
+
+def is_shipped(source: str | Path) -> bool:
+    """Whether this is the name of a shipped bundle."""
+    return isinstance(source, str) and source in list_bundles()
 
 
 def identity_of(source: str | Path) -> str:
@@ -78,9 +93,9 @@ def identity_of(source: str | Path) -> str:
         True
     """
     path = Path(source)
-    if path.is_file():
+    if path.is_file() and not is_shipped(source):
         return f"file {file_sha256(path)[:12]}"
-    state = load_checkpoint(path, lazy=True)
+    state = run_in(source)
     if state is not None:
         return f"run {state.get('run', 'without a name')} at step {state['step']}"
     return f"bundle {read_config(find_bundle(source)).weights_sha256[:12]}"

@@ -14,7 +14,6 @@ from torch import Tensor
 from ..errors import WeightsError
 from ..models.config import ModelConfig
 from ..models.registry import build
-from ..tracking.settings import TrackerSettings
 from ..weights.bundle import (
     BundleConfig,
     find_bundle,
@@ -22,8 +21,7 @@ from ..weights.bundle import (
     read_config,
     save_bundle,
 )
-from .checkpoint import load_checkpoint
-from .origin import with_thresholds
+from .origin import run_in, thresholds_of
 
 if TYPE_CHECKING:
     from .config import TrainConfig
@@ -110,7 +108,7 @@ def read_outcome(source: str | Path) -> Outcome:
     Raises:
         WeightsError: neither a run nor a bundle, a damaged one, or a run whose layers still fade.
     """
-    state = load_checkpoint(Path(source), lazy=True)
+    state = run_in(source)
     if state is None:
         network = read_network(source)
         return Outcome(network, load_training_state(source), str(source))
@@ -133,7 +131,7 @@ def read_network(source: str | Path) -> ModelConfig:
     Raises:
         WeightsError: neither.
     """
-    if (Path(source) / "checkpoint.pt").exists():
+    if run_in(source) is not None:
         return read_outcome(source).network
     try:
         return ModelConfig.from_dict(read_config(find_bundle(source)).arch)
@@ -155,7 +153,7 @@ def save_run_bundle(
     """Write a bundle of weights in training, for tracking with PyTorch and for going on.
 
     Args:
-        config: The run; the tracker takes its crop factors.
+        config: The run; the tracker takes its crop factors and `tracker`.
         network: The architecture of `state`.
         state: Tensors under the learner's names.
         folder: Where the bundle goes.
@@ -172,14 +170,6 @@ def save_run_bundle(
     with torch.random.fork_rng():  # the run draws on as if nothing had been saved
         model = build(arch)
     model.load_state_dict({k[4:]: v for k, v in state.items() if k.startswith("net.")})
-    tracker = TrackerSettings(
-        arch.template_size,
-        arch.search_size,
-        template_factor=config.data.template_factor,
-        search_factor=config.data.search_factor,
-        min_size=4.0,
-        update_interval=0,
-    )
     provenance: dict[str, Any] = {
         "stage": config.stage,
         "steps": step,
@@ -192,7 +182,7 @@ def save_run_bundle(
     return save_bundle(
         model.eval(),
         folder,
-        tracker=with_thresholds(tracker, origin or {}),
+        tracker=config.tracker_settings(thresholds_of(origin or {})),
         licence=licence,
         provenance=provenance,
         training=dict(state) if training else None,

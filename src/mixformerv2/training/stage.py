@@ -76,7 +76,11 @@ class Stage:
         if source is not None:
             from .transfer import start_from
 
-            start_from(learner, source, self.config.init_layers)
+            start_from(learner, source, self.layers_of(source))
+
+    def layers_of(self, source: str | Path) -> str:
+        """Which layers of a pre-trained backbone are taken, as `start_from` wants it."""
+        return self.config.init_layers
 
     def begins_with(self, source: str | Path | None) -> str | Path | None:
         """The run or bundle that `start` takes weights of; None where they are random."""

@@ -14,9 +14,17 @@ from ..models.config import ModelConfig
 from ..models.registry import build
 from .checkpoint import load_checkpoint
 from .learner import Learner
+from .origin import is_shipped, run_in
 from .outcome import Outcome, read_outcome
 
-__all__ = ["check_backbone", "fit_bins", "is_backbone", "resample_bins", "start_from"]
+__all__ = [
+    "backbone_depth",
+    "check_backbone",
+    "fit_bins",
+    "is_backbone",
+    "resample_bins",
+    "start_from",
+]
 
 _logger = logging.getLogger(__name__)
 _LATER = ("dense.", "net.score_head.")
@@ -134,11 +142,21 @@ def _take_backbone(learner: Learner, outcome: Outcome, layers: str) -> None:
 
 def is_backbone(source: str | Path) -> bool:
     """Whether a source is a pre-trained backbone alone: a MAE checkpoint, or a run of stage mae."""
-    path = Path(source)
-    if path.is_file():
-        return True
-    state = load_checkpoint(path, lazy=True)
+    if Path(source).is_file():
+        return not is_shipped(source)
+    state = run_in(source)
     return state is not None and state.get("stage") == "mae"
+
+
+def backbone_depth(source: str | Path) -> int:
+    """Layers of a pre-trained backbone.
+
+    Raises:
+        WeightsError: it cannot be read.
+    """
+    from ..weights.mae import depth_of
+
+    return depth_of(_read_backbone(Path(source)))
 
 
 def check_backbone(network: ModelConfig, source: str | Path, layers: str) -> None:

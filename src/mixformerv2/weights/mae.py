@@ -21,7 +21,7 @@ from .checkpoint import read_checkpoint, refuse_values, tensors_of
 if TYPE_CHECKING:
     from ..models.network import Network
 
-__all__ = ["MaeReport", "choose_layers", "init_backbone", "match_backbone", "read_mae"]
+__all__ = ["MaeReport", "choose_layers", "depth_of", "init_backbone", "match_backbone", "read_mae"]
 
 _logger = logging.getLogger(__name__)
 
@@ -107,6 +107,11 @@ def read_mae(source: str | Path | Mapping[str, Any]) -> dict[str, Tensor]:
     return out
 
 
+def depth_of(weights: Mapping[str, Tensor]) -> int:
+    """Layers of what `read_mae` answers."""
+    return 1 + max(int(m[1]) for name in weights if (m := _LAYER.match(name)))
+
+
 def init_backbone(
     model: Network, weights: Mapping[str, Tensor], layers: str = "first", source: str = "checkpoint"
 ) -> MaeReport:
@@ -156,7 +161,7 @@ def match_backbone(
         WeightsError: weights of another width, patch size, stem or MLP ratio.
         ConfigError: layers that are not there.
     """
-    depth = 1 + max(int(m[1]) for name in weights if (m := _LAYER.match(name)))
+    depth = depth_of(weights)
     chosen = choose_layers(depth, model.config.depth, layers)
     state = model.backbone.state_dict()
     taken: dict[str, str] = {}

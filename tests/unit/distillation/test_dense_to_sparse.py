@@ -145,10 +145,18 @@ def test_a_student_learns_what_the_teacher_says(
 def test_teacher_and_student_may_differ_in_crop_size_and_bins(
     settings: Callable[..., TrainConfig], tmp_path: Path, batch: Batch
 ) -> None:
-    large = network(template_size=48, search_size=96, bins=48)
+    large = network(template_size=48, search_size=96, box_head="corner", bins=6, head_channels=32)
     folder = save_run(tmp_path / "large", lively(large))
     stage = make_stage(settings("dense_to_sparse", network(), f"distill.teacher={folder}"))
     learner = stage.build()
+    # What stands in a part of the teacher's crop stands in the same part of the student's.
+    maps = analytic_maps(6).log().expand(4, -1, -1, -1)
+    teacher = stage.teachers()[0]
+    real, teacher.inner.net.box_head.forward = teacher.inner.net.box_head.forward, lambda _: maps  # type: ignore[union-attr]
+    taught = teacher(*stage.inputs(batch))
+    places = expectation(resample_sides(taught.sides, 32))
+    assert_close(places, expectation(corner_marginals(maps.exp())), atol=1e-4, rtol=0)
+    teacher.inner.net.box_head.forward = real  # type: ignore[union-attr]
     loss, terms = stage.losses(learner, batch, torch.tensor(4.0))
     loss.backward()
     assert torch.isfinite(loss)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,11 +19,8 @@ from mixformerv2.distillation.runner import rows, run_plan
 from mixformerv2.errors import ConfigError
 from mixformerv2.models import load as load_network
 from mixformerv2.models import model_config
-from mixformerv2.training.checkpoint import load_checkpoint
-from mixformerv2.training.config import TrainConfig
-from mixformerv2.training.stage import make_stage
 
-from .conftest import lively, network, save_run, write_plan
+from .conftest import write_plan
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Lightning's own advice on import
 
@@ -217,6 +212,12 @@ def test_the_paper_recipe_of_b() -> None:
     assert first.optim.steps == round(500 * 60_000 / 256)
     assert first.distill.sides == "sum"
     assert not first.loss.has_dense
+    assert (first.optim.ema, first.data.grey, first.data.augment.light) == (0, 0.05, 1)
+    assert first.data.augment.noise == first.data.augment.look_alikes == 0
+    assert (first.tracker_settings({}).update_interval, first.tracker_settings({}).min_size) == (
+        200,
+        10,
+    )
     shallow = plan.stages[1]
     assert shallow.config.prune.fade * 500 == pytest.approx(40)
     assert shallow.outcome.depth == 8
@@ -333,6 +334,7 @@ def test_epochs_are_those_of_all_devices_together(
         (["sparse.model.bins=30"], "stage sparse: a dense head needs bins.*of the 4 .*got 30"),
         (["score.init=null"], "stage score: .*without init they are random"),
         (["teacher.stage=mae", "teacher.mae.share=1"], "stage teacher: of 16 tokens some must be"),
+        (["score.data.absent=0"], "stage score: .*data.absent is 0; set it to 0.5"),
         (["score.loss.score=0"], "stage score: .*loss.score is 0; set it above 0"),
         (
             ["sparse.model.box_head=one_token_direct", "sparse.loss.logits=0"],
@@ -364,33 +366,3 @@ def test_what_must_fail_hours_later_is_said_at_once(
 ) -> None:
     with pytest.raises(ConfigError, match=sentence):
         check_plan(read_plan(path, change, out=tmp_path / "out"))
-
-
-def test_a_stage_starts_from_the_first_layers_of_another_network(
-    settings: Callable[..., TrainConfig], teacher: Path
-) -> None:
-    """As MAE-fir4 of Table 3e: `--init` decides whose layers."""
-    config = settings("depth_pruning", network(depth=2), "prune.method=first", f"init={teacher}")
-    stage = make_stage(config)
-    learner = stage.build()
-    stage.start(learner, config.init)
-    state = load_checkpoint(teacher)
-    assert state is not None
-    name = "net.backbone.layers.1.mlp.fc1.weight"
-    assert (learner.state_dict()[name] == state["average"][name]).all()
-
-
-def test_tea_skip_takes_a_source_of_the_students_depth_whole(
-    settings: Callable[..., TrainConfig], tmp_path: Path
-) -> None:
-    small = lively(network(depth=2), seed=3)
-    source = save_run(tmp_path / "small", small)
-    config = settings("depth_pruning", network(depth=2), "prune.method=skip", f"init={source}")
-    stage = make_stage(config)
-    learner = stage.build()
-    stage.start(learner, source)
-    ours = learner.state_dict()
-    assert all(ours[name].equal(value) for name, value in small.state_dict().items())
-    other = make_stage(replace(config, prune=replace(config.prune, layers=(1,))))
-    with pytest.raises(ConfigError, match=r"of 4 layers without \[1\] there stay 3"):
-        other.left_out(4)  # type: ignore[attr-defined]

@@ -24,7 +24,7 @@ from mixformerv2.errors import ConfigError, DataError, WeightsError
 from mixformerv2.training.checkpoint import load_checkpoint
 from mixformerv2.training.config import TrainConfig
 from mixformerv2.training.loop import train
-from mixformerv2.weights.bundle import find_bundle
+from mixformerv2.weights.bundle import find_bundle, read_config
 
 from .conftest import write_plan
 
@@ -213,6 +213,34 @@ def test_done_needs_the_bundle(read: Read) -> None:
     assert before is not None
     assert after is not None
     assert (after["run"], after["step"]) == (before["run"], before["step"])
+
+
+def test_another_tracker_asks_for_the_bundle_alone(read: Read) -> None:
+    """How its template changes is no training."""
+    plan = read("tracker.update_interval=25")
+    assert states(plan) == ["bundle to do"] * 4
+    told: list[str] = []
+    assert run_plan(plan, say=told.append) is not None
+    assert set(states(plan)) == {"done"}
+    assert read_config(plan.stage("score").folder / "bundle").tracker.update_interval == 25
+    assert states(read()) == ["bundle to do"] * 4
+
+
+def test_a_given_teacher_without_a_bundle_is_no_error(read: Read, tmp_path: Path) -> None:
+    """As a run that was stopped: it teaches by its checkpoint."""
+    plan = read()
+    given = tmp_path / "given"
+    shutil.copytree(plan.stage("teacher").folder, given)
+    shutil.rmtree(given / "bundle")
+    old = plan.stage("sparse").config
+    root = write_sequence(tmp_path / "videos").parent
+    config = replace(
+        old, distill=replace(old.distill, teacher=str(given)), eval=replace(old.eval, root=root)
+    )
+    plan = replace(plan, stages=(replace(plan.stage("sparse"), config=config, needs=()),))
+    told: list[str] = []
+    assert not measure_given(plan, told.append)
+    assert told == [f"{given}: has no bundle, so that its AUC is not measured"]
 
 
 def test_the_auc_of_a_stage_is_that_of_its_last_step(read: Read, tmp_path: Path) -> None:

@@ -48,6 +48,13 @@ def test_agrees_with_fine_numerical_integration(box: tuple[float, ...]) -> None:
     assert_close(pooled[0], mean, atol=1e-4, rtol=0)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_pools_the_same() -> None:
+    tokens, boxes = grid(2), torch.tensor(BOXES[:2], dtype=torch.float64)
+    found = precise_roi_pool(tokens.cuda(), boxes.cuda(), 4)
+    assert_close(found.cpu(), precise_roi_pool(tokens, boxes, 4))
+
+
 def test_gradients_are_right() -> None:
     """By finite differences, towards the tokens and towards the box alike."""
     tokens = grid(2).requires_grad_()

@@ -198,6 +198,17 @@ def videos(tmp_path: Path) -> Path:
     return tmp_path / "videos"
 
 
+def test_figures_of_other_pairs_or_frames_are_not_mixed(
+    script: Script, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    module = script("ablate_reduction")
+    for option in ("--pairs", "--frames"):
+        with pytest.raises(SystemExit):
+            module.parse([option, "50"])
+        assert "give others another file, as --results" in " ".join(capsys.readouterr().err.split())
+        assert module.parse([option, "50", "--results", str(tmp_path / "r.jsonl")])
+
+
 def test_the_pairs_are_the_same_each_time_and_show_what_their_boxes_say(
     script: Script, tmp_path: Path, videos: Path
 ) -> None:

@@ -115,6 +115,18 @@ def test_the_table_says_what_came_out_and_what_was_not_run(script: Script) -> No
     assert "3c a larger teacher: no larger teacher was trained" in text
 
 
+def test_figures_of_other_pairs_are_not_subtracted(script: Script) -> None:
+    module, tables = script("ablate_reduction"), script("reduction_tables")
+    arms = module.arms()
+    one = record(arms["base"], 1, 850, [300, 400], [0.3, 0.4]) | {"pairs": "abc"}
+    other = record(arms["sparse"], 1, 850, [300, 400, 500], [0.3, 0.4]) | {"pairs": "def"}
+    figures = tables.Figures([one, other], 850)
+    assert figures.difference("sparse", "base", "iou") is None
+    assert figures.difference("sparse", "base", "auc") is not None
+    other["auc_by_video"] = {"v0": 0.3}
+    assert tables.Figures([one, other], 850).difference("sparse", "base", "auc") is None
+
+
 def test_every_figure_of_the_paper_stands_in_a_row(script: Script) -> None:
     from mixformerv2.paper.rows import paper_tables
 

@@ -17,7 +17,7 @@ from filelock import FileLock
 from torch.testing import assert_close
 
 from mixformerv2.cli.main import main
-from mixformerv2.errors import OutputError, TrainingError, WeightsError
+from mixformerv2.errors import ConfigError, OutputError, TrainingError, WeightsError
 from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.tracking import TrackerSettings
 from mixformerv2.training import checkpoint as checkpoint_module
@@ -278,6 +278,16 @@ def test_weights_bring_their_terms_and_thresholds_along(tiny: TrainConfig, tmp_p
         assert config.tracker.uncertain_below == 0.45
         assert config.tracker.search_factor == tiny.data.search_factor
         assert config.provenance["init"]["name"] == "bundle"
+        assert config.tracker.update_interval == 0
+    own = replace(tiny, tracker={"update_interval": 25, "uncertain_below": 0.48})
+    train(with_steps(own, 4), two)  # a setting of the tracker is no other run
+    assert read_config(two / "bundle").tracker.update_interval == 25
+    assert read_config(two / "bundle").tracker.uncertain_below == 0.48
+    wrong = replace(tiny, tracker={"lost_until": 0.39})  # with its own thresholds alone it works
+    changed = replace(settings, uncertain_below=0.35)
+    save_bundle(MixFormerV2(arch).eval(), tmp_path / "low", tracker=changed)
+    with pytest.raises(ConfigError, match="thresholds must rise"):
+        train(with_steps(wrong, 4), tmp_path / "wrong", init=tmp_path / "low")
     train(with_steps(tiny, 4), tmp_path / "fresh")
     assert "init" not in read_config(tmp_path / "fresh" / "bundle").provenance
 

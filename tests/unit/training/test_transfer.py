@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.testing import assert_close
 
 from mixformerv2.errors import WeightsError
 from mixformerv2.models import ModelConfig
+from mixformerv2.models.spm import ScoreModule
 from mixformerv2.training.checkpoint import save_checkpoint
 from mixformerv2.training.learner import Learner
 from mixformerv2.training.transfer import resample_bins, start_from
@@ -41,6 +43,27 @@ def test_weights_move_to_larger_crops(tmp_path: Path) -> None:
     before, after = small.net.box_head.mlps[0].fc2.bias, large.net.box_head.mlps[0].fc2.bias
     assert after.shape == (48,)
     torch.testing.assert_close(after[::3], before[::2])  # bins of the same place
+
+
+def test_scores_of_mixvit_are_computed_in_float_under_bf16() -> None:
+    """Boxes to pool in bf16 would be off by a tenth of a token."""
+    config = ModelConfig(
+        width=64, depth=1, template_size=32, search_size=64, box_head="corner", bins=4,
+        head_channels=32, score_head=True,
+    )  # fmt: skip
+    learner = Learner(config).eval()
+    crops = [torch.randint(0, 255, (2, side, side, 3), dtype=torch.uint8) for side in (32, 32, 64)]
+    kept: list[torch.Tensor] = []
+    score = learner.net.score_head
+    assert isinstance(score, ScoreModule)
+    score.register_forward_hook(lambda _, given, out: kept.extend([*given[:2], out]))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        out = learner(*crops)
+    tokens, boxes, found = kept
+    assert tokens.dtype == boxes.dtype == torch.float32
+    assert_close(boxes, out.boxes)
+    assert out.score is not None
+    assert_close(found, out.score)
 
 
 def test_another_width_is_refused(tmp_path: Path) -> None:
