@@ -118,7 +118,7 @@ test-browser: $(VENV)-web/.made ## the page in Chromium; screenshots in out/brow
 	@command -v chromium >/dev/null || command -v google-chrome >/dev/null || \
 		{ echo "test-browser needs Chromium, which is not there: apt-get install chromium" >&2; exit 1; }
 	$(WEB_TESTS) tests/browser/test_page.py tests/browser/test_touch.py \
-		tests/browser/test_client.py
+		tests/browser/test_client.py tests/browser/test_traps.py
 
 page-picture: $(VENV)-web/.made ## the picture of the page in the documentation, anew; needs Chromium
 	$(VENV)-web/bin/python scripts/shoot_page.py

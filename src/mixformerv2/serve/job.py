@@ -137,6 +137,7 @@ class Job:
                 for n, g in sorted(self.prompts.items())
             ],
             "backward": self.backward,
+            "wanted": self.wanted and bool(self.prompts),
             "revision": self.revision,
             "rendered": self.rendered == self.revision,
             "engine": self.engine or None,

@@ -133,7 +133,7 @@ async def set_prompt(
     Results up to the neighbouring boxes are undone; `track` makes them anew. Tracking that runs is
     paused.
     """
-    await store.halt(job)
+    await store.halt(job, boxes=True)
     job.set_prompt(number, frame, Box.parse(given.box), store.limits.objects)
     return _changed(job)
 
@@ -148,7 +148,7 @@ async def delete_prompt(
     job: TheJob, number: Number, frame: Frame, store: TheStore
 ) -> dict[str, Any]:
     """Take a box back; an object without any is gone."""
-    await store.halt(job)
+    await store.halt(job, boxes=True)
     job.remove_prompt(number, frame)
     return _changed(job)
 
@@ -161,7 +161,7 @@ async def delete_prompt(
 )
 async def delete_object(job: TheJob, number: Number, store: TheStore) -> dict[str, Any]:
     """Drop an object and its results."""
-    await store.halt(job)
+    await store.halt(job, boxes=True)
     job.remove_object(number)
     return _changed(job)
 

@@ -112,6 +112,7 @@ class JobOut(BaseModel):
     video: VideoOut | None
     objects: list[ObjectOut]
     backward: bool
+    wanted: bool = Field(description="Whether it is tracked, or will be when the video is read.")
     revision: int = Field(description="Counts changes that undo results or the annotated video.")
     rendered: bool = Field(description="Whether the annotated video is there.")
     engine: dict[str, str] | None = Field(examples=[{"name": "t", "engine": "onnx fp32"}])

@@ -186,9 +186,12 @@ class Store:
         job.folder.remove()
         job.tell({"type": "gone"})
 
-    async def halt(self, job: Job, *, preparing: bool = False) -> None:
-        """End what runs for a job, after the present frame; a first read goes on unless asked."""
-        job.wanted = False
+    async def halt(self, job: Job, *, preparing: bool = False, boxes: bool = False) -> None:
+        """End what runs for a job, after the present frame; a first read goes on unless asked.
+
+        Other `boxes` do not take back that tracking shall begin when the video is read.
+        """
+        job.wanted = job.wanted and boxes and job.status == "preparing"
         # Again where somebody else's `track` came in between.
         while job.running and (preparing or job.status != "preparing"):
             assert job.task is not None
@@ -307,6 +310,7 @@ class Store:
             if job.id in self.jobs and self._is_there(job):
                 job.try_to_save()
             job.tell()
+        job.wanted = job.wanted and bool(job.prompts)
         if job.wanted and not job.stop.is_set() and job.status == "ready" and job.prepared:
             await self._guard(job, self._track(job))
 

@@ -108,6 +108,24 @@ async def test_tracking_that_is_asked_for_while_a_pause_is_on_its_way_begins_aft
 
 
 @in_a_loop
+async def test_another_box_does_not_take_back_what_waits_for_the_video(tmp_path: Path) -> None:
+    store, _ = a_store(tmp_path)
+    job = a_job(tmp_path, store)
+    job.status = "preparing"
+    assert not job.public()["wanted"]
+    assert await store.track(job, backward=True)
+    await store.halt(job, boxes=True)
+    job.set_prompt(2, 0, BOX, 16)
+    assert job.public()["wanted"]
+    await store.halt(job)  # a pause does
+    assert not job.public()["wanted"]
+    assert await store.track(job, backward=True)
+    job.status = "tracking"  # there a box that changes ends it, as before
+    await store.halt(job, boxes=True)
+    assert not job.wanted
+
+
+@in_a_loop
 async def test_an_upload_whose_job_somebody_deletes_is_answered(tmp_path: Path) -> None:
     store, _ = a_store(tmp_path)
     folder = store.new_folder()

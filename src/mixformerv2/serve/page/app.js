@@ -8,7 +8,7 @@ import * as player from "./player.js";
 import * as stage from "./stage.js";
 import * as start from "./start.js";
 import "./timeline.js";
-import { byId, complain, emit, say, state } from "./state.js";
+import { byId, complain, emit, isTracked, say, state } from "./state.js";
 
 let hangUp = () => {};
 let fetched = null;    // revision of the results that are here
@@ -50,7 +50,7 @@ function leave() {
   hangUp = () => {};
   live.stop();
   player.unload();
-  Object.assign(state, { job: null, rows: new Map(), times: [], frame: 0, selected: 1, adding: true, draft: null, look: null });
+  Object.assign(state, { job: null, rows: new Map(), times: [], frame: 0, selected: 1, adding: true, draft: null, look: null, offline: false });
   fetched = null;
   emit("job");
 }
@@ -58,22 +58,30 @@ function leave() {
 async function openJob(job) {
   view("job", job.name);
   state.job = job;
-  state.adding = !job.objects.length;
-  panel.setAdding(state.adding);
+  panel.setAdding(!job.objects.length);
   emit("job");
   stage.fit();
   player.load();
   await take(job);
   if (state.job?.id !== job.id) return;  // left while the results were on their way
+  panel.setAdding(!isTracked() && !["waiting", "tracking"].includes(state.job.status));
   // What came before this connection is in no message of it.
-  hangUp = api.events(job.id, heard, forget, () => { forget(); say("The connection was interrupted."); });
+  hangUp = api.events(job.id, heard, forget, lost);
 }
 
 start.onOpened((job) => { location.hash = `job=${job.id}`; });
 
 // --- the job ---
 
+const RUNNING = ["waiting", "tracking"];
 const isPrepared = (job) => job.video?.count !== null && job.video?.count !== undefined;
+
+function lost() {
+  forget();
+  say("The connection was interrupted.");
+  state.offline = true;
+  emit("rows");
+}
 
 /** The results that are here are not known to be all: the next form of the job fetches them. */
 function forget() { fetched = null; }
@@ -83,7 +91,7 @@ async function take(job) {
   if (state.job?.id !== job.id || job.revision < state.job.revision) return;
   const before = state.job;
   state.job = job;
-  const ended = before.status === "tracking" && job.status !== "tracking";
+  const ended = RUNNING.includes(before.status) && !RUNNING.includes(job.status);
   if (ended) forget();  // rows that came while results were on their way were overwritten by them
   if (isPrepared(job) && fetched !== job.revision) await fetchResults(job);
   if (ended) player.trackingEnded();
@@ -109,6 +117,7 @@ async function fetchResults(job) {
 }
 
 function heard(message) {
+  state.offline = false;
   if (message.type === "job") take(message.job).catch(complain);
   else if (message.type === "gone") { complain(new Error("This job was deleted.")); location.hash = ""; }
   else if (message.type === "rows") takeRows(message);
@@ -122,7 +131,7 @@ function takeRows({ id, start: first, rows, progress, revision }) {
   if (progress) state.job.progress = progress;
   // Each object has a message of its own for the same frames.
   const { done } = progress ?? { done: tracked };
-  player.rowsCame(done < tracked ? done : done - tracked);
+  player.rowsCame(done < tracked ? done : done - tracked, id);
   tracked = done;
   emit("rows");
 }

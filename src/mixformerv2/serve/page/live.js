@@ -19,8 +19,18 @@ export async function start(source) {
     if (session !== mine) { release(mine); return; }
     connect(mine);
   } catch (error) {
-    veil(error.message, true);
+    ended(mine, error.message);
   }
+}
+
+/** Says why there is no stream any more, leaves the camera alone, and offers another one. */
+function ended(one, why) {
+  release(one);
+  if (session !== one) return;
+  veil(why, true);
+  const again = element("button", { type: "button", className: "go", textContent: "Start again" });
+  again.onclick = () => start(one.source);
+  byId("live-veil-text").append(element("br"), again);
 }
 
 export function stop() {
@@ -50,7 +60,14 @@ async function openCamera(one) {
   }
   camera.srcObject = one.media;
   await camera.play();
-  setSize(one, camera.videoWidth, camera.videoHeight);
+  const fit = () => {  // again where the device is turned
+    if (one.over || !camera.videoWidth) return;
+    setSize(one, camera.videoWidth, camera.videoHeight);
+    one.scale = Math.min(1, LONGEST / Math.max(...one.size));
+    one.canvas = element("canvas", { width: Math.round(one.size[0] * one.scale), height: Math.round(one.size[1] * one.scale) });
+  };
+  fit();
+  camera.onresize = fit;
 }
 
 function setSize(one, width, height) {
@@ -70,13 +87,9 @@ function connect(one) {
   };
   socket.onclose = (event) => {
     if (one.over) return;
-    veil(event.reason || "The stream has ended, or the server has no room for another one. Try again in a moment.", true);
+    const hidden = document.hidden ? " A page in the background sends no pictures." : "";
+    ended(one, (event.reason || "The stream has ended, or the server has no room for another one.") + hidden);
   };
-  if (one.source === null) {
-    const scale = Math.min(1, LONGEST / Math.max(...one.size));
-    one.canvas = element("canvas", { width: Math.round(one.size[0] * scale), height: Math.round(one.size[1] * scale) });
-    one.scale = scale;
-  }
 }
 
 // --- pictures out ---
@@ -92,9 +105,9 @@ async function send(one) {
   one.encoding = true;
   try {
     // Kept until its answer comes: boxes are shown on the picture that they belong to.
-    const picture = await createImageBitmap(camera);
-    one.canvas.getContext("2d").drawImage(picture, 0, 0, one.canvas.width, one.canvas.height);
-    const blob = await new Promise((done) => { one.canvas.toBlob(done, "image/jpeg", 0.85); });
+    const picture = await createImageBitmap(camera), { canvas } = one;
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    const blob = await new Promise((done) => { canvas.toBlob(done, "image/jpeg", 0.85); });
     if (!blob || session !== one || one.socket.readyState !== WebSocket.OPEN) return;
     one.socket.send(blob);
     one.sent.push([one.number, performance.now(), picture]);
@@ -225,12 +238,13 @@ function follow(box) {
 }
 
 view.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary && session) session.from = session.draft = null;  // a second finger: that is no drag
   if (!session?.size || event.button !== 0 || !event.isPrimary) return;
   view.setPointerCapture(event.pointerId);
   session.from = place(event);
 });
 view.addEventListener("pointermove", (event) => {
-  if (!session?.from) return;
+  if (!session?.from || !event.isPrimary) return;
   const a = session.from, b = place(event);
   session.draft = [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])];
 });

@@ -5,7 +5,7 @@ import * as player from "./player.js";
 import { STATES, byId, complain, element, emit, objects, on, state } from "./state.js";
 
 const NAMES = ["left", "top", "right", "bottom"];
-let timer = 0, asked = "";
+let timer = 0, asked = "", due = "";
 
 export function toggle() {
   const box = byId("look-on");
@@ -26,17 +26,22 @@ function close() {
   emit("look");
 }
 
+const wish = () => `${byId("heat").value !== ""} ${state.job.id} ${state.selected} ${state.frame} ${state.job.revision}`;
+
 function later() {
+  const wanted = byId("look-on").checked && !player.playing() && state.times.length && objects().length ? wish() : "";
+  if (wanted && wanted === due) return;  // a job that is told of ten times a second would put it off for ever
   clearTimeout(timer);
-  if (!byId("look-on").checked || player.playing() || !state.times.length || !objects().length) return;
+  due = wanted;
+  if (!wanted || (asked === wanted && state.look)) return;
   byId("look").hidden = false;
   byId("look").classList.add("stale");
   timer = setTimeout(fetchLook, 250);
 }
 
 async function fetchLook() {
-  const heat = byId("heat").value !== "";
-  const wanted = `${heat} ${state.job.id} ${state.selected} ${state.frame} ${state.job.revision}`;
+  const heat = byId("heat").value !== "", wanted = wish();
+  due = "";
   if (asked === wanted && state.look) { byId("look").classList.remove("stale"); return; }
   asked = wanted;
   try {

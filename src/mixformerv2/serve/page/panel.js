@@ -2,7 +2,7 @@
 
 import * as api from "./api.js";
 import * as player from "./player.js";
-import { STATES, boxAt, busy, byId, colourOf, complain, count, element, emit, isTracked, missing, nameOf, nextFreeId, objects, on, prompt, row, say, selectedObject, state } from "./state.js";
+import { STATES, boxAt, busy, byId, colourOf, complain, count, editing, element, emit, isTracked, missing, nameOf, nextFreeId, objects, on, prompt, row, say, selectedObject, state, sure } from "./state.js";
 
 const FORMATS = [
   ["mp4", "Video with boxes (MP4)", "the video with the boxes drawn in"],
@@ -15,27 +15,47 @@ const FORMATS = [
 ];
 
 let changed = () => {};
-let savingVideo = false;
+let savingVideo = null;   // the job whose video is downloaded once it is drawn
+let following = false;    // the video runs behind the tracker once that begins
 
 /** Told of each answer of the server that holds the job. */
 export function onJob(listener) { changed = listener; }
 
 // --- objects ---
 
+/** Elements that are there stay: one that is replaced between press and release is not clicked. */
 function listObjects() {
+  const list = byId("objects"), ids = objects().map((one) => one.id).join();
   byId("no-objects").hidden = objects().length > 0;
-  byId("objects").replaceChildren(...objects().map((object) => {
-    const chosen = object.id === state.selected;
-    const choose = element("button", { type: "button", className: "object", "aria-pressed": String(chosen) },
-      element("i", { className: "swatch" }), element("span", { className: "name", textContent: nameOf(object.id) }), element("span", { className: "now" }));
-    choose.querySelector(".swatch").style.background = colourOf(object.id);
-    choose.dataset.id = object.id;
-    choose.onclick = () => select(object.id);
-    const drop = element("button", { type: "button", className: "quiet icon drop-object", title: `Remove ${nameOf(object.id)}`, "aria-label": `Remove ${nameOf(object.id)}`, textContent: "×" });
-    drop.onclick = () => act(() => api.removeObject(state.job.id, object.id));
-    return element("li", {}, choose, drop);
-  }));
+  if (list.dataset.ids !== ids) {
+    list.dataset.ids = ids;
+    list.replaceChildren(...objects().map(({ id }) => {
+      const choose = element("button", { type: "button", className: "object" }, element("i", { className: "swatch" }), element("span", { className: "name" }), element("span", { className: "now" }));
+      choose.querySelector(".swatch").style.background = colourOf(id);
+      choose.dataset.id = id;
+      choose.onclick = () => select(id);
+      const drop = element("button", { type: "button", className: "quiet icon drop-object", textContent: "×" });
+      drop.onclick = () => removeObject(id);
+      return element("li", {}, choose, drop);
+    }));
+  }
+  for (const item of list.children) {
+    const [choose, drop] = item.children, id = Number(choose.dataset.id);
+    choose.setAttribute("aria-pressed", String(id === state.selected));
+    choose.querySelector(".name").textContent = nameOf(id);
+    drop.title = `Remove ${nameOf(id)}`;
+    drop.setAttribute("aria-label", drop.title);
+  }
   tellNow();
+}
+
+/** Frames of an object that would have to be tracked again. */
+const found = (id) => (state.rows.get(id) ?? []).filter((row, frame) => row && !prompt(id, frame)).length;
+
+function removeObject(id) {
+  const frames = found(id);
+  if (frames && !sure(`object ${id}`, `${nameOf(id)} is tracked in ${frames} frames. Press again to remove it with all of them.`)) return;
+  act(() => api.removeObject(state.job.id, id));
 }
 
 function tellNow() {
@@ -54,17 +74,15 @@ export function select(id) {
   emit("select");
 }
 
-let asked = false;  // for one more object, by the button or its key
-
 export function setAdding(wanted, byUser = false) {
   state.adding = wanted || !objects().length;
-  asked = byUser && state.adding;
+  state.asked = byUser && state.adding;
   byId("add").setAttribute("aria-pressed", String(state.adding));
   emit("adding");
 }
 
 // Where drags add objects anyhow, who presses it wants just that; only a second press takes it back.
-byId("add").onclick = () => { player.pause(); setAdding(!asked, true); };
+byId("add").onclick = () => { player.pause(); setAdding(!state.asked, true); };
 
 async function act(work) {
   try {
@@ -91,7 +109,7 @@ async function sendBox(id, frame, box) {
   await changed(await api.setPrompt(state.job.id, id, frame, box));
   state.selected = id;
   // Until something is tracked each drag is one more object, as in the command's own page.
-  setAdding(!isTracked() && isNew);
+  setAdding(!isTracked() && (isNew || state.adding));
   say(isNew ? `Object ${id} added.` : `${nameOf(id)} corrected on frame ${frame}.`);
   emit("select");
 }
@@ -113,16 +131,22 @@ title.onkeydown = (event) => { if (event.key === "Enter") title.blur(); };
 
 const inputs = ["x", "y", "w", "h"].map((name) => byId(`box-${name}`));
 
+let filled = "";  // what the numbers are of: those that somebody types stay until they are of another box
+
 function fillBox() {
   const known = objects().length > 0;
   for (const part of ["box-section", "look-section"]) byId(part).hidden = !state.job?.video;
   fillName();
-  const box = state.draft ?? (state.adding ? null : boxAt(state.selected, state.frame));
-  inputs.forEach((input, i) => {
-    if (document.activeElement !== input) input.value = box ? Math.round(box[i] * 100) / 100 : "";
-  });
-  const mark = !state.adding && prompt(state.selected, state.frame);
-  byId("box-set").textContent = state.adding ? `Add object ${nextFreeId()}` : mark ? "Change box" : "Correct here";
+  const box = state.draft ?? (editing() ? boxAt(state.selected, state.frame) : null);
+  const of = JSON.stringify([state.job?.id, editing() && state.selected, state.frame, box]);
+  if (of !== filled) {
+    filled = of;
+    inputs.forEach((input, i) => {
+      if (document.activeElement !== input) input.value = box ? Math.round(box[i] * 100) / 100 : "";
+    });
+  }
+  const mark = editing() && prompt(state.selected, state.frame);
+  byId("box-set").textContent = !editing() ? `Add object ${nextFreeId()}` : mark ? "Change box" : "Correct here";
   byId("box-remove").disabled = !mark;
   const frames = selectedObject()?.prompts.map((one) => one.frame) ?? [];
   byId("mark-before").disabled = !frames.some((frame) => frame < state.frame);
@@ -134,13 +158,16 @@ function fillBox() {
 byId("box-form").onsubmit = (event) => {
   event.preventDefault();
   const box = inputs.map((input) => Number(input.value));
-  const id = state.adding ? null : state.selected;
+  const id = editing() ? state.selected : null;
   player.pause();
   saveBox(id, state.frame, box).catch(complain);
 };
 
 export function removeBox() {
-  if (state.adding || !prompt(state.selected, state.frame)) return;
+  const object = selectedObject(), frames = found(state.selected);
+  if (!editing() || !prompt(state.selected, state.frame)) return;
+  const text = `This is the only box of ${nameOf(object.id)}, which is tracked in ${frames} frames. Press again to remove all of it.`;
+  if (object.prompts.length === 1 && frames && !sure(`object ${object.id}`, text)) return;
   act(() => api.removePrompt(state.job.id, state.selected, state.frame));
 }
 byId("box-remove").onclick = removeBox;
@@ -177,7 +204,7 @@ function tellTrack() {
   if (!job) return;
   // With another wish for the frames before the first box only the page knows what is missing.
   const left = job.backward === job.wish ? job.pending : Math.max(job.pending, objects().reduce((sum, one) => sum + missing(one), 0));
-  const running = ["waiting", "tracking"].includes(job.status), known = objects().length > 0;
+  const running = isRunning(job), known = objects().length > 0;
   const tracked = isTracked();
   button.textContent = running ? "Pause" : !tracked ? "Track" : left ? "Carry on" : "✓ All tracked";
   button.classList.toggle("plain", running || (tracked && !left));
@@ -188,24 +215,40 @@ function tellTrack() {
   if (total) bar.value = done / total; else bar.removeAttribute("value");
   const what = { preparing: "Reading the video", waiting: "Waiting for its turn", tracking: "Tracking", rendering: "Drawing the video" }[job.status];
   const engine = job.engine ? `${job.engine.name}, ${job.engine.engine}` : "";
-  byId("progress-text").textContent = job.error ? job.error
+  byId("progress-text").textContent = state.offline ? "The server is not heard; the page keeps trying." : job.error ? job.error
+    : job.wanted && job.status === "preparing" ? `Tracking begins when the video is read${total ? ` · ${done} of ${total} frames` : ""}`
     : what ? `${what}${total ? ` · ${done} of ${total} frames` : ""}`
     : !known ? "" : left && tracked ? `${left} frames to track` : tracked ? `Tracked by ${engine}` : "";
-  byId("progress-text").classList.toggle("bad", Boolean(job.error));
+  byId("progress-text").classList.toggle("bad", Boolean(job.error) || state.offline);
+  tellVideo(job.video);
   byId("get-section").hidden = !tracked;
+}
+
+/** Whether the job is tracked, or will be as soon as the video is read. */
+const isRunning = (job) => ["waiting", "tracking"].includes(job.status) || (job.status === "preparing" && job.wanted);
+
+/** What is wrong with the video itself. */
+function tellVideo(video) {
+  const broken = video?.broken?.length ?? 0;
+  const words = [video?.note, broken ? `${broken} frame${broken > 1 ? "s" : ""} cannot be decoded; the last box stays there.` : ""];
+  byId("video-note").textContent = words.filter(Boolean).join(" ");
+  byId("video-note").hidden = !byId("video-note").textContent;
 }
 
 export async function trackOrPause() {
   if (button.disabled) return;
-  if (["waiting", "tracking"].includes(state.job.status)) {
+  following = false;
+  if (isRunning(state.job)) {
     player.pause();
     await act(() => api.pause(state.job.id));
     return;
   }
+  const { adding } = state, from = firstGap();
   setAdding(false);
-  const from = firstGap();
   const answer = await act(() => api.track(state.job.id, byId("backward").checked));
-  if (answer?.started && state.times.length) player.follow(from);
+  if (!answer) setAdding(adding);
+  else if (answer.started && state.times.length) player.follow(from);
+  else following = Boolean(answer.started);
 }
 button.onclick = trackOrPause;
 
@@ -224,6 +267,9 @@ function firstGap() {
 // --- downloads ---
 
 function listDownloads() {
+  const of = `${state.job.id} ${byId("thin").checked}`;
+  if (byId("downloads").dataset.of === of) return;
+  byId("downloads").dataset.of = of;
   byId("downloads").replaceChildren(...FORMATS.map(([form, name, what]) => {
     if (form !== "mp4") return element("a", { className: "small-button", href: api.downloadAddress(state.job.id, form, thinned(form)), download: "", title: what, textContent: name });
     const made = element("button", { type: "button", className: "small-button wide", id: "get-mp4", title: what, textContent: name });
@@ -239,11 +285,11 @@ byId("thin").onchange = listDownloads;
 async function saveVideo() {
   const answer = await act(() => api.render(state.job.id));
   if (!answer) return;
-  if (answer.started) { savingVideo = true; say("The annotated video is being made."); } else fetchVideo();
+  if (answer.started) { savingVideo = state.job.id; say("The annotated video is being made."); } else fetchVideo();
 }
 
 function fetchVideo() {
-  savingVideo = false;
+  savingVideo = null;
   const link = element("a", { href: api.downloadAddress(state.job.id, "mp4"), download: "" });
   document.body.append(link);
   link.click();
@@ -269,7 +315,7 @@ removal.onclick = async () => {
 function disarm() { clearTimeout(armed); armed = 0; removal.textContent = "Delete this job"; }
 
 on("job results", () => {
-  if (!state.job) { backward = null; return; }
+  if (!state.job) { backward = savingVideo = null; following = false; return; }
   state.job.wish ??= state.job.backward;
   if (state.job.wish === backward) backward = null;
   state.job.backward = backward ?? state.job.wish;
@@ -280,7 +326,12 @@ on("job results", () => {
   listDownloads();
   fillBox();
   tellTrack();
-  if (savingVideo && !busy()) { if (state.job.rendered) fetchVideo(); else savingVideo = false; }
+  if (following && state.job.status === "tracking" && state.times.length) { following = false; player.follow(firstGap()); }
+  if (savingVideo === state.job.id && !busy()) {
+    if (state.job.rendered) fetchVideo();
+    else if (!state.job.error) complain(new Error("Boxes or names were changed while the video was drawn; press for it again."));
+    savingVideo = null;
+  }
 });
 on("select adding", () => { listObjects(); fillBox(); });
 on("frame draft", () => { tellNow(); fillBox(); });

@@ -9,7 +9,8 @@ let stillTimer = 0;
 let following = false;   // the video runs behind the tracker
 let starved = false;     // and waits for it
 let speed = 1;
-let arrivals = [];       // when rows came in, for the speed of the tracker
+let arrivals = [];       // when rows came in, for the speed of the tracker,
+let active = new Set();  // and of which objects
 
 export const picture = () => (still && still.frame === state.frame && video.paused ? still.image : null);
 export const frameSource = () => picture() ?? (video.readyState >= 2 ? video : null);
@@ -98,6 +99,7 @@ function settle() { show(state.frame); }
 
 export function follow(from) {
   arrivals = [];
+  active = new Set();
   show(from);
   following = starved = true;
   emit("playing");
@@ -105,7 +107,8 @@ export function follow(from) {
 
 function stopFollowing() { following = starved = false; }
 
-export function rowsCame(frames) {
+export function rowsCame(frames, id) {
+  active.add(id);
   const now = performance.now();
   arrivals.push([now, frames]);
   while (arrivals.length > 2 && now - arrivals[0][0] > 3000) arrivals.shift();
@@ -119,9 +122,9 @@ export function trackingEnded() {
   if (starved) { starved = false; play(); }
 }
 
-function ahead() {  // frames that are tracked beyond the shown one, by all objects
+function ahead() {  // frames that are tracked beyond the shown one, of all that are tracked just now
   let frame = state.frame;
-  const ids = [...state.rows.keys()];
+  const ids = [...active];
   const end = Math.min(count(), frame + 90);
   while (frame + 1 < end && ids.some((id) => row(id, frame + 1))) frame += 1;
   return frame + 1 >= count() ? Infinity : frame - state.frame;
@@ -173,7 +176,7 @@ byId("first").onclick = () => show(0);
 byId("last").onclick = () => show(count() - 1);
 byId("back").onclick = () => step(-1);
 byId("next").onclick = () => step(1);
-frameInput.onchange = () => show(Number(frameInput.value));
+frameInput.onchange = () => { show(Number(frameInput.value)); frameInput.value = state.frame; };
 byId("speed").onchange = (event) => { speed = Number(event.target.value); video.playbackRate = speed; };
 
 on("playing", () => {

@@ -1,14 +1,15 @@
 // The frame with everything drawn over it, and boxes by mouse, touch and keyboard.
 
 import * as player from "./player.js";
-import { STATES, STATE_COLOURS, boxAt, byId, colourOf, complain, emit, nextFreeId, objects, on, prompt, row, say, state } from "./state.js";
+import { STATES, STATE_COLOURS, boxAt, byId, colourOf, complain, editing, emit, nextFreeId, objects, on, prompt, row, say, state } from "./state.js";
 
 const stage = byId("stage"), view = byId("view"), pen = view.getContext("2d");
 const hint = byId("hint");
 const TRAIL = 40;
 let scale = 1;        // pixels of the screen for one of the video
 let drag = null;      // { kind, from, box, grip }
-let typing = null;    // a box that is moved by the arrow keys
+let typing = null;    // a box that is moved by the arrow keys,
+let typed = null;     // and whose it is; null for a new object's
 const saving = new Set();  // { id, frame, box } on their way to the server; id is null for a new object
 let save = async () => {};
 
@@ -173,7 +174,7 @@ function paintHeat(shares, x, y, side) {
 
 // --- drawing and moving ---
 
-const editedId = () => (drag?.id ?? (drag || state.adding ? nextFreeId() : state.selected));
+const editedId = () => (typing ? typed : drag?.id) ?? nextFreeId();
 
 function place(event) {
   const edge = view.getBoundingClientRect(), given = state.job.video;
@@ -194,17 +195,16 @@ const inside = ([x, y, w, h], [px, py]) => px > x && px < x + w && py > y && py 
 
 /** What a press at this place would take hold of. */
 function target(point, reach) {
-  const own = state.adding ? null : boxAt(state.selected, state.frame);
+  const own = editing() ? boxAt(state.selected, state.frame) : null;
   if (own) {
     const grip = gripAt(own, point, reach);
     if (grip !== null) return { kind: "grip", grip, id: state.selected, box: own };
     if (inside(own, point)) return { kind: "move", id: state.selected, box: own };
   }
-  if (!state.adding) {
-    const other = objects().find((one) => one.id !== state.selected && boxAt(one.id, state.frame) && inside(boxAt(one.id, state.frame), point));
-    if (other) return { kind: "choose", id: other.id, box: null };
-  }
-  return { kind: "new", id: state.adding ? null : state.selected, box: null };
+  const other = objects().find((one) => one.id !== state.selected && boxAt(one.id, state.frame) && inside(boxAt(one.id, state.frame), point));
+  if (other && !state.adding) return { kind: "choose", id: other.id, box: null };
+  // While objects are added a box may begin within another one; a mere click there chooses that.
+  return { kind: "new", id: state.adding ? null : state.selected, box: null, over: state.asked ? null : other?.id };
 }
 
 const between = (a, b) => [Math.min(a[0], b[0]), Math.min(a[1], b[1]), Math.abs(a[0] - b[0]), Math.abs(a[1] - b[1])];
@@ -224,6 +224,7 @@ function gripped(box, grip, point) {
 }
 
 view.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary) letGo();  // a second finger: that is no drag
   if (event.button !== 0 || !event.isPrimary || !state.job?.video) return;
   if (player.playing()) { player.toggle(); return; }
   endTyping(false);
@@ -250,17 +251,19 @@ view.addEventListener("pointermove", (event) => {
   paint();
 });
 
-view.addEventListener("pointerup", () => {
-  if (!drag) return;
-  const { id, box: before } = drag, drawn = state.draft;
+view.addEventListener("pointerup", (event) => {
+  if (!drag || !event.isPrimary) return;
+  const { id, box: before, over } = drag, drawn = state.draft;
   const far = drawn && drawn[2] * scale >= 4 && drawn[3] * scale >= 4;
   const same = before && drawn && before.every((value, i) => Math.abs(value - drawn[i]) * scale < 1);
   drag = null;  // before the box is saved: meanwhile the next one may be drawn
   state.draft = null;
   if (far && !same) commit(id, drawn);
+  else if (!far && over) { state.selected = over; emit("select"); }
   rest();
 });
-view.addEventListener("pointercancel", () => { drag = null; state.draft = null; rest(); });
+function letGo() { drag = null; state.draft = null; rest(); }
+view.addEventListener("pointercancel", letGo);
 
 async function commit(id, box) {
   const one = { id, frame: state.frame, box };
@@ -279,7 +282,8 @@ const numbers = (box) => `x ${Math.round(box[0])}, y ${Math.round(box[1])}, ${Ma
 export function startTyping() {
   if (!state.job?.video || player.playing()) return;
   const { width, height } = state.job.video;
-  const known = state.adding ? null : boxAt(state.selected, state.frame);
+  const known = editing() ? boxAt(state.selected, state.frame) : null;
+  typed = known || !state.adding ? state.selected : null;
   typing = known ? [...known] : [width * 3 / 8, height * 3 / 8, width / 4, height / 4].map(Math.round);
   view.focus();
   rest();
@@ -288,7 +292,7 @@ export function startTyping() {
 
 function endTyping(keep) {
   if (!typing) return;
-  const box = typing, id = state.adding ? null : state.selected;
+  const box = typing, id = typed;
   typing = null;
   if (keep) commit(id, box).then(() => say("Box set."));
   rest();
@@ -321,7 +325,7 @@ function rest() {
   if (!state.job?.video) text = "";
   else if (typing) text = "Arrows move the box, with Shift they resize it, Alt takes big steps. Enter sets it, Esc does not.";
   else if (!many) text = coarse ? "Drag a box tightly around what shall be followed." : "Drag a box tightly around what shall be followed, or press B to place it by keyboard.";
-  else if (state.adding) text = "Drag a box around another object, or press Track.";
+  else if (state.adding) text = editing() ? "Drag the box or its corners to change it. Drag beside it to add another object, or press Track." : "Drag a box around another object, or press Track.";
   else if (player.playing()) text = "";
   else if (here) text = prompt(state.selected, state.frame) ? "This box was given by hand. Drag it, or its corners, to change it." : "Drag the box or its corners to correct it here, then carry on tracking.";
   else text = `Drag a box around object ${state.selected} to say where it is on this frame.`;

@@ -72,7 +72,8 @@ async function send(file) {
       bar.value = share;
       if (share === 1) text.textContent = "Opening the video";
     });
-    opened(job);
+    if (!byId("start").hidden) opened(job);
+    else complain(new Error(`${file.name} is here: it stands under Recent on the first page.`));  // the user has gone elsewhere
   } catch (error) { complain(error); } finally {
     uploading = false;
     bar.hidden = true;
@@ -98,4 +99,5 @@ window.addEventListener("drop", (event) => {
   event.preventDefault();
   const file = event.dataTransfer.files[0];
   if (file && !byId("start").hidden) send(file);
+  else if (file) complain(new Error("Another video is added on the first page: press mixformerv2 above, then drop it there."));
 });

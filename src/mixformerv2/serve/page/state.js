@@ -11,7 +11,9 @@ export const state = {
   times: [],         // seconds of each frame, the first is 0
   frame: 0,
   selected: 1,
-  adding: true,      // the next box drawn is a new object
+  adding: true,      // the next box drawn beside the chosen object's is a new object
+  asked: false,      // and so is one drawn over it: by the button or its key
+  offline: false,    // the server is not heard
   draft: null,       // a box that is being drawn or moved: [x, y, w, h]
   look: null,        // what the network sees in this frame
   layer: null,       // whose attention is shown
@@ -34,6 +36,18 @@ export const byId = (id) => document.getElementById(id);
 
 export function say(text) { byId("said").textContent = text; }
 
+let asked = "", askedTimer = 0;
+
+/** Whether the user has asked for this twice within some seconds; the first time he is told what it does. */
+export function sure(what, text) {
+  clearTimeout(askedTimer);
+  if (asked === what) { asked = ""; return true; }
+  asked = what;
+  askedTimer = setTimeout(() => { asked = ""; }, 4000);
+  complain(new Error(text));
+  return false;
+}
+
 let toastTimer = 0;
 export function complain(error) {
   const toast = byId("toast");
@@ -50,7 +64,11 @@ export const selectedObject = () => objects().find((one) => one.id === state.sel
 export const count = () => state.job?.video?.count ?? (state.job?.video ? 1 : 0);
 export const prompt = (id, frame) => objects().find((one) => one.id === id)?.prompts.find((p) => p.frame === frame);
 export const row = (id, frame) => state.rows.get(id)?.[frame] ?? null;
-export const isTracked = () => [...state.rows.values()].some((rows) => rows.filter(Boolean).length > 1);
+/** Whether something was tracked: a frame without a box from hand, or all that there is. */
+export const isTracked = () => objects().some(({ id }) => state.rows.get(id)?.some((found, frame) => found && !prompt(id, frame)))
+  || (objects().length > 0 && state.times.length > 0 && objects().every((one) => missing(one) === 0));
+/** Whether what is done to a box is done to the chosen object's, and not to a new one's. */
+export const editing = () => !state.adding || (!state.asked && Boolean(boxAt(state.selected, state.frame)));
 export const busy = () => ["waiting", "tracking", "preparing", "rendering"].includes(state.job?.status);
 
 /** The box of an object that is shown on a frame: a row, or what was drawn there. */
