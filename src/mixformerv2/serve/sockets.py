@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import struct
+import time
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, WebSocket, WebSocketDisconnect
@@ -113,6 +114,7 @@ class _Stream:
         self._limits = store.limits
         self._given = given
         self._number = 0
+        self._ready: float | None = None  # when the client was told to begin
 
     async def run(self) -> None:
         """Pass on in both directions until one side has enough."""
@@ -138,6 +140,10 @@ class _Stream:
                 async with asyncio.timeout(idle):
                     message = await self._socket.receive()
             except TimeoutError:
+                assert idle is not None
+                # Before that a client waits for the model as this side does.
+                if self._ready is None or time.monotonic() - self._ready < idle:
+                    continue
                 raise RefusedError(408, f"nothing came for {idle:.0f} s") from None
             if message["type"] == "websocket.disconnect":
                 return
@@ -163,6 +169,8 @@ class _Stream:
                 await self._socket.send_bytes(struct.pack(">I", len(head)) + head + picture)
             else:
                 await self._socket.send_json(event)
+                if event.get("event") == "ready":
+                    self._ready = time.monotonic()
 
 
 def _order(text: str) -> dict[str, Any]:

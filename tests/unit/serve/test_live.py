@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.server
 import json
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -18,7 +20,9 @@ from starlette.testclient import TestClient
 from starlette.websockets import WebSocketDisconnect
 
 from mixformerv2.errors import FrameError
+from mixformerv2.serve.limits import Limits
 from mixformerv2.serve.live import jpeg_size
+from mixformerv2.serve.sockets import _Stream
 from tests.doubles import moving_square
 from tests.unit.serve.web import serving, socket
 
@@ -186,3 +190,40 @@ def test_the_size_of_a_jpeg_is_known_before_it_is_decoded() -> None:
     for wrong in (b"", b"\xff\xd8", b"\xff\xd8\xff", b"\xff\xd8\xff\xe0\x00\x00" * 3, b"GIF89a"):
         with pytest.raises(FrameError):
             jpeg_size(wrong)
+
+
+class _Slow:
+    """A worker whose model takes longer to load than a silent client may be silent."""
+
+    async def send(self, event: dict[str, Any], data: bytes = b"") -> None:
+        pass
+
+    async def events(self, *, stall: float, total: float) -> AsyncIterator[tuple[Any, bytes]]:
+        await asyncio.sleep(0.3)
+        yield {"event": "ready"}, b""
+        await asyncio.sleep(60)
+
+
+class _Silent:
+    """A client that sends nothing."""
+
+    def __init__(self) -> None:
+        self.heard: list[Any] = []
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.sleep(60)
+        return {}
+
+    async def send_json(self, event: Any) -> None:
+        self.heard.append(event["event"])
+
+    async def close(self, code: int, reason: str) -> None:
+        self.heard.append(reason)
+
+
+def test_silence_counts_from_when_the_model_is_there() -> None:
+    store: Any = SimpleNamespace(limits=Limits(idle_seconds=0.1))
+    client, worker, pool = _Silent(), _Slow(), object()
+    stream = _Stream(client, worker, pool, store, None)  # type: ignore[arg-type]
+    asyncio.run(asyncio.wait_for(stream.run(), 20))
+    assert client.heard == ["ready", "nothing came for 0 s"]
