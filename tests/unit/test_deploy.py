@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,44 @@ def test_slurm_scripts_are_bash(path: Path) -> None:
     done = subprocess.run(["bash", "-n", str(path)], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "set -euo pipefail" in path.read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("codes", "end", "runs"),
+    [("0", 0, 1), ("11", 0, 1), ("12 12 0", 0, 3), ("12 11", 0, 2), ("12 9", 9, 2), ("12", 12, 5)],
+)
+def test_a_batch_of_slurm_runs_again_while_shards_are_missing(
+    tmp_path: Path, codes: str, end: int, runs: int
+) -> None:
+    """With commands that only say what the cluster's would."""
+    fakes = {
+        "scontrol": "echo node1; echo node2",
+        "srun": "exit 0",
+        "sleep": "exit 0",
+        "mixformerv2": 'echo "$@" >> calls; line=$(wc -l < calls); set -- $CODES\n'
+        'shift $((line > $# ? $# - 1 : line - 1)); exit "$1"',
+    }
+    for name, text in fakes.items():
+        (tmp_path / name).write_text(f"#!/bin/bash\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    names = {"SLURM_JOB_NODELIST": "node[1-2]", "SLURM_CPUS_PER_TASK": "2", "CODES": codes}
+    done = subprocess.run(
+        ["bash", str(DEPLOY / "slurm/batch.sbatch"), "list.csv", "out"],
+        cwd=tmp_path,
+        env={"PATH": f"{tmp_path}:{os.environ['PATH']}", **names},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    calls = (tmp_path / "calls").read_text().splitlines()
+    assert (done.returncode, len(calls), len(set(calls))) == (end, runs, 1), done.stderr
+
+
+def test_a_batch_of_kubernetes_runs_again_while_shards_are_missing() -> None:
+    job = yaml.safe_load((DEPLOY / "kubernetes/batch.yaml").read_text("utf-8"))
+    (rule,) = job["spec"]["podFailurePolicy"]["rules"]
+    assert rule["onExitCodes"]["values"] == [2, 11]
+    assert job["spec"]["backoffLimit"] > 0
 
 
 @pytest.mark.parametrize(

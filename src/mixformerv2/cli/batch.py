@@ -22,11 +22,13 @@ if TYPE_CHECKING:
 __all__ = ["EPILOG", "report", "run"]
 
 EPILOG = (
-    "Exit codes: those of `track`; 11 when videos were put into quarantine or shards are missing. "
+    "Exit codes: those of `track`; 11 when all is done and videos are in quarantine; 12 when shards "
+    "are missing, which the same command does. "
     "Killed or not: the same command again does what is missing."
 )
 
-_INCOMPLETE = 11
+_QUARANTINED = 11
+_MISSING = 12  # one of its own: schedulers run again on this one alone
 
 
 def run(
@@ -135,8 +137,8 @@ def run(
     if not quiet:
         for line in report(totals, out):
             say(line)
-    if totals.quarantined or totals.missing:
-        raise typer.Exit(_INCOMPLETE)
+    if totals.missing or totals.quarantined:
+        raise typer.Exit(_MISSING if totals.missing else _QUARANTINED)
 
 
 def report(totals: Totals, out: Path) -> list[str]:
