@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 __all__ = ["EPILOG", "report", "run"]
 
 EPILOG = (
-    "Exit codes: those of `track`; 11 when all is done and videos are in quarantine; 12 when shards "
-    "are missing, which the same command does. "
+    "Exit codes: those of `track`; 11 when all is done and videos are in quarantine; 12 when "
+    "shards are missing, which the same command does. "
     "Killed or not: the same command again does what is missing."
 )
 

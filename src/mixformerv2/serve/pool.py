@@ -82,6 +82,11 @@ class Worker:
             self._process.stdin.write(pack(message, payload))
             await self._process.stdin.drain()
 
+    async def stop_on(self, event: asyncio.Event) -> None:
+        """Tell the worker to stop its task once something has happened."""
+        await event.wait()
+        await self.send({"stop": True})
+
     async def events(self, *, stall: float, total: float) -> AsyncIterator[Event]:
         """What the worker says, to its end.
 

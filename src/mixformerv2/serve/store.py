@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
 from collections.abc import Callable
@@ -15,7 +14,7 @@ from .. import __version__
 from .folder import JobFolder, new_id
 from .job import Job
 from .limits import Limits
-from .pool import Event, Pool, TaskError, Worker
+from .pool import Event, Pool, TaskError
 from .refused import RefusedError, writing
 from .tasks import has_attention
 from .tracks import plan
@@ -206,7 +205,7 @@ class Store:
         """Track what is missing, after a halt that is on its way; False where nothing is.
 
         Raises:
-            RefusedError: there is no box yet, or too much is waiting.
+            RefusedError: there is no box yet, the video is withheld, or too much is waiting.
         """
         if job.task is not None and job.stop.is_set():
             await asyncio.wait([job.task], timeout=_PATIENCE)
@@ -226,6 +225,7 @@ class Store:
         if not plan(job.prompts, job.tracks, backward=backward):
             job.save()
             return False
+        self._refuse_withheld(job)
         self._room()
         job.wanted = True
         job.save()
@@ -236,7 +236,7 @@ class Store:
         """Make the annotated video; False where it is there.
 
         Raises:
-            RefusedError: there is nothing to draw, or something else runs.
+            RefusedError: there is nothing to draw or to read, or something else runs.
         """
         if job.rendered == job.revision:
             return False
@@ -246,9 +246,15 @@ class Store:
             raise RefusedError(409, "the job is busy; wait until it has finished, or pause it")
         if not job.prompts or not job.prepared:
             raise RefusedError(409, "there is nothing to draw yet; track something first")
+        self._refuse_withheld(job)
         self._room()
         self._start(job, self._render(job))
         return True
+
+    def _refuse_withheld(self, job: Job) -> None:
+        reason = job.withheld(self._library)
+        if reason is not None:
+            raise RefusedError(409, reason)
 
     def _room(self) -> None:
         running = sum(job.running for job in self.jobs.values())
@@ -261,10 +267,11 @@ class Store:
         """What the network sees and answers in a frame.
 
         Raises:
-            RefusedError: there is no such frame or object, or too many ask at once.
+            RefusedError: there is no such frame, object or video, or too many ask at once.
         """
         if attention and not has_attention():
             raise RefusedError(409, "attention needs PyTorch: pip install 'mixformerv2[torch]'")
+        self._refuse_withheld(job)
         task = {"task": "look", "attention": attention, **self._files(job)}
         task |= job.look_from(number, frame)
         if self._looking >= 8:
@@ -324,7 +331,7 @@ class Store:
         async with self._pool.worker() as worker:
             if job.stop.is_set():
                 return
-            stopper = asyncio.create_task(_stop(job, worker))
+            stopper = asyncio.create_task(worker.stop_on(job.stop))
             try:
                 event: Event
                 async for event in self._pool.run({**task, **self._files(job)}, worker):
@@ -392,9 +399,3 @@ class Store:
             job.tell()
 
         await self._drive(job, {"task": "render", "count": job.video["count"]}, take)
-
-
-async def _stop(job: Job, worker: Worker) -> None:
-    with contextlib.suppress(asyncio.CancelledError):
-        await job.stop.wait()
-        await worker.send({"stop": True})

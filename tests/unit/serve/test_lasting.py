@@ -70,8 +70,39 @@ def test_jobs_survive_a_restart_and_go_on(small_bundle: Path, tmp_path: Path) ->
         assert (jobs / broken / "job.json").read_text() == "{"  # perhaps a later version's
         assert sum(path.is_dir() for path in jobs.iterdir()) == 2
         assert [one["id"] for one in client.get("/api/jobs").json()] == [whole]
-        assert client.post(f"/api/jobs/{whole}/track").status_code in (202, 409)
         assert "not among those" in client.get(f"/api/jobs/{whole}").json()["error"]
+        put(client, whole, BOX, frame=100)
+        assert client.get(f"/api/jobs/{whole}").json()["pending"] > 0
+        refused = client.post(f"/api/jobs/{whole}/track")
+        assert (refused.status_code, "not among those" in refused.text) == (409, True)
+
+
+def test_a_video_that_is_offered_no_more_is_opened_no_more(
+    small_bundle: Path, clip: bytes, tmp_path: Path
+) -> None:
+    film = tmp_path / "film.mp4"
+    film.write_bytes(clip)
+    settings: dict[str, Any] = {"model": str(small_bundle), "engine": "onnx"}
+    with serving(tmp_path / "jobs", library=[film], **settings) as client:
+        job = str(client.post("/api/library/0").json()["id"])
+        settle(client, job)
+        put(client, job, BOX)
+        path = f"/api/jobs/{job}"
+
+        def refused() -> list[tuple[int, bool]]:
+            answers = [client.post(f"{path}/{verb}") for verb in ("track", "render")]
+            answers.append(client.get(f"{path}/look/1/3"))
+            return [(one.status_code, sentence in one.text) for one in answers]
+
+        film.rename(tmp_path / "other.mp4")
+        sentence = "film.mp4 is gone"
+        assert refused() == [(409, True)] * 3
+        (tmp_path / "other.mp4").rename(film)
+    with serving(tmp_path / "jobs", **settings) as client:
+        sentence = "not among those"
+        assert refused() == [(409, True)] * 3
+        found = client.get(path).json()
+        assert (sentence in found["error"], found["pending"]) == (True, 12)
 
 
 def test_a_job_outlives_its_video_and_a_later_version(

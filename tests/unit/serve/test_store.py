@@ -45,7 +45,8 @@ class _Idle:
     def __init__(self) -> None:
         self.stopped = asyncio.Event()
 
-    async def send(self, message: dict[str, Any], payload: bytes = b"") -> None:
+    async def stop_on(self, event: asyncio.Event) -> None:
+        await event.wait()
         self.stopped.set()
 
 
