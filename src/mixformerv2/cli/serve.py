@@ -56,7 +56,8 @@ def run(
         typer.Option(
             "--allow-host",
             metavar="NAME",
-            help="Name of this machine behind a proxy; names that are not given are refused then.",
+            help="Name of this machine behind a proxy, with a token; names that are not given are "
+            "refused then.",
         ),
     ] = None,
     model: Annotated[
@@ -110,6 +111,8 @@ def run(
         raise ConfigError(f"engine must be one of {', '.join(ENGINES)}, got {engine!r}")
     check_threads(threads)
     loopback = _is_loopback(host)
+    # A proxy on this machine lets others in where loopback alone is listened to.
+    private = loopback and all(map(_is_loopback, allow_host or ()))
     if token is not None and len(token) < _SHORTEST_TOKEN:
         raise ConfigError(
             f"a token has at least {_SHORTEST_TOKEN} characters; leave it out to get one made"
@@ -122,7 +125,7 @@ def run(
         threads=threads,
         library=library,
         live=live,
-        token=token or (None if loopback else secrets.token_urlsafe(18)),
+        token=token or (None if private else secrets.token_urlsafe(18)),
         # The address that is printed is answered in any case.
         hosts=LOOPBACK_NAMES | {_name(host), *(allow_host or ())}
         if loopback or allow_host
@@ -145,7 +148,7 @@ def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost"
+        return host.lower() == "localhost"
 
 
 def _offers(videos: list[str]) -> tuple[list[Path], list[tuple[str, str]]]:

@@ -48,6 +48,25 @@ def test_everywhere_else_it_wants_a_token(started: list[Settings], host: str) ->
 
 
 @pytest.mark.parametrize(
+    ("names", "asks"),
+    [
+        (["tracker.example.org"], True),
+        (["localhost", "tracker.example.org"], True),
+        (["192.168.1.7"], True),
+        (["localhost", "127.0.0.2"], False),
+    ],
+)
+def test_behind_a_proxy_on_this_machine_it_wants_a_token_too(
+    started: list[Settings], names: list[str], asks: bool
+) -> None:
+    words = [word for name in names for word in ("--allow-host", name)]
+    assert main(["serve", *words]) == 0
+    assert main(["serve", *words, "--token", "t" * 12]) == 0
+    made, given = (one.token for one in started)
+    assert (made is not None, given) == (asks, "t" * 12)
+
+
+@pytest.mark.parametrize(
     ("words", "hosts"),
     [
         (["--host", "127.0.0.2"], {"127.0.0.2"}),
