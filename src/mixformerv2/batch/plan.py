@@ -29,6 +29,7 @@ _OURS = (
     *("plan", "work", "shards", "crashes.jsonl"),
     *("index.html", "summary.json", "quarantine.csv"),
 )
+_YEAR = 366 * 24 * 3600  # seconds
 _WAITING = 10_000  # rows that wait in memory for their shards' files to be opened
 _ROW = tuple(one.name for one in fields(Target))
 
@@ -45,7 +46,7 @@ class Settings:
         formats: Of the results: `TABLES` and `PER_VIDEO`.
         shard_size: Videos in a shard, which is what a killed worker repeats at most.
         max_frames: Frames of each video at most; None for all.
-        timeout: Seconds that a video may take; None for any.
+        timeout: Seconds that a video may take, a year at most; None for any.
         thin: How far a side may be from a line between key frames, in pixels, in label tools'
             formats; 0 makes a key of each frame.
     """
@@ -71,8 +72,12 @@ class Settings:
             raise ConfigError(f"a shard holds at least 1 video, got {self.shard_size}")
         if not 1 <= self.streams <= 1024:
             raise ConfigError(f"a worker tracks 1 to 1024 videos at once, got {self.streams}")
-        if self.timeout is not None and self.timeout <= 0:
-            raise ConfigError(f"the time limit of a video must be above 0 s, got {self.timeout}")
+        # Also refuses NaN; the clock of a thread knows no more than some hundred years.
+        if self.timeout is not None and not 0 < self.timeout <= _YEAR:
+            raise ConfigError(
+                f"the time limit of a video is above 0 s and at most a year ({_YEAR:,} s), "
+                f"got {self.timeout:g}; leave it out for none"
+            )
         if not 0 <= self.thin <= 1e6:  # also refuses NaN
             raise ConfigError(f"thin is a number of pixels from 0, got {self.thin}")
 

@@ -313,6 +313,9 @@ def test_the_share_of_a_gpu_that_workers_are_given(
         ({"formats": ()}, "at least one format"),
         ({"shard_size": 0}, "at least 1 video"),
         ({"timeout": 0.0}, "above 0 s"),
+        ({"timeout": float("nan")}, "above 0 s"),
+        ({"timeout": 1e10}, "at most a year"),
+        ({"timeout": float("inf")}, "leave it out for none"),
     ],
 )
 def test_settings_that_cannot_work(changes: dict[str, object], sentence: str) -> None:

@@ -11,6 +11,14 @@ from mixformerv2.batch import Totals
 from mixformerv2.cli.main import main
 
 
+@pytest.mark.parametrize("seconds", ["nan", "1e10", "0"])
+def test_a_time_limit_that_no_clock_keeps_is_refused(
+    tmp_path: Path, seconds: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["batch", "list.csv", "--out", str(tmp_path), "--timeout", seconds]) == 2
+    assert "the time limit of a video is above 0 s" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("quarantined", "missing", "code"), [(0, 0, 0), (2, 0, 11), (0, 1, 12), (2, 1, 12)]
 )
