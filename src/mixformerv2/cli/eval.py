@@ -227,9 +227,10 @@ def run(
         curves,
         paper=not no_paper,
     )
-    from .eval_tables import print_study
+    from .eval_tables import print_losses, print_study
 
     print_study(study, list(plan.folders.values()))
+    print_losses(study, specs, root)
     _write_json(json_file, [one.as_dict() for one in reports])
     if report or out:
         page = write_report(study, report or out or "", pictures=not no_pictures)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..evaluation import Report, Study
+    from ..evaluation import Report, Study, TrackerSpec
 
-__all__ = ["print_benchmarks", "print_study"]
+__all__ = ["print_benchmarks", "print_losses", "print_study"]
+
+_LOOKS = 3  # commands a tracker
 
 
 def print_study(study: Study, folders: list[Path]) -> None:
@@ -38,6 +44,38 @@ def print_study(study: Study, folders: list[Path]) -> None:
         )
     for folder in folders:
         console.print(f"boxes, scores and times: {folder}", markup=False, soft_wrap=True)
+
+
+def print_losses(study: Study, specs: Sequence[TrackerSpec], root: Path) -> None:
+    """For the worst sequences in which a bundle loses its target: the command that looks there."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    for spec, report in zip(specs, study.reports, strict=True):
+        # `explain` takes a bundle as it is: with other settings another frame would be to blame.
+        looks = [] if spec.settings or not spec.is_bundle else [*_looks(study, spec, report, root)]
+        if looks:
+            console.print(
+                f"{report.tracker} loses its target here; to see what it saw there:",
+                markup=False,
+                soft_wrap=True,
+            )
+        for look in looks:
+            console.print(f"  {look}", markup=False, soft_wrap=True)
+
+
+def _looks(study: Study, spec: TrackerSpec, report: Report, root: Path) -> Iterator[str]:
+    from ..evaluation.stories import first_losses
+
+    for name, frame in islice(first_losses(study, report), _LOOKS):
+        words = ["mixformerv2", "explain", str(root)]
+        if study.benchmark.layout is not None:
+            words.append(f"--benchmark={study.benchmark.name}")
+        words += [f"--sequence={name}", f"--frame={frame}", f"--model={spec.what}"]
+        if spec.engine != "auto":
+            words.append(f"--engine={spec.engine}")
+        words.append(f"--out={re.sub(r'[^0-9A-Za-z_-]+', '_', name)}-{frame}")
+        yield shlex.join(words)
 
 
 def _sequences(console, study: Study, report: Report) -> None:  # type: ignore[no-untyped-def]

@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from ..box import Box
+    from ..data.datasets import Frames
 
 __all__ = ["run"]
 
@@ -19,12 +20,20 @@ def run(
         typer.Argument(
             metavar="VIDEO",
             help="A video or a folder of pictures; or a sequence with groundtruth.txt, whose first "
-            "box is taken and whose true box is drawn too.",
+            "box is taken and whose true box is drawn too; or, with --sequence, what `eval` has as "
+            "--root.",
         ),
     ],
     frame: Annotated[int, typer.Option(help="Number of the frame to look at, 1 or later.")],
     box: Annotated[
         str | None, typer.Option(help="X,Y,W,H in pixels of frame 0, or a file of boxes.")
+    ] = None,
+    sequence: Annotated[
+        str | None,
+        typer.Option(help="Name of a sequence in a data set, read as `eval` reads it."),
+    ] = None,
+    benchmark: Annotated[
+        str | None, typer.Option(help="With --sequence: as for `eval`; any layout else.")
     ] = None,
     model: Annotated[str, typer.Option(help="A shipped bundle by name, or a bundle folder.")] = "t",
     out: Annotated[
@@ -42,7 +51,11 @@ def run(
     from .bench_paper import refuse_missing_folder
 
     refuse_missing_folder(out)
-    pictures, given, truth = _inputs(source, box, frame)
+    pictures, given, truth = (
+        _inputs(source, box, frame, benchmark)
+        if sequence is None
+        else _of_sequence(source, sequence, benchmark, box, frame)
+    )
     from ..explain import explain_frame, save_page, save_picture
 
     insight = explain_frame(
@@ -51,7 +64,7 @@ def run(
         frame,
         model,
         truth=None if truth is None else truth.xywh,
-        name=Path(source).name,
+        name=sequence or Path(source).name,
         engine=engine,
     )
     sides = ", ".join(
@@ -71,11 +84,30 @@ def run(
         )
 
 
-def _inputs(source: str, box: str | None, frame: int) -> tuple[str, Box, Box | None]:
+def _of_sequence(
+    root: str, name: str, benchmark: str | None, box: str | None, frame: int
+) -> tuple[Frames, Box, Box | None]:
+    """The same of a sequence in a data set; its frames count from the one whose box is given."""
+    from ..box import Box
+    from ..evaluation.catalog import read_benchmark
+    from .boxes import parse_boxes
+
+    (found,) = read_benchmark(benchmark or "own", root, [name]).sequences
+    given = found.box if box is None else parse_boxes([box])[0]
+    row = found.truth[frame].tolist() if 0 <= frame < len(found) else []
+    truth = Box(*row) if row and min(row[2:]) > 0 else None  # NaN where nobody labelled it
+    return found.pictures, given, truth
+
+
+def _inputs(
+    source: str, box: str | None, frame: int, benchmark: str | None
+) -> tuple[str, Box, Box | None]:
     """Where the pictures are, the first box, and the true box of the frame where it is known."""
-    from ..errors import BoxError
+    from ..errors import BoxError, ConfigError
     from .boxes import parse_boxes, read_boxes
 
+    if benchmark is not None:
+        raise ConfigError(f"--benchmark {benchmark} needs --sequence NAME, one of its sequences")
     folder = Path(source)
     truth = folder / "groundtruth.txt"
     known = read_boxes(truth) if truth.is_file() else {}

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from ..errors import DataError
 from .report import Report, SequenceReport
-from .strips import Picture, film_strip
+from .strips import Picture, film_strip, frames_to_show
 from .study import FIGURES, Study
 
-__all__ = ["Story", "tell_stories"]
+__all__ = ["Story", "first_losses", "tell_stories"]
 
 WORST = 10
 DIFFERENT = 5
@@ -40,7 +40,7 @@ class Story:
 def tell_stories(study: Study) -> Iterator[tuple[str, str, list[Story]]]:
     """Key, title and stories of each section."""
     reports = study.reports
-    worst = sorted(_told(reports[0]), key=lambda one: (_value(study, one), one.name))[:WORST]
+    worst = _worst_first(study, reports[0])[:WORST]
     name = FIGURES[study.main][0]
     if worst:
         what = "worst sequence" if len(worst) == 1 else f"{len(worst)} worst sequences"
@@ -63,6 +63,19 @@ def tell_stories(study: Study) -> Iterator[tuple[str, str, list[Story]]]:
             if told:
                 title = f"Where {better} is better than {other} in {name}"
                 yield f"better-{which}-{index}", title, told
+
+
+def first_losses(study: Study, report: Report) -> Iterator[tuple[str, int]]:
+    """Sequences in which a tracker loses its target, the worst first, and in which frame."""
+    for one in _worst_first(study, report):
+        if one.visible is not None:
+            _, lost = frames_to_show(_overlaps(one, len(one.visible)))
+            if lost is not None:
+                yield one.name, max(lost, 1)
+
+
+def _worst_first(study: Study, report: Report) -> list[SequenceReport]:
+    return sorted(_told(report), key=lambda one: (_value(study, one), one.name))
 
 
 def _told(report: Report) -> list[SequenceReport]:

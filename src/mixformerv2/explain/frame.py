@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,17 @@ import torch
 from numpy.typing import NDArray
 
 from ..box import Box
+from ..data.datasets import Frames
 from ..errors import SourceError
 from ..export.graphs import Preprocess
 from ..runtime.base import Engine, EngineInfo, Memory, StepOutput
 from ..runtime.select import load_engine
 from ..tracking.crop import Crop
 from ..tracking.frame import as_bgr
-from ..tracking.result import TrackResult
+from ..tracking.result import FPS, TrackResult
 from ..tracking.state import TrackState
 from ..tracking.tracker import Tracker
-from ..video.source import Source, SourceLike, open_source
+from ..video.source import SourceLike, VideoFrame, open_source
 from ..weights.bundle import find_bundle, load_model
 from .attention import Attention, prediction_attention
 from .distributions import entropy
@@ -66,7 +68,7 @@ class Insight:
 
 
 def explain_frame(
-    source: SourceLike,
+    source: SourceLike | Frames,
     box: Sequence[float],
     frame: int,
     model: str | Path = "t",
@@ -81,7 +83,7 @@ def explain_frame(
     Needs PyTorch (extra `torch`): engines do not give their attention away.
 
     Args:
-        source: As for `track`.
+        source: As for `track`; or the frames of a labelled sequence, read one by one.
         box: `(x, y, w, h)` in pixels of frame 0.
         frame: Number of the frame to look at, 1 or later.
         model: Name of a shipped bundle, or a bundle folder.
@@ -92,6 +94,7 @@ def explain_frame(
 
     Raises:
         SourceError: the video has no such frame, or it cannot be read.
+        DataError: a frame of a labelled sequence cannot be read.
         ConfigError: a model without prediction tokens.
 
     Example:
@@ -110,9 +113,8 @@ def explain_frame(
     tracker = Tracker.with_engine(
         recorder, config, settings={"search_middle": 0, "still_below": 0.0}
     )
-    with open_source(source) as video:
-        name = name or video.name or "video"
-        result, scores, image, before = _track_to(tracker, recorder, video, box, frame)
+    with _opened(source, name) as (video, name):
+        result, scores, image, before = _track_to(tracker, recorder, video, name, box, frame)
     search, templates = recorder.search[0], before.templates.pair
     prepare = Preprocess(config.mean, config.std)
 
@@ -175,8 +177,26 @@ class _FirstLook(Recorder):
         return super().step(search, memory)
 
 
+@contextmanager
+def _opened(
+    source: SourceLike | Frames, name: str | None
+) -> Iterator[tuple[Iterable[VideoFrame], str]]:
+    """Frames with their numbers and times, and what to call them."""
+    if isinstance(source, Frames):
+        # With the clock of a tracker that is told no times, as in an evaluation.
+        yield (VideoFrame(n, n / FPS, one) for n, one in enumerate(source)), name or "sequence"
+        return
+    with open_source(source) as video:
+        yield video, name or video.name or "video"
+
+
 def _track_to(
-    tracker: Tracker, recorder: _FirstLook, video: Source, box: Sequence[float], frame: int
+    tracker: Tracker,
+    recorder: _FirstLook,
+    video: Iterable[VideoFrame],
+    name: str,
+    box: Sequence[float],
+    frame: int,
 ) -> tuple[TrackResult, list[float], NDArray[np.uint8], TrackState]:
     """Results of a frame, the scores so far, its picture, and the state before it."""
     scores: list[float] = []
@@ -196,8 +216,8 @@ def _track_to(
             if last == frame:
                 return result, scores, one.image, before
         if last == frame:
-            raise SourceError(f"frame {frame} of {video.name} cannot be read; take one beside it")
-    raise SourceError(f"{video.name} ends with frame {last}; frame {frame} is not in it")
+            raise SourceError(f"frame {frame} of {name} cannot be read; take one beside it")
+    raise SourceError(f"{name} ends with frame {last}; frame {frame} is not in it")
 
 
 def _in_crop(

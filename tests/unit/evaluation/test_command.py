@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import pytest
@@ -107,6 +108,54 @@ def test_a_bundle_is_measured(root: Path, small_bundle: Path, tmp_path: Path) ->
     (report,) = json.loads(figures.read_text())
     assert report["mean"]["sequences"] == 3
     assert [one["error"] for one in report["sequences"]] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("layout", "benchmark"),
+    [
+        (None, None),
+        ("davis", None),
+        ("got10k", "got10k_val"),
+        ("uav123", "uav123"),
+    ],
+)
+def test_the_printed_commands_look_at_where_the_target_is_lost(
+    root: Path,
+    small_bundle: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    layout: str | None,
+    benchmark: str | None,
+) -> None:
+    if layout is not None:
+        root = tmp_path / "a set"
+        MAKERS[layout](root)
+    monkeypatch.chdir(tmp_path)
+    words = ["eval", f"small={small_bundle}", "--root", str(root), "--inference", "onnx"]
+    words += [] if benchmark is None else ["--benchmark", benchmark]
+    # Every frame counts as lost, whatever the network answers.
+    monkeypatch.setattr("mixformerv2.evaluation.strips.LOST_BELOW", 1.1)
+    monkeypatch.setattr("mixformerv2.evaluation.strips.LOST_FOR", 1)
+    assert main(words) == 0
+    commands = [
+        shlex.split(line)
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("  mixformerv2 explain ")
+    ]
+    assert 1 <= len(commands) <= 3
+    _, *command, out = commands[0]
+    assert main([*command, f"{out}.html"]) == 0  # without the picture, which takes its time
+    assert (tmp_path / f"{out.removeprefix('--out=')}.html").is_file()
+
+
+def test_only_bundles_as_they_are_are_looked_into(
+    root: Path, small_bundle: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["eval", "still", "--root", str(root)]
+    assert main(words) == 0
+    assert main(["eval", str(small_bundle), *words[2:], "--set", "search_factor=3"]) == 0
+    assert "mixformerv2 explain" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

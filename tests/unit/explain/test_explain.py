@@ -173,6 +173,12 @@ def test_a_folder_that_is_missing_is_said_before_the_tracking() -> None:
         CliRunner().invoke(build("explain"), words, catch_exceptions=False)
 
 
+def test_a_benchmark_without_a_sequence_is_refused() -> None:
+    words = ["explain", str(CLIP), "--frame", "5", "--benchmark", "lasot"]
+    with pytest.raises(ConfigError, match="--benchmark lasot needs --sequence NAME"):
+        CliRunner().invoke(build("explain"), words, catch_exceptions=False)
+
+
 def test_command_without_a_box_says_so() -> None:
     with pytest.raises(BoxError, match="give --box"):
         CliRunner().invoke(
