@@ -71,7 +71,7 @@ async def upload(request: Request, store: TheStore, name: Name = "video") -> dic
     """Make a job of a video: the request's body is the file as it is.
 
     What it is goes by its content; the name is for people. The answer comes when its first frame
-    was decoded. `curl --data-binary @clip.mp4 'http://127.0.0.1:8000/api/jobs?name=clip.mp4'`
+    was decoded. `curl --data-binary @clip.mp4 'http://127.0.0.1:8321/api/jobs?name=clip.mp4'`
     """
     promised = request.headers.get("content-length", "0")
     if promised.isdecimal() and int(promised) > store.limits.upload_bytes:

@@ -55,8 +55,9 @@ async def receive(request: Request, limits: Limits, file: IO[bytes]) -> None:
 
 def too_large(limits: Limits) -> RefusedError:
     """The answer to more bytes than are taken."""
-    size = limits.upload_bytes / 1e6
-    return RefusedError(413, f"this server takes videos up to {size:.0f} MB; cut or shrink it")
+    # As `--max-upload` and the page count them.
+    size = max(1, round(limits.upload_bytes / (1 << 20)))
+    return RefusedError(413, f"this server takes videos up to {size} MB; cut or shrink it")
 
 
 def shown_name(name: str) -> str:

@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import inspect
 import io
+import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from fastapi import Request
 
+from mixformerv2.cli import serve
+from mixformerv2.serve.app import create_app
 from mixformerv2.serve.limits import Limits
 from mixformerv2.serve.refused import RefusedError
-from mixformerv2.serve.uploads import receive
+from mixformerv2.serve.settings import Settings
+from mixformerv2.serve.uploads import receive, too_large
 
 HEAD = b"\x00\x00\x00\x20ftypisom"
 
@@ -35,6 +42,18 @@ class FullDisk(io.BytesIO):
 
     def write(self, data: object) -> int:
         raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_what_is_too_large_is_said_in_the_megabytes_of_the_option() -> None:
+    """100 of `--max-upload` are 100 on the page and in the answer."""
+    assert "up to 100 MB" in str(too_large(Limits(upload_bytes=100 << 20)))
+    assert "up to 1024 MB" in str(too_large(Limits()))
+
+
+def test_the_description_of_the_api_calls_the_usual_port() -> None:
+    port = inspect.signature(serve.run).parameters["port"].default
+    text = json.dumps(create_app(Settings(Path("nowhere"))).openapi())
+    assert set(re.findall(r"127\.0\.0\.1:(\d+)", text)) == {str(port)}
 
 
 def test_a_disk_that_is_full_refuses_the_upload() -> None:
