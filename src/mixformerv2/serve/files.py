@@ -154,6 +154,10 @@ async def download(
     name = quote(Path(job.name).stem + "_tracked" + suffix)
     headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{name}"}
     if form == "mp4":
+        if job.outdated:
+            raise RefusedError(
+                409, "the annotated video is of before the last change; POST .../render again"
+            )
         if job.rendered != job.revision or not _plain(job, "render.mp4"):
             raise RefusedError(409, "the annotated video is not made yet; POST .../render first")
         return FileResponse(job.folder.file("render.mp4"), media_type="video/mp4", headers=headers)

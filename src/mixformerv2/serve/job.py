@@ -48,7 +48,7 @@ class Job:
         names: What the objects are, of those that somebody has named.
         backward: Whether frames before an object's first prompt are tracked too.
         revision: Counts changes that undo results, or the annotated video.
-        rendered: Revision and rows of the annotated video that is there.
+        rendered: Revision of the annotated video that is there; -1 where there is none of its rows.
         engine: What tracked last.
         error: Why the last thing failed.
         progress: Frames done and in all.
@@ -93,6 +93,11 @@ class Job:
     @property
     def prepared(self) -> bool:
         return "count" in self.video and "broken" in self.video
+
+    @property
+    def outdated(self) -> bool:
+        """Whether the annotated video is of before a change, as of a name given meanwhile."""
+        return self.rendered not in (-1, self.revision)
 
     @property
     def tracks(self) -> Tracks:
@@ -140,6 +145,7 @@ class Job:
             "wanted": self.wanted and bool(self.prompts),
             "revision": self.revision,
             "rendered": self.rendered == self.revision,
+            "outdated": self.outdated,
             "engine": self.engine or None,
             "error": self.error,
             "pending": self.pending(),

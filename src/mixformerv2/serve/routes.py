@@ -173,7 +173,10 @@ async def delete_object(job: TheJob, number: Number, store: TheStore) -> dict[st
     responses=problems(404, 422, 507),
 )
 async def set_name(job: TheJob, number: Number, given: schemas.NameIn) -> dict[str, Any]:
-    """Say what an object is: it stands in the annotated video and in files for label tools."""
+    """Say what an object is: it stands in the annotated video and in files for label tools.
+
+    A video that was made before, or that is being drawn, is `outdated` then.
+    """
     job.set_name(number, given.name)
     return _changed(job)
 

@@ -115,6 +115,10 @@ class JobOut(BaseModel):
     wanted: bool = Field(description="Whether it is tracked, or will be when the video is read.")
     revision: int = Field(description="Counts changes that undo results or the annotated video.")
     rendered: bool = Field(description="Whether the annotated video is there.")
+    outdated: bool = Field(
+        description="Whether an annotated video was made that a change has overtaken since, or "
+        "while it was drawn, as a name does: `render` makes it anew."
+    )
     engine: dict[str, str] | None = Field(examples=[{"name": "t", "engine": "onnx fp32"}])
     error: str | None
     pending: int = Field(description="Frames that are still to be tracked, once each way.")

@@ -387,7 +387,7 @@ class Store:
     async def _render(self, job: Job) -> None:
         job.status = "rendering"
         job.tell()
-        revision = job.revision
+        revision, job.rendered = job.revision, -1
         async with job.lock:
             await asyncio.to_thread(job.write_journal, TOOL)
 

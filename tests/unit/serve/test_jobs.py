@@ -19,6 +19,7 @@ from starlette.testclient import TestClient
 
 import mixformerv2 as mf
 from mixformerv2.cli.main import main
+from mixformerv2.serve.job import Job
 from mixformerv2.tracking.blend import row_of
 from tests.clips import sounding_clip, write_clip
 from tests.unit.serve.web import put, rows, serving, settle, socket, track, upload
@@ -285,6 +286,33 @@ def test_names_stand_in_the_video_and_in_files_for_label_tools(
     client.put(f"{place}/2/name", json={"name": "cup"})
     client.delete(f"{place}/2")
     assert put(client, job, BOX, number=2).json()["objects"][1]["name"] is None
+
+
+def test_a_name_that_is_given_while_the_video_is_drawn_makes_it_outdated(
+    client: TestClient, clip: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = upload(client, clip.read_bytes())
+    place = f"/api/jobs/{job}"
+    put(client, job, BOX)
+    assert not track(client, job)["outdated"]
+    write = Job.write_journal
+
+    def meanwhile(self: Job, tool: str) -> Path:
+        path = write(self, tool)
+        self.set_name(1, "cup")
+        return path
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "write_journal", meanwhile)
+        client.post(f"{place}/render")
+        found = settle(client, job)
+    assert (found["rendered"], found["outdated"], found["error"]) == (False, True, None)
+    refused = client.get(f"{place}/download/mp4")
+    assert (refused.status_code, "before the last change" in refused.text) == (409, True)
+    assert client.post(f"{place}/render").json() == {"started": True}
+    found = settle(client, job)
+    assert (found["rendered"], found["outdated"]) == (True, False)
+    assert client.get(f"{place}/download/mp4").status_code == 200
 
 
 def test_label_tools_get_few_keys_when_asked_for(client: TestClient, tracked: str) -> None:
