@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -103,16 +102,6 @@ class Job:
     def tracks(self) -> Tracks:
         """The rows on disk; workers alone add to them."""
         return Tracks(self.folder.path, self.video["count"])
-
-    def withheld(self, library: Container[str]) -> str | None:
-        """Why a video that is not the job's own can no longer be read; None where it can."""
-        if self.source is None:
-            return None
-        if not self.path.is_file():
-            return f"the video {self.path.name} is gone; put it back and start the server anew"
-        if self.source not in library:
-            return "this video is not among those that the server was started with"
-        return None
 
     def times(self) -> NDArray[np.float64]:
         """Seconds of each frame."""

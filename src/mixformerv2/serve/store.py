@@ -13,6 +13,7 @@ from typing import Any
 from .. import __version__
 from .folder import JobFolder, new_id
 from .job import Job
+from .library import Library
 from .limits import Limits
 from .pool import Event, Pool, TaskError
 from .refused import RefusedError, writing
@@ -42,7 +43,7 @@ class Store:
         self.root = root
         self.limits = limits
         self._pool = pool
-        self._library = {str(path) for path in library}
+        self._library = Library(library)
         self.jobs: dict[str, Job] = {}
         self._looking = 0
         self._looks = asyncio.Semaphore(2)
@@ -66,7 +67,7 @@ class Store:
     def _take_up(self, job: Job) -> None:
         """Go on with a job of the last run."""
         job.drop_beyond_end()
-        reason = job.withheld(self._library)
+        reason = self._library.withheld(job)
         if reason is not None:
             job.error, job.wanted = reason, False
             job.status = "ready" if job.prepared else "failed"
@@ -225,7 +226,7 @@ class Store:
         if not plan(job.prompts, job.tracks, backward=backward):
             job.save()
             return False
-        self._refuse_withheld(job)
+        self._library.refuse_withheld(job)
         self._room()
         job.wanted = True
         job.save()
@@ -246,15 +247,10 @@ class Store:
             raise RefusedError(409, "the job is busy; wait until it has finished, or pause it")
         if not job.prompts or not job.prepared:
             raise RefusedError(409, "there is nothing to draw yet; track something first")
-        self._refuse_withheld(job)
+        self._library.refuse_withheld(job)
         self._room()
         self._start(job, self._render(job))
         return True
-
-    def _refuse_withheld(self, job: Job) -> None:
-        reason = job.withheld(self._library)
-        if reason is not None:
-            raise RefusedError(409, reason)
 
     def _room(self) -> None:
         running = sum(job.running for job in self.jobs.values())
@@ -271,7 +267,7 @@ class Store:
         """
         if attention and not has_attention():
             raise RefusedError(409, "attention needs PyTorch: pip install 'mixformerv2[torch]'")
-        self._refuse_withheld(job)
+        self._library.refuse_withheld(job)
         task = {"task": "look", "attention": attention, **self._files(job)}
         task |= job.look_from(number, frame)
         if self._looking >= 8:
