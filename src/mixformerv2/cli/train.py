@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -54,7 +55,9 @@ def run(
         pairs.insert(0, config)  # a setting comes first, and there is no file
         file = None
     settings = load_config(file, pairs)
-    typer.echo(show_config(settings), err=not dry_run)
+    first = os.environ.get("RANK", "0") == "0"  # under torchrun it speaks, and cuts, for all
+    if first:
+        typer.echo(show_config(settings), err=not dry_run)
     try:
         from ..training.loop import train
         from ..training.rehearsal import rehearse
@@ -72,6 +75,8 @@ def run(
     except KeyboardInterrupt:
         typer.echo(f"\nstopped; `--out {out}` carries on from here", err=True)
         raise
+    if not first:
+        return
     if pieces and not (out / "bundle").is_dir():
         typer.echo(f"\nstage {settings.stage} leaves no bundle to be cut into pieces", err=True)
     elif pieces:
@@ -91,4 +96,8 @@ def _say_tracker(bundle: Path, steps: int) -> None:
         return
     done = read_config(bundle).provenance.get("steps", steps)
     rest = "; the same command carries on" if done < steps else ""
-    typer.echo(f"the tracker: {bundle}, after {done:,} of {steps:,} steps{rest}", err=True)
+    what = "the tracker"
+    if not (bundle / "model.safetensors").exists():
+        what = "pieces of the tracker"
+        rest += f"; `python -m mixformerv2.weights.pieces join {bundle}` puts them together"
+    typer.echo(f"{what}: {bundle}, after {done:,} of {steps:,} steps{rest}", err=True)

@@ -27,6 +27,7 @@ from ..errors import ConfigError, OutputError, WeightsError
 from ..settings import build
 from ..tracking.settings import TrackerSettings
 from .files import Precision, file_sha256, read_tensors, to_bytes, write_whole
+from .pieces import pieces_of, remove_pieces
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -262,6 +263,7 @@ def save_bundle(
     write_whole(folder / _WEIGHTS, weights)
     if training is not None:
         write_whole(folder / _TRAINING, to_bytes(_beside(training, model), precision))
+    remove_pieces(folder, (".safetensors", ".onnx"))  # `join` would put the old weights back
     write_config(folder, config)
     _logger.info("%s: %.1f MB of weights", folder, len(weights) / 1e6)
     return config
@@ -301,7 +303,7 @@ def load_training_state(name_or_folder: str | Path) -> dict[str, Tensor]:
     """
     folder = find_bundle(name_or_folder)
     state = {f"net.{name}": tensor for name, tensor in read_tensors(folder / _WEIGHTS).items()}
-    if (folder / _TRAINING).is_file():
+    if (folder / _TRAINING).is_file() or pieces_of(folder / _TRAINING):
         state |= read_tensors(folder / _TRAINING)
     return state
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import OutputError, WeightsError
+from .pieces import pieces_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +43,11 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
+    if not path.exists() and pieces_of(path):
+        raise WeightsError(
+            f"{path} lies in pieces; put it together with "
+            f"`python -m mixformerv2.weights.pieces join {path.parent}`"
+        )
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError, ValueError) as error:

@@ -20,6 +20,7 @@ from mixformerv2.errors import (
     TrainingError,
     WeightsError,
 )
+from mixformerv2.models.config import ModelConfig
 from mixformerv2.models.mixformerv2 import MixFormerV2
 from mixformerv2.training.batches import batch_stream, make_loader
 from mixformerv2.training.checkpoint import load_checkpoint
@@ -262,3 +263,24 @@ def test_a_stage_without_a_tracker_has_no_pieces(
     words = ["train", "stage=mae", "data.search_size=128", "--out", str(tmp_path), "--pieces"]
     assert main(words) == 0
     assert "stage mae leaves no bundle to be cut into pieces" in capsys.readouterr().err
+
+
+def test_under_torchrun_one_process_cuts_and_speaks(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A second one would find the file gone, and take away the pieces that the first has made."""
+    monkeypatch.setattr("mixformerv2.training.loop.train", lambda *_, **__: tmp_path / "c.pt")
+    monkeypatch.setattr("mixformerv2.weights.pieces.split.__defaults__", (20_000,))
+    model = MixFormerV2(ModelConfig(width=64, depth=1, template_size=32, search_size=64, bins=16))
+    save_bundle(model, tmp_path / "bundle")
+    words = ["train", "data.search_size=128", "--out", str(tmp_path), "--pieces"]
+    monkeypatch.setenv("RANK", "1")
+    assert main(words) == 0
+    assert (tmp_path / "bundle" / "model.safetensors").exists()
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setenv("RANK", "0")
+    assert main(words) == 0
+    assert not (tmp_path / "bundle" / "model.safetensors").exists()
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert said.startswith(f"pieces of the tracker: {tmp_path / 'bundle'}, after ")
+    assert f"`python -m mixformerv2.weights.pieces join {tmp_path / 'bundle'}`" in said

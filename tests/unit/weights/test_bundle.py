@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -26,6 +27,7 @@ from mixformerv2.weights.bundle import (
     read_config,
     write_config,
 )
+from mixformerv2.weights.pieces import join, split
 
 ARCH = ModelConfig(width=64, depth=1, template_size=32, search_size=64, bins=16, stem="conv")
 
@@ -253,3 +255,29 @@ def test_files_that_are_no_config(folder: Path, text: bytes) -> None:
 def test_no_config(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match=r"cannot read .*config\.json"):
         read_config(tmp_path)
+
+
+def test_pieces_of_older_weights_do_not_outlive_them(model: MixFormerV2, folder: Path) -> None:
+    save_bundle(model, folder, training={"dense.inside.bias": torch.ones(1)})
+    split(folder, limit=20_000)
+    (folder / "search.onnx.1of2").write_bytes(b"")
+    with torch.no_grad():
+        other = copy.deepcopy(model)
+        other.box_head.mlps[0].fc1.bias += 1
+    save_bundle(other, folder)
+    assert sorted(p.name for p in folder.iterdir()) == ["config.json", "model.safetensors"]
+    assert join(folder) == []
+    load(folder)
+
+
+def test_a_bundle_in_pieces_says_how_it_is_put_together(model: MixFormerV2, folder: Path) -> None:
+    save_bundle(model, folder, training={"dense.inside.bias": torch.ones(9000)})
+    assert split(folder, limit=10_000)
+    for read in (load, load_training_state):
+        with pytest.raises(WeightsError, match=r"lies in pieces; .*weights\.pieces join .*one`"):
+            read(folder)
+    whole = b"".join(p.read_bytes() for p in sorted(folder.glob("model.safetensors.*")))
+    (folder / "model.safetensors").write_bytes(whole)
+    load(folder)
+    with pytest.raises(WeightsError, match="training.safetensors lies in pieces"):
+        load_training_state(folder)  # its dense head would be missed without a word

@@ -62,6 +62,63 @@ def test_a_full_disk_leaves_the_whole_file(tmp_path: Path, monkeypatch: pytest.M
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == content
 
 
+def test_a_second_process_that_comes_too_late_takes_no_pieces_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are all that is left of the file."""
+    content = _folder(tmp_path)
+    unlink = Path.unlink
+
+    def other_was_faster(self: Path, missing_ok: bool = False) -> None:
+        if self.name == "big.bin":
+            unlink(self)
+            raise OSError(116, "Stale file handle")
+        unlink(self, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", other_was_faster)
+    with pytest.raises(OutputError, match="Stale"):
+        split(tmp_path, limit=1000)
+    monkeypatch.undo()
+    assert join(tmp_path) == [tmp_path / "big.bin"]
+    assert (tmp_path / "big.bin").read_bytes() == content["big.bin"]
+
+
+def test_pieces_of_an_older_file_do_not_outlive_it(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    split(tmp_path, limit=1000)
+    (tmp_path / "big.bin").write_bytes(b"new" * 500)
+    assert [p.name for p in split(tmp_path, limit=1000)] == ["big.bin.1of2", "big.bin.2of2"]
+    assert len(list(tmp_path.glob("big.bin*"))) == 2
+    join(tmp_path)
+    assert (tmp_path / "big.bin").read_bytes() == b"new" * 500
+
+
+def test_old_pieces_do_not_replace_a_new_file(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    split(tmp_path, limit=1000)
+    (tmp_path / "big.bin").write_bytes(b"new")
+    with pytest.raises(WeightsError, match=r"big\.bin is there, and its pieces make another file"):
+        join(tmp_path)
+    assert (tmp_path / "big.bin").read_bytes() == b"new"
+    assert len(list(tmp_path.glob("big.bin*"))) == 4  # and no half of a file
+
+
+def test_a_join_that_was_stopped_at_the_end_is_done_again(tmp_path: Path) -> None:
+    content = _folder(tmp_path)
+    pieces = split(tmp_path, limit=1000)
+    (tmp_path / "big.bin").write_bytes(content["big.bin"])
+    assert join(tmp_path) == [tmp_path / "big.bin"]
+    assert not any(piece.exists() for piece in pieces)
+
+
+def test_pieces_of_two_files_are_not_mixed(tmp_path: Path) -> None:
+    _folder(tmp_path)
+    split(tmp_path, limit=1000)
+    (tmp_path / "big.bin.1of1").write_bytes(b"other")
+    with pytest.raises(WeightsError, match=r"2 files called big\.bin \(cut into 1, 3\)"):
+        join(tmp_path)
+
+
 def test_the_module_is_a_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _folder(tmp_path)
     assert main(["split", str(tmp_path)]) == 0  # nothing is that large
