@@ -125,8 +125,8 @@ def run(
     absent: Annotated[
         str | None,
         typer.Option(
-            help="Frames without the target: left-out, miss, or near (a miss of overlap, a hit of "
-            "distance).",
+            help="Frames without the target: left-out, miss, near (a miss of overlap, a hit of "
+            "distance), or near-normalized (a hit of normalized distance alone).",
             rich_help_panel=_COUNT,
         ),
     ] = None,

@@ -120,8 +120,11 @@ class Plan:
 
     def prepare(self, spec: TrackerSpec) -> None:
         """Make a tracker's folder; one that cannot be had is said before an hour of others."""
+        from ..evaluation.results import check_results
         from ..evaluation.run import results_folder
 
+        if spec.folder is not None:
+            check_results(spec.folder, self.sequences)
         if self.out is None or spec.folder is not None:
             spec.identity()
             return

@@ -5,8 +5,12 @@ found = read_benchmark("lasot", "/data/LaSOT")
 found.sequences, found.benchmark.counting.sentence
 ```
 
-Where a benchmark's own toolkit and the code that published tables were made with differ, ours
-follows the latter and says so in the report: `Counting` is that sentence as a value.
+Where a benchmark's own toolkit and the code that published tables were made with (pytracking, STARK
+and what came from them) differ, ours follows the latter and says so in the report: `Counting` is
+that sentence as a value. Tests hold each entry to the rules of that code. What stays different: it
+refuses results with NaN, where ours count as misses; it fills up results that are too short with
+zeros, where ours refuses them; and a frame of LaSOT whose true box has no size though no flag calls
+it absent is a hit of its normalized distance.
 """
 
 from __future__ import annotations
@@ -78,16 +82,18 @@ class Found:
     remarks: tuple[str, ...] = ()
 
 
-_ALL = Counting(first=True, absent="miss")
+_LASOT = Counting(first=True, absent="miss", sizeless="repeated")
+_UAV = Counting(first=True, absent="near", sizeless="repeated-if-labelled")
+_OTHER = Counting(first=True, absent="near-normalized", sizeless="repeated")
 _P = ("auc", "normalized_at_20", "precision")
 
 BENCHMARKS: dict[str, Benchmark] = {
     one.name: one
     for one in (
         Benchmark("own", "your own folder", None, None, None, Counting(), max_frames=300),
-        Benchmark("lasot", "LaSOT", "lasot", "test", 280, _ALL, _P),
-        Benchmark("lasot_ext", "LaSOT extension", "lasot_ext", None, 150, _ALL, _P),
-        Benchmark("tnl2k", "TNL2K", "tnl2k", "test", 700, Counting(first=True, absent="miss"), _P),
+        Benchmark("lasot", "LaSOT", "lasot", "test", 280, _LASOT, _P),
+        Benchmark("lasot_ext", "LaSOT extension", "lasot_ext", None, 150, _OTHER, _P),
+        Benchmark("tnl2k", "TNL2K", "tnl2k", "test", 700, _OTHER, _P),
         Benchmark(
             "trackingnet",
             "TrackingNet",
@@ -104,7 +110,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             "uav123",
             "uav123",
             123,
-            Counting("all-four", first=True, absent="near"),
+            _UAV,
             ("auc", "precision"),
         ),
         Benchmark(
@@ -113,7 +119,7 @@ BENCHMARKS: dict[str, Benchmark] = {
             "uav123",
             "uav20l",
             20,
-            Counting("all-four", first=True, absent="near"),
+            _UAV,
             ("auc", "precision"),
         ),
         Benchmark(
@@ -147,11 +153,11 @@ BENCHMARKS: dict[str, Benchmark] = {
             "otb",
             None,
             100,
-            Counting("all-four", first=True, absent="near"),
+            _OTHER,
             ("auc", "precision"),
         ),
-        Benchmark("nfs", "NFS, 30 fps", "nfs", "30", 100, Counting(first=True), ("auc",)),
-        Benchmark("nfs240", "NFS, 240 fps", "nfs", "240", 100, Counting(first=True), ("auc",)),
+        Benchmark("nfs", "NFS, 30 fps", "nfs", "30", 100, _OTHER, ("auc",)),
+        Benchmark("nfs240", "NFS, 240 fps", "nfs", "240", 100, _OTHER, ("auc",)),
         Benchmark("vot2020", "VOT2020, one pass", "vot", None, 60, Counting(), ("auc", "overlap")),
         Benchmark(
             "vot2022", "VOT2022, one pass", "vot", None, None, Counting(), ("auc", "overlap")

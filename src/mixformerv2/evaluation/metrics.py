@@ -27,6 +27,7 @@ __all__ = [
     "Counting",
     "Errors",
     "Figures",
+    "Sizeless",
     "center_distances",
     "check_convention",
     "counted_frames",
@@ -45,11 +46,18 @@ Convention = Literal["size", "all-four"]
 """Which labelled frames count. Evaluation code in the field disagrees: `"size"` wants width and
 height above zero, `"all-four"` wants x and y above zero too, and so leaves out the frames in which
 the target touches the left or upper border."""
-Absent = Literal["left-out", "miss", "near"]
+Absent = Literal["left-out", "miss", "near", "near-normalized"]
 """What becomes of a frame that the labels call invalid or without the target: it is left out; or it
 is a miss that no tracker can avoid, as where figures are divided by all frames (LaSOT in published
-evaluation code); or a miss in overlap and a hit in distance (OTB's and UAV123's Matlab code, which
-sets both errors to -1)."""
+evaluation code); or a miss in overlap and a hit in distance (UAV123 in published code and in its
+Matlab toolkit, which set the error to -1); or a miss but in normalized distance (the others in
+published code, which sets that error alone to -1)."""
+Sizeless = Literal["as-it-is", "repeated", "repeated-if-labelled"]
+"""What becomes of an answered box without width or height: it stays, a miss of overlap; or the one
+before it is repeated, as in published evaluation code, there in all frames whose truth is not NaN:
+those without the target have a row of zeros in some sets and one of NaN in UAV123."""
+_GONE = {"miss": (np.inf, np.inf), "near": (-1.0, -1.0), "near-normalized": (np.inf, -1.0)}
+"""Distance and normalized distance of such a frame where it counts."""
 
 SUCCESS_THRESHOLDS: Array = np.linspace(0.0, 1.0, 21)
 FINE_THRESHOLDS: Array = np.linspace(0.0, 1.0, 101)
@@ -69,6 +77,7 @@ class Counting:
             protocol of our own folders and in GOT-10k, it is not counted.
         absent: What becomes of frames that are not valid.
         origin: How the benchmark's files call the first pixel; `"all-four"` looks at their numbers.
+        sizeless: What becomes of answered boxes without width or height.
 
     Example:
         >>> Counting().sentence
@@ -79,12 +88,16 @@ class Counting:
     first: bool = False
     absent: Absent = "left-out"
     origin: int = 0
+    sizeless: Sizeless = "as-it-is"
 
     def __post_init__(self) -> None:
         check_convention(self.convention)
         if self.absent not in get_args(Absent):
             known = ", ".join(get_args(Absent))
             raise ConfigError(f"absent frames {self.absent!r}: choose one of {known}")
+        if self.sizeless not in get_args(Sizeless):
+            known = ", ".join(get_args(Sizeless))
+            raise ConfigError(f"boxes without size {self.sizeless!r}: choose one of {known}")
 
     @property
     def sentence(self) -> str:
@@ -95,8 +108,12 @@ class Counting:
             "left-out": "are left out",
             "miss": "count as misses",
             "near": "count as misses of overlap and hits of distance",
+            "near-normalized": "count as misses, and as hits of normalized distance",
         }[self.absent]
-        return f"frames whose true {valid}; the given frame {first}; absent frames {absent}"
+        text = f"frames whose true {valid}; the given frame {first}; absent frames {absent}"
+        if self.sizeless != "as-it-is":
+            text += "; the box before one without width or height is repeated"
+        return text
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -245,7 +262,7 @@ def frame_errors(
 ) -> Errors:
     """Compare each counted frame, boxes `[N, 4]` as x, y, w, h.
 
-    A predicted row with a value that is not finite is a miss.
+    A predicted row with a value that is not finite is a miss; of one without size see `Sizeless`.
 
     Args:
         truth: `[N, 4]`, NaN where there is no box.
@@ -267,6 +284,8 @@ def frame_errors(
         )
     counted = counted_frames(true, counting, absent)
     valid = _validity(true, counting, absent)[0][counted]
+    if counting.sizeless != "as-it-is":
+        found = _repeated(found, true, counting)
     if counting.first:
         found = found.copy()
         found[:1] = true[:1]
@@ -281,13 +300,23 @@ def frame_errors(
         overlaps = np.where(lost, 0.0, pairwise_iou(true, found))
         pixels = np.where(lost, np.inf, center_distances(true, found))
         normalized = np.where(lost, np.inf, normalized_distances(true, found))
-    gone = -1.0 if counting.absent == "near" else np.inf
+    far, far_normalized = _GONE.get(counting.absent, (np.inf, np.inf))
     return Errors(
         np.where(valid, overlaps, -1.0),
-        np.where(valid, pixels, gone),
-        np.where(valid, normalized, gone),
+        np.where(valid, pixels, far),
+        np.where(valid, normalized, far_normalized),
         np.flatnonzero(counted),
     )
+
+
+def _repeated(found: Array, true: Array, counting: Counting) -> Array:
+    """Answered boxes, of those without size the one before; the first stays, whatever it is."""
+    without = (found[:, 2:] <= 0).any(axis=1)
+    if counting.sizeless == "repeated-if-labelled":
+        without &= np.isfinite(true).all(axis=1)
+    frames = np.arange(len(found))
+    without[:1] = False
+    return np.asarray(found[np.maximum.accumulate(np.where(without, 0, frames))])
 
 
 def figures_of(errors: Errors) -> Figures:

@@ -6,8 +6,9 @@ A sequence has `NAME.txt` (x, y, w, h a line, one line a frame, the given box fi
 everyone's are: where these call the first pixel 1, so do results.
 
 Read as well: `NAME/NAME_001.txt` with `NAME/NAME_time.txt` (GOT-10k's toolkit), `NAME_001.txt`,
-`times/NAME_time.txt` (OTB's), rows parted by commas, tabs or spaces, and sequences in folders of
-their class (`CLASS/NAME.txt`).
+`times/NAME_time.txt` (OTB's), rows parted by commas, tabs or spaces, sequences in folders of their
+class (`CLASS/NAME.txt`), and the names that pytracking and its kin use: `uav_NAME.txt`,
+`nfs_NAME.txt`, `Jogging_1.txt`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from ..errors import DataError, OutputError
 from .benchmarks import Sequence, read_truth, write_truth
 
-__all__ = ["Run", "check_names", "find_results", "load_run", "save_run", "write_text"]
+__all__ = ["Run", "check_names", "check_results", "find_results", "load_run", "save_run", "write_text"]
 
 log = logging.getLogger(__name__)
 
@@ -103,6 +104,24 @@ def find_results(folder: Path, sequence: Sequence) -> Path | None:
     return _first(folder, _BOXES, sequence)
 
 
+def check_results(folder: Path, sequences: Iterable[Sequence]) -> None:
+    """Refuse a folder in which no sequence is found: its figures would be zeros throughout.
+
+    Raises:
+        DataError: it has none of them.
+    """
+    known = list(sequences)
+    if not known or any(find_results(folder, one) is not None for one in known):
+        return
+    asked = ", ".join(f"{one.name}.txt" for one in known[:3])
+    inside = sorted(one.name for one in folder.iterdir())[:3] if folder.is_dir() else []
+    raise DataError(
+        f"{folder} has results of none of the {len(known)} sequences: looked for {asked} and other "
+        f"usual names, found {', '.join(inside) or 'nothing'}; give the folder that holds them, "
+        "and the benchmark that they are of"
+    )
+
+
 def load_run(folder: Path, sequence: Sequence, *, ours: bool = False) -> Run:
     """Read the files of a sequence.
 
@@ -151,11 +170,23 @@ def write_text(file: Path, text: str) -> None:
 
 def _first(folder: Path, names: Iterable[str], sequence: Sequence) -> Path | None:
     group = sequence.name.rpartition("-")[0] or sequence.name
-    for name in names:
-        file = folder / name.format(sequence.name, group)
-        if file.is_file():
-            return file
+    for called in (sequence.name, *_other_names(sequence)):
+        for name in names:
+            file = folder / name.format(called, group)
+            if file.is_file():
+                return file
     return None
+
+
+def _other_names(sequence: Sequence) -> Iterable[str]:
+    """How pytracking, and all evaluation code that came from it, calls the sequence."""
+    plain = sequence.name.replace("-", "_")
+    if sequence.layout == "otb":
+        yield "Human4_2" if sequence.name == "Human4" else plain  # by the file of its truth
+    elif sequence.layout in ("uav123", "nfs"):
+        prefix = "uav" if sequence.layout == "uav123" else "nfs"
+        yield f"{prefix}_{sequence.name}"
+        yield f"{prefix}_{plain}"
 
 
 def _column(file: Path | None, rows: int, wanted: slice, *, strict: bool) -> Values:

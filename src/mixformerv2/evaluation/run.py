@@ -27,7 +27,7 @@ from .benchmarks import Sequence
 from .catalog import BENCHMARKS, Benchmark, read_benchmark
 from .metrics import Convention, Counting, figures_of, frame_errors
 from .report import Report, SequenceReport
-from .results import Run, check_names, find_results, load_run, save_run, write_text
+from .results import Run, check_names, check_results, find_results, load_run, save_run, write_text
 from .trackers import Factory, TrackerSpec
 
 __all__ = ["Run", "evaluate", "follow", "measure", "results_folder"]
@@ -205,6 +205,7 @@ def _results(
 ) -> Iterator[tuple[str, Run | str]]:
     """Each sequence's run, or why it failed, as it ends; those on disk first."""
     if isinstance(tracker, TrackerSpec) and tracker.folder is not None:
+        check_results(tracker.folder, sequences)
         for sequence in sequences:
             yield sequence.name, _read(tracker.folder, sequence)
         return
@@ -295,7 +296,7 @@ def _report(
     if isinstance(result, str):
         # Every frame that counts is a miss of overlap and of distance, the given one not counted.
         rules = replace(counting, first=False)
-        if rules.absent == "near":
+        if rules.absent != "left-out":
             rules = replace(rules, absent="miss")
         errors = frame_errors(truth, np.full_like(truth, np.nan), rules, absent=absent)
         return SequenceReport(

@@ -53,6 +53,7 @@ def test_a_given_frame_alone_says_nothing() -> None:
         ("left-out", 1, 20 / 21, 1.0),
         ("miss", 3, 20 / 21 / 3, 1 / 3),
         ("near", 3, 20 / 21 / 3, 1.0),
+        ("near-normalized", 3, 20 / 21 / 3, 1 / 3),
     ],
 )
 def test_absent_frames(absent: str, frames: int, auc: float, precision: float) -> None:
@@ -64,6 +65,30 @@ def test_absent_frames(absent: str, frames: int, auc: float, precision: float) -
     assert (figures.frames, figures.auc, figures.precision) == pytest.approx(
         (frames, auc, precision)
     )
+
+
+def test_published_code_takes_an_absent_frame_for_a_hit_of_normalized_distance() -> None:
+    """By hand: a hit, a miss that is 0.9 of the size away, and two frames without the target."""
+    truth = [SQUARE, SQUARE, (NAN,) * 4, (NAN,) * 4]
+    found = [SQUARE, (100.0, 10.0, 100.0, 100.0), SQUARE, SQUARE]
+    counting = Counting(first=True, absent="near-normalized")
+    figures = figures_of(frame_errors(truth, found, counting, absent=[False, False, True, True]))
+    assert (figures.normalized_at_20, figures.precision) == (0.75, 0.25)
+    assert figures.sr_50 == 0.25
+
+
+def test_a_box_without_size_may_be_the_one_before_it() -> None:
+    empty = (0.0, 0.0, 0.0, 0.0)
+    found = [SQUARE, SQUARE, empty, empty, SQUARE]
+    for sizeless, overlap in (("as-it-is", 0.5), ("repeated", 1.0), ("repeated-if-labelled", 1.0)):
+        counting = Counting(sizeless=sizeless)  # type: ignore[arg-type]
+        assert figures_of(frame_errors([SQUARE] * 5, found, counting)).overlap == overlap
+        assert ("is repeated" in counting.sentence) == (overlap == 1)
+    unlabelled = [SQUARE, SQUARE, (NAN,) * 4, SQUARE, SQUARE]
+    counting = Counting(sizeless="repeated-if-labelled")
+    assert figures_of(frame_errors(unlabelled, found, counting)).overlap == pytest.approx(2 / 3)
+    with pytest.raises(ConfigError, match="boxes without size 'gone'"):
+        Counting(sizeless="gone")  # type: ignore[arg-type]
 
 
 def test_all_four_looks_at_the_numbers_in_the_file() -> None:

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 from mixformerv2.errors import DataError
-from mixformerv2.evaluation import Sequence, TrackerSpec, evaluate, measure, read_benchmark
+from mixformerv2.evaluation import (
+    BENCHMARKS,
+    Sequence,
+    TrackerSpec,
+    evaluate,
+    measure,
+    read_benchmark,
+)
 from mixformerv2.evaluation.results import Run, load_run, save_run
 from tests.unit.data.layouts import MAKERS, put
 
@@ -39,6 +46,37 @@ def test_layouts_of_others(boxes: str, times: str, sequence: Sequence, tmp_path:
     np.testing.assert_array_equal(run.boxes, sequence.truth)
     assert run.seconds.tolist() == [0.5, 0.25, 0.1, 0.1, 0.1]
     assert np.isnan(run.scores).all()
+
+
+@pytest.mark.parametrize(
+    ("layout", "benchmark", "name", "file"),
+    [
+        ("uav123", "uav123", "bike1", "uav_bike1.txt"),
+        ("nfs", "nfs", "zebra-fish", "nfs_zebra_fish.txt"),
+        ("otb", "otb100", "Jogging-1", "Jogging_1.txt"),
+        ("otb", "otb100", "Human4", "Human4_2.txt"),
+    ],
+)
+def test_names_of_pytracking(
+    layout: str, benchmark: str, name: str, file: str, sequence: Sequence, tmp_path: Path
+) -> None:
+    one = replace(sequence, name=name, layout=layout)
+    shifted = BOXES if one.origin == 0 else BOXES.replace(",12,", ",13,")
+    put(tmp_path / file, shifted.replace(",", "\t"))
+    put(tmp_path / file.replace(".txt", "_time.txt"), "0.5\n" * 5)
+    run = load_run(tmp_path, one)
+    assert run.boxes[0, 1] == 12
+    assert run.seconds[0] == 0.5
+    assert BENCHMARKS[benchmark].layout == layout
+    with pytest.raises(DataError, match=f"no results of {name}"):
+        load_run(tmp_path, replace(one, layout="own"))  # may be another sequence
+
+
+def test_a_folder_without_any_result_is_no_tracker_of_zeros(root: Path, tmp_path: Path) -> None:
+    put(tmp_path / "theirs" / "uav_bike1.txt", BOXES)
+    wanted = r"none of the 3 sequences: looked for fam_a\.txt, .*, found uav_bike1\.txt; give the"
+    with pytest.raises(DataError, match=wanted):
+        evaluate(TrackerSpec(f"results:{tmp_path / 'theirs'}"), root)
 
 
 def test_boxes_are_in_the_coordinates_of_the_benchmark(tmp_path: Path) -> None:

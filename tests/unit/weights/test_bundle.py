@@ -279,5 +279,5 @@ def test_a_bundle_in_pieces_says_how_it_is_put_together(model: MixFormerV2, fold
     whole = b"".join(p.read_bytes() for p in sorted(folder.glob("model.safetensors.*")))
     (folder / "model.safetensors").write_bytes(whole)
     load(folder)
-    with pytest.raises(WeightsError, match="training.safetensors lies in pieces"):
+    with pytest.raises(WeightsError, match=r"training\.safetensors lies in pieces"):
         load_training_state(folder)  # its dense head would be missed without a word
