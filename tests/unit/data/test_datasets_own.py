@@ -143,6 +143,30 @@ def test_csv_of_several_videos(tmp_path: Path) -> None:
     assert "frame 7 is labelled, but there are 3 frames" in findings.wrong[2]
 
 
+@pytest.mark.parametrize(
+    ("row", "refused"),
+    [("b,0,x,1,2,3", "b"), ("b,1,1,1,2,3", "b"), ("c,0,x,1,2,3", "ab"), ("a,-1,1,1,2,3", "a")],
+)
+def test_a_bad_line_of_an_export_costs_its_own_sequence(
+    row: str, refused: str, tmp_path: Path
+) -> None:
+    """Of one that cannot be told whose it is, all: each may lack the label that it was."""
+    for name in "ab":
+        write_frames(tmp_path / name, boxes_of(3), "{}.png")
+    text = "video,frame,x,y,w,h\na,0,1,1,9,9\na,1,1,1,9,9\nb,1,1,1,9,9\nb,2,1,1,9,9\n"
+    put(tmp_path / "all.csv", f"{text}{row}\n")
+    for entry in read_dataset(tmp_path).entries:
+        if entry.name in refused:
+            with pytest.raises(DataError, match="line 6"):
+                entry.load(Findings())
+        else:
+            entry.load(Findings())
+    collected = Findings(strict=False)
+    for entry in read_dataset(tmp_path).entries:
+        entry.load(collected)
+    assert len(collected.wrong) == 1
+
+
 def test_mot_counts_pixels_from_1_and_cvats_from_0(tmp_path: Path) -> None:
     lines = {1: "", 0: ""}
     for origin in lines:

@@ -35,7 +35,7 @@ def _row(values: Iterable[Any]) -> Row:
 
 def read_csv(store: FrameStore, file: str) -> list[Entry]:
     """`frame,x,y,w,h` with a header line, and, where given, video, id, label and state."""
-    wrong: list[str] = []
+    bad: list[tuple[tuple[str, str], str]] = []
     tracks: Tracks = {}
     fields, lines = read_table(store, file)
     missing = {"frame", "x", "y", "w", "h"} - set(fields)
@@ -46,20 +46,32 @@ def read_csv(store: FrameStore, file: str) -> list[Entry]:
         )
     column = next((name for name in fields if name in _CSV_NAMES), "")
     for number, line in lines:
+        key = ((line.get(column) or "").strip(), (line.get("id") or "1").strip())
         try:
-            frame, row = _frame(line["frame"]), _row([line[key] for key in ("x", "y", "w", "h")])
+            frame, row = _frame(line["frame"]), _row([line[name] for name in ("x", "y", "w", "h")])
         except (TypeError, ValueError, OverflowError):
-            wrong.append(
+            sentence = (
                 f"{store.where(file)}, line {number}: no frame from 0 and four numbers in "
                 f"{list(line.values())}"
             )
+            bad.append((key, sentence))
             continue
-        key = ((line.get(column) or "").strip(), (line.get("id") or "1").strip())
         track = tracks.setdefault(key, Track(*key))
         track.category = line.get("label") or line.get("class") or track.category
         found = None if line.get("state") == "lost" else row
-        wrong += track.put(frame, found, f"{store.where(file)}, line {number}", number)
-    return to_entries(store, file, list(tracks.values()), "csv", wrong)
+        track.put(frame, found, f"{store.where(file)}, line {number}", number)
+    return to_entries(store, file, list(tracks.values()), "csv", _told(tracks, bad))
+
+
+def _told(tracks: Tracks, bad: Iterable[tuple[tuple[str, str], str]]) -> list[str]:
+    """Give what was wrong to the track that it is of; what is of none that is known is left."""
+    left = []
+    for key, sentence in bad:
+        if key in tracks:
+            tracks[key].wrong.append(sentence)
+        else:
+            left.append(sentence)
+    return left
 
 
 def _frame(text: Any, origin: int = 0) -> int:
@@ -74,7 +86,7 @@ def read_mot(store: FrameStore, file: str) -> list[Entry]:
 
     MOTChallenge counts pixels from 1. CVAT writes them from 0, and a `labels.txt` beside.
     """
-    wrong: list[str] = []
+    bad: list[tuple[tuple[str, str], str]] = []
     tracks: Tracks = {}
     challenge = PurePosixPath(file).parent.name == "gt"  # VIDEO/gt/gt.txt and VIDEO/img1
     folder = str(PurePosixPath(file).parent.parent) if challenge else None
@@ -89,26 +101,26 @@ def read_mot(store: FrameStore, file: str) -> list[Entry]:
         parts = line.strip().split(",")
         if parts == [""]:
             continue
+        key = (video, parts[1].strip() if len(parts) > 1 else "")
         try:
             frame, row = _frame(parts[0], 1), _row(parts[2:6])
             counts = len(parts) < 7 or float(parts[6]) != 0
             kind = int(float(parts[7])) if len(parts) > 7 else 0
         except (ValueError, IndexError, OverflowError):
-            wrong.append(
+            sentence = (
                 f"{store.where(file)}, line {number}: {line.strip()[:60]!r} is not frame (from 1), "
                 "id, x, y, w, h"
             )
+            bad.append((key, sentence))
             continue
         if counts:
-            key = (video, parts[1].strip())
             track = tracks.setdefault(key, Track(*key, look=look))
-            wrong += track.put(frame, row, f"{store.where(file)}, line {number}", number)
+            track.put(frame, row, f"{store.where(file)}, line {number}", number)
             if 0 < kind <= len(classes):
                 track.category = classes[kind - 1].strip()
     origin = 0 if classes else 1
-    return to_entries(
-        store, file, list(tracks.values()), "mot", wrong, origin=origin, folder=folder
-    )
+    wrong, found = _told(tracks, bad), list(tracks.values())
+    return to_entries(store, file, found, "mot", wrong, origin=origin, folder=folder)
 
 
 def read_cvat(store: FrameStore, file: str) -> list[Entry]:
@@ -121,10 +133,9 @@ def read_cvat(store: FrameStore, file: str) -> list[Entry]:
     reader.parse(store.read(file))
     for track, ends in zip(reader.tracks, reader.ends, strict=True):
         _fill(track, ends)
-    tracks = [track for track in reader.tracks if track.rows]
-    for track in tracks:
+    for track in reader.tracks:
         track.video = PurePosixPath(reader.source.replace("\\", "/")).name
-    return to_entries(store, file, tracks, "cvat", reader.wrong)
+    return to_entries(store, file, reader.tracks, "cvat", [])
 
 
 class _Cvat:
@@ -133,7 +144,6 @@ class _Cvat:
     def __init__(self, where: str) -> None:
         self.tracks: list[Track] = []
         self.ends: list[set[int]] = []  # of each track: boxes that only say that it ends
-        self.wrong: list[str] = []
         self.source = ""
         self._where = where
         self._path: list[str] = []
@@ -169,7 +179,7 @@ class _Cvat:
                 frame = _frame(values["frame"])
                 x1, y1, x2, y2 = (float(values[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
             except (KeyError, ValueError, OverflowError):
-                self.wrong.append(
+                self.tracks[-1].wrong.append(
                     f"{self._where}, line {self._parser.CurrentLineNumber}: a box needs frame, "
                     "xtl, ytl, xbr, ybr as numbers"
                 )
@@ -215,7 +225,7 @@ def read_cocovid(store: FrameStore, file: str) -> list[Entry]:
     """COCO with `videos` (CocoVID): images know video and frame, annotations their object."""
     content = read_json(store, file)
     tracks: Tracks = {}
-    wrong: list[str] = []
+    bad: list[tuple[tuple[str, str], str]] = []
     pictures: dict[Any, dict[int, str]] = {}
     try:
         videos = {one["id"]: one for one in content["videos"]}
@@ -236,16 +246,17 @@ def read_cocovid(store: FrameStore, file: str) -> list[Entry]:
             f"got {error}"
         ) from error
     for place, note in enumerate(notes):
+        name = number = ""
         try:
             image = images[note["image_id"]]
             video = videos[image["video_id"]]
             number = str(note.get("track_id", note.get("instance_id", 1)))
+            name = video.get("file_name") or video.get("name") or str(video["id"])
             row = _row(note["bbox"])
         except (KeyError, TypeError, ValueError) as error:
             known = note.get("id", place) if isinstance(note, dict) else place
-            wrong.append(f"{store.where(file)}: annotation {known}: {error!r}")
+            bad.append(((name, number), f"{store.where(file)}: annotation {known}: {error!r}"))
             continue
-        name = video.get("file_name") or video.get("name") or str(video["id"])
         listed = pictures[image["video_id"]]
         track = tracks.setdefault((name, number), Track(name, number))
         track.category = classes.get(note.get("category_id"), track.category)
@@ -254,8 +265,8 @@ def read_cocovid(store: FrameStore, file: str) -> list[Entry]:
             track.pictures = [listed[frame] for frame in range(len(listed))]
         found = None if note.get("state") == "lost" else row
         where = f"{store.where(file)}: annotation {note.get('id', place)}"
-        wrong += track.put(_number(image), found, where)
-    return to_entries(store, file, list(tracks.values()), "cocovid", wrong)
+        track.put(_number(image), found, where)
+    return to_entries(store, file, list(tracks.values()), "cocovid", _told(tracks, bad))
 
 
 def _number(image: dict[str, Any]) -> int:

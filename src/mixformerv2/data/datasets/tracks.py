@@ -30,6 +30,7 @@ class Track:
         pictures: Names of the frames, where the export lists them.
         look: Other names under which the frames may lie.
         lines: Line of each box in the file, by its frame.
+        wrong: Sentences on labels of it that could not be read.
     """
 
     video: str
@@ -39,9 +40,10 @@ class Track:
     pictures: list[str] | None = None
     look: tuple[str, ...] = ()
     lines: dict[int, int] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
 
-    def put(self, frame: int, row: Row | None, where: str, line: int | None = None) -> list[str]:
-        """Take note of a box; what is wrong with that, in at most one sentence.
+    def put(self, frame: int, row: Row | None, where: str, line: int | None = None) -> None:
+        """Take note of a box, or of what is wrong with it.
 
         Args:
             frame: From 0.
@@ -50,14 +52,14 @@ class Track:
             line: Of the file, where it has any.
         """
         if frame in self.rows:
-            return [
+            self.wrong.append(
                 f"{where}: frame {frame} of object {self.number} has a box already; give each "
                 "object an id of its own"
-            ]
+            )
+            return
         self.rows[frame] = row
         if line is not None:
             self.lines[frame] = line
-        return []
 
 
 def to_entries(
@@ -70,17 +72,22 @@ def to_entries(
     origin: int = 0,
     folder: str | None = None,
 ) -> list[Entry]:
-    """Sequences of an export. What was wrong in the file is told with the first of them.
+    """Sequences of an export.
+
+    A label that could not be read is told with its sequence. One that is of no sequence that is
+    known may be of any, so that none of them is whole.
 
     Args:
         store: Where it lies.
         file: Its name.
         tracks: What it holds.
         source: Name of the layout.
-        wrong: Sentences about lines that could not be read.
+        wrong: Sentences about labels of which it is not known whose they are.
         origin: How it calls the first pixel.
         folder: Where its frames are looked for; beside it where not given.
     """
+    wrong = [*wrong, *(text for track in tracks if not track.rows for text in track.wrong)]
+    tracks = [track for track in tracks if track.rows]
     videos = [track.video for track in tracks]
     many_videos = len(set(videos)) > 1
     place = str(PurePosixPath(file).parent) if folder is None else folder
@@ -89,9 +96,9 @@ def to_entries(
         stem = PurePosixPath(track.video).stem or PurePosixPath(file).stem
         alone = videos.count(track.video) == 1
         name = stem if alone else f"{stem}-{track.number}"
-        told = wrong if index == 0 else []
         guesses = [*track.look, track.video]
         guesses += [] if many_videos else [PurePosixPath(file).stem]
+        told = (wrong, index == 0)
         load = partial(_load, store, file, track, name, source, told, (place, guesses), origin)
         entries.append(Entry(name, load))
     if not entries:
@@ -105,12 +112,14 @@ def _load(
     track: Track,
     name: str,
     source: str,
-    wrong: list[str],
+    told: tuple[list[str], bool],
     look: tuple[str, list[str]],
     origin: int,
     findings: Findings,
 ) -> AnnotatedSequence:
-    for sentence in wrong:
+    wrong, is_first = told
+    # Who collects all that is wrong hears once of what may be wrong with any.
+    for sentence in [*track.wrong, *(wrong if is_first or findings.strict else [])]:
         findings.refuse(sentence)
     last = max(track.rows)
     where = f"{store.where(file)}, object {track.number}"
