@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .chosen import LongTerm, Sets, chosen_settings
 
 __all__ = ["app"]
 
@@ -33,6 +36,8 @@ def init(
     ] = Path(),
     engine: _Engine = "auto",
     threads: _Threads = None,
+    long_term: LongTerm = False,
+    sets: Sets = None,
 ) -> None:
     """Write trackers into a workspace's trackers.ini; what to type next is printed.
 
@@ -40,8 +45,14 @@ def init(
     """
     from ..evaluation.trackers import TrackerSpec
     from ..evaluation.vot import identifier, write_trackers
+    from .eval_plan import refuse
 
     specs = [TrackerSpec(text, engine=engine, threads=threads) for text in trackers]
+    settings = tuple(sorted(chosen_settings(sets, long_term=long_term).items()))
+    if not any(one.is_bundle for one in specs):
+        options = [f"--set {name}" for name, _ in settings]
+        refuse(dict.fromkeys(options, True), f"for bundles, not for {', '.join(trackers)}")
+    specs = [replace(one, settings=settings) if one.is_bundle else one for one in specs]
     file = write_trackers(workspace, specs)
     names = " ".join(identifier(spec) for spec in specs)
     typer.echo(f"{file}: {names}")
@@ -60,6 +71,7 @@ def serve(
     modules: Annotated[
         Path | None, typer.Option(help="Where MODULE:CLASS is looked for first.")
     ] = None,
+    sets: Sets = None,
 ) -> None:
     """Be the tracker of a toolkit: TraX on standard input and output.
 
@@ -70,7 +82,8 @@ def serve(
 
     if modules is not None:
         sys.path.insert(0, str(modules))
-    spec = TrackerSpec(tracker, engine=engine, threads=threads)
+    settings = tuple(sorted(chosen_settings(sets).items()))
+    spec = TrackerSpec(tracker, engine=engine, threads=threads, settings=settings)
     # Whatever a library prints must not get between the lines of the protocol.
     with os.fdopen(os.dup(1), "wb") as stdout:
         os.dup2(2, 1)

@@ -17,6 +17,7 @@ toolkit  @@TRAX:quit
 from __future__ import annotations
 
 import configparser
+import json
 import logging
 import re
 import shlex
@@ -84,6 +85,8 @@ def write_trackers(
             words += ["--modules", str(Path.cwd())]
         if spec.threads is not None:
             words += ["--threads", str(spec.threads)]
+        for name, value in spec.settings:
+            words += ["--set", f"{name}={json.dumps(value)}"]
         ini[identifier(spec)] = {
             "label": _value(spec.label),
             "protocol": "trax",

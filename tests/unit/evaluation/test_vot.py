@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import configparser
 import io
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -83,6 +84,27 @@ def test_a_workspace_keeps_its_other_trackers(
     assert f"-m mixformerv2 vot serve {small_bundle} --engine auto --threads 1" in command
     with pytest.raises(ConfigError, match="reads no results"):
         write_trackers(tmp_path, [TrackerSpec(f"results:{tmp_path}")])
+
+
+def test_tracker_settings_reach_the_toolkit(
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["vot", "init", f"net={small_bundle}", "still", "--workspace", str(tmp_path)]
+    assert main([*words, "--set", "search_lead=0.5", "--long-term"]) == 0
+    ini = configparser.ConfigParser()
+    ini.read(tmp_path / "trackers.ini")
+    command = ini["net"]["command"]
+    assert command.endswith("--engine auto --set long_term=true --set search_lead=0.5")
+    assert "--set" not in ini["still"]["command"]
+    asked: list[TrackerSpec] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mixformerv2.evaluation.vot.serve", lambda spec, *_, **__: asked.append(spec))
+        patch.setattr("os.dup2", lambda *_: None)
+        assert main(shlex.split(command)[3:]) == 0
+    assert asked[0].settings == (("long_term", True), ("search_lead", 0.5))
+    capsys.readouterr()
+    assert main(["vot", "init", "still", "--workspace", str(tmp_path), "--long-term"]) == 2
+    assert "--set long_term: for bundles, not for still" in capsys.readouterr().err
 
 
 def test_what_others_wrote_into_a_workspace_stays(tmp_path: Path) -> None:
