@@ -108,7 +108,7 @@ def main() -> int:
 
 
 def _write(run: Path, out: Path, settings: BundleSettings) -> None:
-    """Weights of the run's moving average, both graphs, and both in int8."""
+    """Weights as in the run's own bundle, both graphs, and both in int8."""
     state = load_checkpoint(run)
     if state is None:
         raise MixFormerError(f"{run} holds no checkpoint.pt; give the folder of a training run")
@@ -117,7 +117,7 @@ def _write(run: Path, out: Path, settings: BundleSettings) -> None:
             f"{run} trained a backbone and no tracker (stage mae); start a run from it with "
             "`mixformerv2 train --init`, and give that"
         )
-    outcome = read_outcome(run)  # without the layers that the run dropped
+    outcome = read_outcome(run)  # blended as the run asks, without the layers that it dropped
     arch = replace(outcome.network, drop_path=0.0)
     model = build_network(arch)
     model.load_state_dict(outcome.weights())

@@ -54,11 +54,11 @@ class SyntheticConfig:
         augment: How strong each augmentation is.
         labelled: Weight of samples from the labelled data sets; counts only where there are some.
         sets: Labelled data sets, such as `[{name: got10k, root: GOT-10k, ratio: 1}]`.
-        sampling: How their frames are picked.
+        sampling: How their frames are picked; of no use without `sets`.
         backend: Who makes them: OpenCV, in processes beside the training, or tensors on the
             device that trains.
         at_once: Batches that the tensors back end draws at once and cuts apart: fewer and larger
-            steps on a GPU.
+            steps on a GPU. The OpenCV back end draws each by itself.
 
     Raises:
         ConfigError: a value that cannot work.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from ..data.synthetic import SyntheticConfig
 from ..distillation.config import DistillConfig, PruneConfig
 from ..errors import ConfigError
-from ..models.config import ModelConfig
+from ..models.config import HEAD_WIDTH, ModelConfig
 from ..models.registry import model_config
 from ..settings import build, merge, parse_overrides, read_yaml
 from ..tracking.settings import TrackerSettings
@@ -87,7 +88,7 @@ class OptimConfig:
         batch: Samples of a step, on each device.
         steps: Steps of the whole run; the schedule ends there.
         lr: Peak learning rate.
-        lr_end: Learning rate at the end, over `lr`.
+        lr_end: Learning rate at the end, over `lr`; of the schedule "cosine" alone.
         warmup: Steps of linear rise at the start.
         schedule: "cosine" falls smoothly to the end; "step" falls to a tenth after 80 % of the
             steps, as in section 4.1; "constant" stays.
@@ -162,6 +163,16 @@ class MaeConfig:
     decoder_width: int = 128
     decoder_depth: int = 2
 
+    def __post_init__(self) -> None:
+        if not 0 < self.share < 1:
+            raise ConfigError(f"mae.share must be above 0 and below 1, got {self.share}")
+        if self.decoder_width < 1 or self.decoder_width % HEAD_WIDTH:
+            raise ConfigError(
+                f"mae.decoder_width must be a multiple of {HEAD_WIDTH}, got {self.decoder_width}"
+            )
+        if self.decoder_depth < 1:
+            raise ConfigError(f"mae.decoder_depth must be at least 1, got {self.decoder_depth}")
+
 
 @dataclass(frozen=True, slots=True)
 class EvalConfig:
@@ -226,7 +237,7 @@ class TrainConfig:
         device: "auto", "cpu" or "cuda".
         strategy: Under torchrun: "ddp", the whole network in each process, or "fsdp", a part of it.
         threads: Threads of PyTorch on a CPU; 0 leaves its choice.
-        workers: Processes that make samples.
+        workers: Processes that make samples; of no use with `data.backend: tensors`.
         seed: Of weights and samples.
         log_every: Steps between lines of the log.
         save_minutes: Minutes between checkpoints.
@@ -261,6 +272,11 @@ class TrainConfig:
         for name in ("threads", "workers", "save_minutes"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"{name} must be from 0 on, got {getattr(self, name)}")
+        if not re.fullmatch(r"first|skip|\s*\d+\s*(,\s*\d+\s*)*", self.init_layers):
+            raise ConfigError(
+                f'init_layers is "first", "skip" or numbers such as "0,4,8,11", got '
+                f"{self.init_layers!r}"
+            )
         if not 0 <= self.seed < 2**63:
             raise ConfigError(f"seed must be from 0 to below 2**63, got {self.seed}")
         for name in _OF_SAMPLES:

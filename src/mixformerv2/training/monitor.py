@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from importlib.util import find_spec
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,7 +125,8 @@ class Monitor:
 
     def _write(self, line: Mapping[str, float | str]) -> None:
         try:
-            self._file.write(json.dumps({k: _short(v) for k, v in line.items()}) + "\n")
+            said = {k: _short(v) for k, v in line.items() if isinstance(v, str) or isfinite(v)}
+            self._file.write(json.dumps(said) + "\n")  # JSON has no NaN
             self._file.flush()
         except OSError as error:
             raise OutputError(

@@ -97,5 +97,7 @@ def identity_of(source: str | Path) -> str:
         return f"file {file_sha256(path)[:12]}"
     state = run_in(source)
     if state is not None:
-        return f"run {state.get('run', 'without a name')} at step {state['step']}"
+        share = state.get("optim", {}).get("blend", 1.0)
+        mixed = f", blended {share:g}" if state.get("begun") and share != 1 else ""
+        return f"run {state.get('run', 'without a name')} at step {state['step']}{mixed}"
     return f"bundle {read_config(find_bundle(source)).weights_sha256[:12]}"

@@ -21,6 +21,7 @@ from ..weights.bundle import (
     read_config,
     save_bundle,
 )
+from .blend import blended
 from .origin import run_in, thresholds_of
 
 if TYPE_CHECKING:
@@ -103,7 +104,10 @@ def remove_layers(state: Mapping[str, Tensor], removed: Iterable[int]) -> dict[s
 
 
 def read_outcome(source: str | Path) -> Outcome:
-    """The network and weights of a run's moving average, or of a bundle.
+    """The network and weights of a run, or of a bundle.
+
+    Of a run those that its `bundle/` has: the moving average, with the rest of `optim.blend` from
+    the weights that it began with.
 
     Raises:
         WeightsError: neither a run nor a bundle, a damaged one, or a run whose layers still fade.
@@ -121,7 +125,8 @@ def read_outcome(source: str | Path) -> Outcome:
     network = ModelConfig.from_dict(state["network"])
     if removed:
         network = without_layers(network, removed)
-    tensors = remove_layers(state["average"], removed)
+    share = float(state.get("optim", {}).get("blend", 1.0))
+    tensors = remove_layers(blended(state["average"], state.get("begun", {}), share), removed)
     return Outcome(network, tensors, str(source), bool(state.get("finished", True)))
 
 

@@ -54,7 +54,7 @@ def resample_bins(rows: Tensor, bins: int) -> Tensor:
 
 
 def start_from(learner: nn.Module, source: str | Path, layers: str = "first") -> None:
-    """Take the weights of a run folder's moving average or of a bundle.
+    """Take the weights that a run folder's `bundle/` has, or those of a bundle.
 
     The input sizes may differ (progressive sizes: small crops first): position embeddings belong
     to the size and are computed, and the box head's rows are resampled to the new bins. Of a MixViT

@@ -27,6 +27,8 @@ from mixformerv2.training.checkpoint import load_checkpoint, one_writer, save_ch
 from mixformerv2.training.config import TrainConfig, show_config
 from mixformerv2.training.log import read_log
 from mixformerv2.training.loop import Run, train
+from mixformerv2.training.origin import identity_of
+from mixformerv2.training.outcome import read_outcome
 from mixformerv2.weights import save_bundle
 from mixformerv2.weights.bundle import load_model, read_config
 
@@ -307,13 +309,18 @@ def test_a_bundle_can_be_a_blend_with_the_first_weights(
     state = load_checkpoint(run)
     assert state is not None
     begun = first.state_dict()
+    taken = read_outcome(run).weights()  # by --init, a student of this teacher, `make bundle`
+    assert identity_of(run).endswith("at step 12, blended 0.5")
     for name, value in load_model(run / "bundle").state_dict().items():
+        assert_close(taken[name], value, atol=1e-3, rtol=1e-3, msg=name)
         if value.is_floating_point():
             half_way = (begun[name] + state["average"][f"net.{name}"]) / 2
             assert_close(value, half_way, atol=1e-3, rtol=1e-3, msg=name)
     assert any((state["average"][f"net.{n}"] != v).any() for n, v in begun.items())
     train(replace(half, optim=replace(half.optim, blend=1.0)), run)  # done: the bundle alone anew
+    taken = read_outcome(run).weights()
     for name, value in load_model(run / "bundle").state_dict().items():
+        assert_close(taken[name], value, atol=1e-3, rtol=1e-3, msg=name)
         assert_close(value, state["average"][f"net.{name}"], atol=1e-3, rtol=1e-3, msg=name)
     after = load_checkpoint(run)
     assert after is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import signal
@@ -235,6 +236,17 @@ def test_a_log_is_read_up_to_its_damage(tiny: TrainConfig, tmp_path: Path, damag
     Monitor(tmp_path, tiny, start=2).close()
     assert (tmp_path / "log.jsonl").read_bytes() == first
     assert [row["step"] for row in read_log(tmp_path)] == [2]
+
+
+def test_a_log_has_no_numbers_that_json_lacks(tiny: TrainConfig, tmp_path: Path) -> None:
+    """An evaluation in which no frame counted says NaN."""
+    monitor = Monitor(tmp_path, tiny, start=0)
+    monitor.evaluated(1, {"auc": math.nan, "precision": 0.5}, 1.0)
+    monitor.close()
+    assert "NaN" not in (tmp_path / "log.jsonl").read_text()
+    (row,) = read_log(tmp_path)
+    assert row["eval_precision"] == 0.5
+    assert "eval_auc" not in row
 
 
 def test_a_log_that_cannot_be_opened_is_a_sentence(tiny: TrainConfig, tmp_path: Path) -> None:
