@@ -44,7 +44,8 @@ def timeless(value: Any) -> Any:
         return [timeless(one) for one in value]
     if not isinstance(value, dict):
         return value
-    return {name: timeless(one) for name, one in value.items() if name not in ("fps", "speed_ms")}
+    timed = ("fps", "speed_ms", "remarks")  # the last say how speeds were measured
+    return {name: timeless(one) for name, one in value.items() if name not in timed}
 
 
 def kept(out: Path) -> Kept:

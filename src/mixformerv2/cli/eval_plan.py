@@ -123,10 +123,10 @@ class Plan:
         from ..evaluation.results import check_results
         from ..evaluation.run import results_folder
 
-        if spec.folder is not None:
-            check_results(spec.folder, self.sequences)
         if self.out is None or spec.folder is not None:
             spec.identity()
+            if spec.folder is not None:
+                check_results(spec.folder, self.sequences)
             return
         # Benchmarks and layouts read other sequences, or other coordinates, from one root.
         self.folders[spec.label] = results_folder(

@@ -311,7 +311,7 @@ def frame_errors(
 
 def _repeated(found: Array, true: Array, counting: Counting) -> Array:
     """Answered boxes, of those without size the one before; the first stays, whatever it is."""
-    without = (found[:, 2:] <= 0).any(axis=1)
+    without = np.asarray((found[:, 2:] <= 0).any(axis=1), bool)
     if counting.sizeless == "repeated-if-labelled":
         without &= np.isfinite(true).all(axis=1)
     frames = np.arange(len(found))

@@ -68,7 +68,8 @@ def presence(
         engine: Runs the bundle.
         settings: Sizes and factors of its crops.
         sequences: At least two.
-        per_sequence: Regions of each kind; evenly spread over the labelled frames.
+        per_sequence: Regions of each kind; evenly spread over the frames whose target is labelled
+            and can be seen.
         seed: Draws which regions of other sequences are shown.
 
     Raises:
@@ -95,7 +96,10 @@ def _score(engine: Engine, memory: object, search: Picture) -> float:
 
 def _cut(sequence: Sequence, settings: TrackerSettings, count: int) -> _Crops:
     """One pass over a sequence: its template and up to `count` search regions."""
-    labelled = np.flatnonzero(np.isfinite(sequence.truth).all(axis=1))
+    there = np.isfinite(sequence.truth).all(axis=1)
+    if sequence.absent is not None:
+        there &= ~sequence.absent  # some sets have boxes of targets that are hidden
+    labelled = np.flatnonzero(there)
     wanted = labelled[1:]
     if len(wanted) > count:
         wanted = wanted[np.linspace(0, len(wanted) - 1, count).round().astype(int)]

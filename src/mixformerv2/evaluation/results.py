@@ -25,7 +25,15 @@ from numpy.typing import NDArray
 from ..errors import DataError, OutputError
 from .benchmarks import Sequence, read_truth, write_truth
 
-__all__ = ["Run", "check_names", "check_results", "find_results", "load_run", "save_run", "write_text"]
+__all__ = [
+    "Run",
+    "check_names",
+    "check_results",
+    "find_results",
+    "load_run",
+    "save_run",
+    "write_text",
+]
 
 log = logging.getLogger(__name__)
 
@@ -89,7 +97,7 @@ def save_run(folder: Path, sequence: Sequence, run: Run) -> None:
     for kind, values in columns:
         write_text(folder / f"{name}_{kind}.txt", "".join(f"{float(v)!r}\n" for v in values))
     # The boxes come last and whole: their file says that the sequence is done.
-    part, file = folder / f"{name}.part", folder / f"{name}.txt"
+    part, file = folder / f"{name}.{os.getpid()}.part", folder / f"{name}.txt"
     shift = np.array([sequence.origin, sequence.origin, 0, 0])
     try:
         write_truth(part, run.boxes + shift)

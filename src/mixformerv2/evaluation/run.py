@@ -16,7 +16,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ..batch.cluster import Cluster, Died, open_cluster
 from ..errors import ConfigError, DataError, MixFormerError
 from ..weights.files import make_folder
 from .benchmarks import Sequence
-from .catalog import BENCHMARKS, Benchmark, read_benchmark
+from .catalog import BENCHMARKS, Benchmark, find_benchmark, read_benchmark
 from .metrics import Convention, Counting, figures_of, frame_errors
 from .report import Report, SequenceReport
 from .results import Run, check_names, check_results, find_results, load_run, save_run, write_text
@@ -55,7 +55,7 @@ def evaluate(
     root: str | Path,
     *,
     benchmark: str = "own",
-    max_frames: int | None = 300,
+    max_frames: int | Literal["benchmark"] | None = "benchmark",
     names: Iterable[str] | None = None,
     out: str | Path | None = None,
     jobs: int | None = 1,
@@ -72,7 +72,8 @@ def evaluate(
             sequence. A `TrackerSpec`, or any function.
         root: Folder of sequences; see `benchmarks`.
         benchmark: A name of `catalog.BENCHMARKS`; `own` reads any layout.
-        max_frames: Use at most so many frames of each; None for all.
+        max_frames: Use at most so many frames of each, None for all; where it is not given as many
+            as the benchmark has it: of `own` 300, of all others all.
         names: Only these sequences.
         out: Folder for the results of this very tracker; sequences already in it are not run again.
         jobs: Processes; with more than one the tracker must be a `TrackerSpec` or picklable, and
@@ -91,6 +92,8 @@ def evaluate(
         >>> evaluate(TrackerSpec("still"), "sequences").mean.auc      # doctest: +SKIP
         0.336
     """
+    if max_frames == "benchmark":
+        max_frames = find_benchmark(benchmark).max_frames
     _check(max_frames, jobs)
     found = read_benchmark(benchmark, root, names)
     counting = found.benchmark.counting
@@ -143,6 +146,13 @@ def measure(
             progress(reports[name])
     if label is None:
         label = tracker.label if isinstance(tracker, TrackerSpec) else "tracker"
+    if benchmark.name != "own" and any(one.uncut is not None for one in sequences):
+        longest = max(len(one) for one in sequences)
+        text = f"no more than the first {longest} frames of each sequence"
+        remarks += (f"{text}: not to be called a result on {benchmark.title}",)
+    is_run = not isinstance(tracker, TrackerSpec) or tracker.folder is None
+    if is_run and (jobs != 1 or cluster != "local"):
+        remarks += ("speeds are those of sequences that were tracked at once, on shared machines",)
     ordered = tuple(reports[one.name] for one in sequences)
     origin = sequences[0].origin_text if sequences else benchmark.origin
     return Report(

@@ -12,6 +12,8 @@ from mixformerv2.evaluation import BENCHMARKS, TrackerSpec, evaluate, read_bench
 from mixformerv2.evaluation.published import published_rows
 from tests.unit.data.layouts import MAKERS, put
 
+from .conftest import write_sequence
+
 STILL = TrackerSpec("still")
 
 
@@ -119,6 +121,29 @@ def test_attributes_of_ones_own(root: Path, tmp_path: Path) -> None:
         read_benchmark("own", root)
     with pytest.raises(DataError, match="is not a folder"):
         read_benchmark("own", root, attributes=tmp_path / "nowhere")
+
+
+def test_a_benchmark_is_measured_whole_or_said_to_be_cut(tmp_path: Path) -> None:
+    """The command does so too; 300 frames are the protocol of one's own folder alone."""
+    frames = 302
+    write_sequence(tmp_path / "own" / "long", start=0, frames=2)
+    for folder in (tmp_path / "otb" / "Car4", tmp_path / "own" / "long"):
+        name = "groundtruth_rect.txt" if folder.name == "Car4" else "groundtruth.txt"
+        (folder / "img").mkdir(parents=True, exist_ok=True)
+        picture = (tmp_path / "own" / "long" / "img" / "000001.png").read_bytes()
+        for number in range(1, frames + 1):
+            (folder / "img" / f"{number:06d}.png").write_bytes(picture)
+        (folder / name).write_text("10,12,8,8\n" * frames)
+    whole = evaluate(STILL, tmp_path / "otb", benchmark="otb100")
+    assert (whole.max_frames, whole.sequences[0].figures.frames) == (None, frames)
+    assert len(whole.remarks) == 1  # that it is one of a hundred
+    cut = evaluate(STILL, tmp_path / "otb", benchmark="otb100", max_frames=20)
+    assert cut.remarks[1] == (
+        "no more than the first 20 frames of each sequence: not to be called a result on OTB-100"
+    )
+    own = evaluate(STILL, tmp_path / "own")
+    assert (own.max_frames, own.sequences[0].figures.frames, own.remarks) == (300, 299, ())
+    assert evaluate(STILL, tmp_path / "own", max_frames=None).sequences[0].figures.frames == 301
 
 
 def test_the_papers_tables() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -52,6 +53,14 @@ def test_other_sequences_score_lower_where_they_look_otherwise(tmp_path: Path) -
     assert result.auc == 1.0
     assert len(result.present) == len(result.absent) == 9
     assert result.present.min() == 1.0
+
+
+def test_a_hidden_target_is_not_called_present(root: Path) -> None:
+    """Some sets have its box all the same."""
+    first, *others = read_sequences(root)
+    hidden = np.array([False, True, True, False, False])
+    result = presence(ByColour(), SETTINGS, [replace(first, absent=hidden), *others])
+    assert len(result.present) == 2 + 4 + 4
 
 
 def test_equal_sequences_cannot_be_told_apart(root: Path) -> None:

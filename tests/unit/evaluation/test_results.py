@@ -72,6 +72,22 @@ def test_names_of_pytracking(
         load_run(tmp_path, replace(one, layout="own"))  # may be another sequence
 
 
+def test_two_runs_at_once_do_not_share_a_half_written_file(
+    sequence: Sequence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nothing, parts = np.zeros(5), []
+
+    def put_away(part: Path, file: Path) -> None:
+        parts.append(part.name)
+        part.rename(file)
+
+    monkeypatch.setattr("mixformerv2.evaluation.results.os.replace", put_away)
+    for process in (7, 8):
+        monkeypatch.setattr("mixformerv2.evaluation.results.os.getpid", lambda n=process: n)
+        save_run(tmp_path, sequence, Run(sequence.truth, nothing, nothing, nothing))
+    assert parts == ["fam_a.7.part", "fam_a.8.part"]
+
+
 def test_a_folder_without_any_result_is_no_tracker_of_zeros(root: Path, tmp_path: Path) -> None:
     put(tmp_path / "theirs" / "uav_bike1.txt", BOXES)
     wanted = r"none of the 3 sequences: looked for fam_a\.txt, .*, found uav_bike1\.txt; give the"
