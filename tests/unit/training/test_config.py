@@ -19,6 +19,9 @@ def test_every_shipped_config_is_valid_and_says_how_to_run_it(path: Path) -> Non
     text = path.read_text()
     assert text.startswith("#")
     assert f"configs/{path.name}" in text
+    head = " ".join(line.strip("# ") for line in text.partition("\nmodel:")[0].splitlines())
+    for wanted in ("AUC", "takes", "docs/"):  # what comes out, at what cost, and where it stands
+        assert wanted.lower() in head.lower()
 
 
 def test_values_of_the_file_and_of_the_command_line() -> None:
