@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from ..errors import SourceError
 from .terminal import say
 
 if TYPE_CHECKING:
@@ -27,7 +28,11 @@ def finish(
     sound: bool,
     quiet: bool,
 ) -> None:
-    """Put the sound back, say what the run came to; end as a signal that stopped it would have."""
+    """Put the sound back, say what the run came to; end as a signal that stopped it would have.
+
+    Raises:
+        SourceError: The run could not go on; it names what holds the results up to there.
+    """
     from ..video.sound import carry_sound
 
     if sound and outputs.video is not None and summary.drawn and os.path.isfile(source):
@@ -37,6 +42,10 @@ def finish(
             say(line, aside=outputs.to_stdout)
     if summary.signal is not None:
         raise typer.Exit(128 + summary.signal)
+    if summary.failed is not None:
+        raise SourceError(
+            f"{summary.failed}; the results up to there are in {outputs.journal}"
+        ) from summary.failed
 
 
 def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[str]:

@@ -89,6 +89,7 @@ class Summary:
         began: Time of its first frame in the source, in seconds.
         silent: Why the sound of the source is not in it, or None.
         signal: Number of the signal that ended the run, or None.
+        failed: Why it could not go on, where what was found until then is written; else None.
         engine: Which engine ran.
     """
 
@@ -106,6 +107,7 @@ class Summary:
     began: float = 0.0
     silent: str | None = None
     signal: int | None = None
+    failed: SourceError | None = None
 
     @property
     def fps(self) -> float:

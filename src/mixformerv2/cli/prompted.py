@@ -6,6 +6,7 @@ read twice: to track, with the journal written on the way, and to draw the video
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from .follow import Outputs, Summary
 
 __all__ = ["check_boxes", "follow_prompted", "read_prompts", "write_twice"]
+
+logger = logging.getLogger(__name__)
 
 _OPENED = 100
 """Pictures at most that are opened before the run, which is soon at the next box where more are."""
@@ -92,7 +95,8 @@ def write_twice(
     """Track, with the journal written on the way; then draw the video.
 
     Ctrl-C and SIGTERM end the tracking after the present frame; the journal and what is made of it
-    then hold the results so far, and there is no video.
+    then hold the results so far, and there is no video. Where the source ends too early, all of
+    them are made, and `failed` of what comes back says so.
 
     Args:
         source: To be read more than once.
@@ -106,7 +110,7 @@ def write_twice(
     Raises:
         ConfigError: A live source.
         OutputError: A file cannot be written.
-        SourceError: It cannot be opened.
+        SourceError: It cannot be opened, or ends before it has shown anything.
     """
     import time
 
@@ -115,10 +119,11 @@ def write_twice(
 
     began = time.perf_counter()
     found: dict[int, Results] = {}
+    failed: list[SourceError] = []
     with open_source(source) as frames:
         if frames.live:
             raise ConfigError(f"{frames.name} is live and cannot be read twice; use --box")
-        results = answers(frames)
+        results = _as_far_as_they_go(answers(frames), failed)
         prove_outputs(outputs, frames.size)
         with progress(f"{frames.name}, tracking", frames.count, quiet=quiet) as watch:
 
@@ -136,6 +141,7 @@ def write_twice(
                 whole=whole,
                 watch=keep,
             )
+    summary.failed = failed[0] if failed else None
     if outputs.video is not None:
         summary.drawn = summary.signal is None
         if summary.drawn:
@@ -145,10 +151,24 @@ def write_twice(
     return summary
 
 
+def _as_far_as_they_go(results: Iterator[Results], failed: list[SourceError]) -> Iterator[Results]:
+    """Results up to where the source fails; what was found until then is not to be lost."""
+    begun = False
+    try:
+        for one in results:
+            begun = True
+            yield one
+    except SourceError as error:
+        if not begun:
+            raise
+        failed.append(error)
+
+
 def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None:
     """Refuse what would be refused at its frame, after hours perhaps.
 
-    A video has one size; pictures have each their own, and are opened in no time.
+    A video has one size; pictures have each their own, and are opened in no time. How many frames
+    a video has, its header may only guess: a box behind that is warned of.
     """
     from ..video.source import open_source
 
@@ -165,6 +185,14 @@ def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None
                 continue
             with open_source(source, start=number, read_ahead=1) as one:
                 size = one.size
+        elif frames.count is not None and number >= frames.count:
+            logger.warning(
+                "%s has %d frames by its header, and a box is given on frame %d; frames count "
+                "from 0",
+                frames.name,
+                frames.count,
+                number,
+            )
         if box.intersect(*size) is None:
             raise BoxError(
                 f"frame {number}: box {box.xywh} lies outside the picture of {size[0]} x {size[1]} "

@@ -132,13 +132,19 @@ def test_what_cannot_be_is_said_before_anything_is_tracked(
 
 
 def test_a_source_that_ends_before_a_box_leaves_what_was_tracked(
-    small_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     clip = str(write_clip(tmp_path / "clip.mp4", 5))
-    given: dict[str, Any] = {"boxes": [tmp_path / "a.jsonl"], "model": str(small_bundle)}
-    with pytest.raises(SourceError, match="ended after 5 frames, before the box"):
-        run(clip, prompt=["0:9,9,20,20", "8:9,9,20,20"], engine="onnx", quiet=True, **given)
-    assert [row.result.frame for row in Journal(tmp_path / "a.jsonl")] == [0, 1, 2, 3, 4]
+    film, table, journal = (tmp_path / name for name in ("a.mp4", "a.csv", "a.jsonl"))
+    given: dict[str, Any] = {"boxes": [table], "out": film, "model": str(small_bundle)}
+    sentence = f"ended after 5 frames, before the box .* are in {journal}"
+    with pytest.raises(SourceError, match=sentence):
+        run(clip, prompt=["0:9,9,20,20", "8:9,9,20,20"], engine="onnx", **given)
+    assert "has 5 frames by its header, and a box is given on frame 8" in capsys.readouterr().err
+    assert [row.result.frame for row in Journal(journal)] == [0, 1, 2, 3, 4]
+    assert [int(row["frame"]) for row in rows(table)] == [0, 1, 2, 3, 4]
+    with open_source(film) as source:
+        assert sum(frame.image is not None for frame in source) == 5
 
 
 def test_a_pipe_cannot_be_read_twice(tmp_path: Path) -> None:
