@@ -62,8 +62,10 @@ def run(
 
     The clip is rendered by a script of this project, so that its truth is known exactly.
     """
+    from ..video.address import local_name
     from ..video.source import open_source
     from .boxes import parse_boxes, read_boxes
+    from .ending import put_sound_back
     from .outputs import plan_outputs, refuse_overwriting
     from .track import drawn_boxes, follow_with_progress
 
@@ -77,7 +79,7 @@ def run(
         raise BoxError("--box belongs to a --video of yours; the shipped clip brings its own")
     if port is not None and (video is None or box is not None):
         raise ConfigError("--port is that of the page for a --video without --box; leave it out")
-    clip, truth = video or str(ASSETS / "demo.mp4"), None
+    clip, truth = local_name(video or str(ASSETS / "demo.mp4")), None
     if video is None:
         if not Path(clip).is_file():
             raise SourceError(f"the demo clip {clip} is missing; install mixformerv2 again")
@@ -93,6 +95,7 @@ def run(
         summary = follow_with_progress(
             source, boxes, outputs, TrackerChoice(model, engine, threads), quiet=False
         )
+    put_sound_back(clip, summary, outputs)
     accuracy = None if truth is None else mean_iou(outputs.journal, truth)
     _print(source.name, model, summary, outputs, accuracy)
     if summary.signal is not None:
@@ -152,6 +155,8 @@ def _print(
     from rich.console import Console
     from rich.table import Table
 
+    from .ending import video_line
+
     engine = summary.engine
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
     rows = {
@@ -167,5 +172,5 @@ def _print(
     for key, value in rows.items():
         table.add_row(f"[bold]{key}", value)
     Console().print(table)
-    say(f"video: {outputs.video}")
+    say(video_line(summary, outputs))
     say(f"journal: {outputs.journal}")

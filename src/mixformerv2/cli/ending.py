@@ -15,7 +15,7 @@ from .terminal import say
 if TYPE_CHECKING:
     from .follow import Outputs, Summary
 
-__all__ = ["finish", "report"]
+__all__ = ["finish", "put_sound_back", "report", "video_line"]
 
 
 def finish(
@@ -33,10 +33,8 @@ def finish(
     Raises:
         SourceError: The run could not go on; it names what holds the results up to there.
     """
-    from ..video.sound import carry_sound
-
-    if sound and outputs.video is not None and summary.drawn and os.path.isfile(source):
-        summary.silent = carry_sound(source, outputs.video, summary.began)
+    if sound:
+        put_sound_back(source, summary, outputs)
     if not quiet:
         for line in report(name, model, summary, outputs):
             say(line, aside=outputs.to_stdout)
@@ -46,6 +44,21 @@ def finish(
         raise SourceError(
             f"{summary.failed}; the results up to there are in {outputs.journal}"
         ) from summary.failed
+
+
+def put_sound_back(source: str, summary: Summary, outputs: Outputs) -> None:
+    """Into the video of a run, if one was made of a file; why it cannot is in the summary."""
+    from ..video.sound import carry_sound
+
+    if outputs.video is not None and summary.drawn and os.path.isfile(source):
+        summary.silent = carry_sound(source, outputs.video, summary.began)
+
+
+def video_line(summary: Summary, outputs: Outputs) -> str:
+    """Where the video is, and what it lacks."""
+    silent = f"; without sound: {summary.silent}" if summary.silent else ""
+    there = "" if outputs.video is None else _instead(outputs, outputs.video)
+    return f"video: {outputs.video}{there}{silent}"
 
 
 def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[str]:
@@ -77,8 +90,7 @@ def report(name: str, model: str, summary: Summary, outputs: Outputs) -> list[st
     if outputs.video is not None and not summary.drawn:
         lines.append("no video: the run was stopped before it was drawn")
     elif outputs.video is not None:
-        silent = f"; without sound: {summary.silent}" if summary.silent else ""
-        lines.append(f"video: {outputs.video}{_instead(outputs, outputs.video)}{silent}")
+        lines.append(video_line(summary, outputs))
     lines.extend(f"{form}: {path}" for path, form in outputs.exports)
     lines.append(f"journal: {outputs.journal}{_instead(outputs, outputs.journal)}")
     return lines

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .address import local_name
+
 if TYPE_CHECKING:
     from av import Packet
 
@@ -44,10 +46,13 @@ def carry_sound(source: str | Path, video: str | Path, began: float = 0.0) -> st
     """
     import av
 
+    name = local_name(str(source))
+    if os.path.isfile(name):
+        name = f"file:{name}"  # or a colon in it would end the name of a protocol
     place = Path(video).resolve()
     part = place.with_name(f".{os.getpid()}.sound{place.suffix}")
     try:
-        with av.open(str(source)) as given, av.open(f"file:{place}") as drawn:
+        with av.open(name) as given, av.open(f"file:{place}") as drawn:
             if not given.streams.audio or not given.streams.video:
                 return None
             context = given.streams.audio[0].codec_context  # None where nobody knows the codec

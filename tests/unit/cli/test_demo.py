@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
 import pytest
 
 from mixformerv2.box import Box
@@ -14,6 +15,7 @@ from mixformerv2.errors import DataError
 from mixformerv2.tracking.result import TrackResult
 from mixformerv2.video import open_source
 from mixformerv2.video.formats.journal import JournalWriter, RunHeader
+from tests.clips import sounding_clip
 
 
 def journal(folder: Path, boxes: list[tuple[float, float, float, float]]) -> Path:
@@ -56,6 +58,23 @@ def test_the_clip_is_copied_for_the_examples(
     assert clip.read_bytes() == (ASSETS / "demo.mp4").read_bytes()
     assert truth.read_bytes() == (ASSETS / "demo.csv").read_bytes()
     assert main(words) == 0  # once more, over the same
+
+
+@pytest.mark.parametrize(("codec", "sounds"), [("aac", 1), ("pcm_s16le", 0)])
+def test_a_video_of_the_users_own_keeps_its_sound(
+    small_bundle: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    codec: str,
+    sounds: int,
+) -> None:
+    clip, out = sounding_clip(tmp_path / "mine.mkv", codec), tmp_path / "out"
+    words = ["demo", "--video", str(clip), "--box", "9,9,20,20", "--out", str(out)]
+    assert main([*words, "--model", str(small_bundle), "--engine", "onnx"]) == 0
+    with av.open(str(out / "mine_tracked.mp4")) as made:
+        assert len(made.streams.audio) == sounds
+    told = f"video: {out / 'mine_tracked.mp4'}" + "; without sound: pcm_s16le" * (1 - sounds)
+    assert told in capsys.readouterr().out
 
 
 def test_a_clip_of_the_users_own_is_not_overwritten(

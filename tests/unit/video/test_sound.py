@@ -66,6 +66,14 @@ def test_a_link_stays_a_link(tmp_path: Path) -> None:
     assert heard(tmp_path / "real.mp4")[0] == pytest.approx(BEEP, abs=0.06)
 
 
+def test_a_colon_in_a_name_is_no_protocol(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    sounding_clip(tmp_path / "in.mp4").rename("2024-01-01T10:00:00.mp4")
+    drawn(Path("2024-01-01T10:00:00.mp4"), Path("out.mp4"))
+    assert carry_sound("2024-01-01T10:00:00.mp4", "out.mp4") is None
+    assert heard(tmp_path / "out.mp4")[0] == pytest.approx(BEEP, abs=0.06)
+
+
 def test_what_has_no_sound_stays_as_it_is(tmp_path: Path) -> None:
     source, out = sounding_clip(tmp_path / "in.mp4", None), tmp_path / "out.mp4"
     drawn(source, out)
