@@ -30,7 +30,13 @@ class Follower(Protocol):
     @property
     def doubles(self) -> Counter[tuple[int, int]]: ...
 
-    def add(self, frame: Any, box: Any, id: int | None = None) -> int: ...  # noqa: A002
+    def add(
+        self,
+        frame: Any,
+        box: Any,
+        id: int | None = None,  # noqa: A002
+        time: float | None = None,
+    ) -> int: ...
 
     def update(self, frame: Any, time: float | None = None) -> Results: ...
 
@@ -105,7 +111,7 @@ class Crowd:
         if frame.image is None:
             return TrackResult(one.box.xywh, 0.0, "lost", 0, 0.0)
         try:
-            self._follower.add(frame.image, one.box, id=one.id)
+            self._follower.add(frame.image, one.box, id=one.id, time=frame.time)
         except BoxError as error:
             where = f"target {one.id}, frame {frame.index}: "
             raise BoxError(f"{where if one.start else ''}{error}") from error

@@ -87,6 +87,7 @@ class MultiTracker:
         frame: Any,
         box: Sequence[float],
         id: int | None = None,  # noqa: A002  (what callers write: add(frame, box, id=7))
+        time: float | None = None,
     ) -> int:
         """Start on one more target in the present frame, and return its id.
 
@@ -95,9 +96,11 @@ class MultiTracker:
                 first of all.
             box: `(x, y, w, h)` in pixels.
             id: A whole number of one's own; the smallest free one, from 0, where None.
+            time: The frame's time in seconds; where None that of the last `update` or `skip`, 0
+                before any.
 
         Raises:
-            ConfigError: the id is taken, or no whole number.
+            ConfigError: the id is taken, or no whole number; a time that is no finite number.
             BoxError, FrameError: as in `Tracker.init`.
         """
         if id is None:
@@ -112,7 +115,9 @@ class MultiTracker:
                 ) from None
         if number in self._states:
             raise ConfigError(f"target {number} is there already; remove({number}) it first")
-        _, self._states[number] = self._tracker.start(frame, box, self._time)
+        seconds = self._time if time is None else seconds_at(time, 0)
+        _, self._states[number] = self._tracker.start(frame, box, seconds)
+        self._time = seconds
         there = {n: one.box for n, one in self._states.items() if one.target != "lost"}
         self._doubles.begin(number, there)
         self._frame = max(self._frame, 0)

@@ -18,6 +18,7 @@ from mixformerv2.cli.ending import report
 from mixformerv2.cli.follow import Outputs, Summary, follow
 from mixformerv2.errors import BoxError, EngineError, OutputError, SourceError
 from mixformerv2.tracking import MultiTracker, Tracker, TrackResult
+from mixformerv2.tracking.api import follow as follow_one
 from mixformerv2.video import open_source
 from mixformerv2.video.formats.journal import Journal
 from tests.clips import write_clip
@@ -130,6 +131,22 @@ def test_a_source_that_begins_broken_starts_on_its_first_good_frame(tmp_path: Pa
     ]
     assert {result.box for _, result in rows[:3]} == {BOX.xywh}
     assert summary.broken == 2
+
+
+@pytest.mark.parametrize("begin", ["late", "broken"])
+def test_a_late_start_is_that_of_the_call_for_one_target(tmp_path: Path, begin: str) -> None:
+    """The clock of a filter runs from the first frame of the target, and not of the source."""
+    pictures = [broken(tmp_path)] * 20 + frames(3) if begin == "broken" else frames(23)
+    settings = {"smooth_hz": 1.0, "smooth_gain": 0.0}
+
+    def tracker() -> Tracker:
+        engine = ScriptedEngine(corners=(0.45, 0.4, 0.65, 0.6))  # it goes to the right
+        return Tracker.with_engine(engine, config(**settings))
+
+    start = 0 if begin == "broken" else 20
+    alone = list(follow_one(pictures, BOX.xywh, tracker, start_frame=start))
+    _, rows = run(tmp_path, pictures, follower=MultiTracker.around(tracker()), start=start)
+    assert [result for _, result in rows] == alone
 
 
 def test_several_objects_are_numbered_from_one(tmp_path: Path) -> None:
