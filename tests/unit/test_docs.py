@@ -9,6 +9,12 @@ from types import ModuleType
 
 import pytest
 
+import mixformerv2 as mf
+from mixformerv2.tracking import Tracker
+from mixformerv2.video import open_source
+from tests.clips import damage_packets, write_clip
+from tests.doubles import ScriptedEngine, config
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -59,6 +65,25 @@ def test_the_page_of_faults_counts_them_and_names_tests_that_are_there() -> None
         named = re.findall(r"`(\w+\.py|make [\w-]+)`", row.split("|")[-2])
         assert named, row
         assert {name for name in named if not name.startswith("make ")} <= there
+
+
+@pytest.mark.parametrize("page", ["start.md", "track.md"])
+def test_the_loop_to_copy_takes_frames_that_cannot_be_decoded(
+    page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(mf, "Tracker", lambda model: by)
+    by = Tracker.with_engine(ScriptedEngine(), config())
+    clip = write_clip(tmp_path / "clip.mp4", 6, options={"g": "1", "bf": "0"}, size=(320, 240))
+    assert damage_packets(clip, [0, 3]) == [0, 3]
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    (block,) = (one for one in re.findall(r"```python\n(.*?)```", text, re.S) if "Overlay" in one)
+    exec(compile(block, page, "exec"), {})
+    assert by.state is not None
+    assert by.state.frame == 4  # of 0..5, from the first good one on
+    (made,) = {path for path in tmp_path.iterdir() if path != clip}
+    with open_source(made) as source:
+        assert sum(1 for _ in source) == 4
 
 
 def test_figures_come_from_the_json_of_their_runs() -> None:
