@@ -170,7 +170,7 @@ def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None
     A video has one size; pictures have each their own, and are opened in no time. How many frames
     a video has, its header may only guess: a box behind that is warned of.
     """
-    from ..video.source import open_source
+    from ..video.source import NothingDecoded, open_source
 
     pictures = not ("://" in source or os.path.isfile(source))
     for number, box in prompts.items():
@@ -183,8 +183,11 @@ def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None
                 )
             if len(prompts) > _OPENED:
                 continue
-            with open_source(source, start=number, read_ahead=1) as one:
-                size = one.size
+            try:
+                with open_source(source, start=number, read_ahead=1) as one:
+                    size = one.size
+            except NothingDecoded:  # nor is it at its frame
+                continue
         elif frames.count is not None and number >= frames.count:
             logger.warning(
                 "%s has %d frames by its header, and a box is given on frame %d; frames count "
@@ -214,6 +217,7 @@ def _draw(
         progress(f"{frames.name}, drawing", frames.count, quiet=quiet) as watch,
     ):
         picture = Picture(writer, labels)
+        frames.again = True
         for frame in frames:
             results = found.get(frame.index, {})  # none before the first box of a run forward
             picture.add(frame, results)

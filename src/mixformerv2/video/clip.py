@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from .address import local_name
 from .readers import VideoFrame
-from .source import SourceLike, open_source
+from .source import NothingDecoded, SourceLike, open_source
 from .upright import Upright
 
 __all__ = ["Clip"]
@@ -70,7 +70,14 @@ class Clip:
                 wanted += 1
         if wanted >= stop:
             return
-        with open_source(self._source, start=wanted) as source:
+        try:
+            source = open_source(self._source, start=wanted)
+        except NothingDecoded:  # all that is left is broken, and was counted by the first read
+            for index in range(wanted, min(stop, len(self._times))):
+                yield VideoFrame(index, float(self._times[index]), None)
+            return
+        with source:
+            source.again = True
             for frame in source:
                 if frame.index >= stop:
                     return

@@ -39,7 +39,7 @@ from .readers import (
     pictures_in,
 )
 
-__all__ = ["Source", "SourceLike", "VideoFrame", "open_source"]
+__all__ = ["NothingDecoded", "Source", "SourceLike", "VideoFrame", "open_source"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,6 +141,10 @@ def _reader_of_file(path: Path) -> Reader:
     return ContainerReader(str(path), network=False)
 
 
+class NothingDecoded(SourceError):
+    """A source has frames from the start on, and none of them can be decoded."""
+
+
 class Source:
     """Frames in order, decoded ahead by a thread. Made by `open_source`; can be read once.
 
@@ -153,7 +157,10 @@ class Source:
         live: A camera or stream: frames that are not fetched in time are dropped.
         broken: Frames given out so far that could not be decoded.
         dropped: Frames of a live source that were dropped so far.
+        again: Whether it is not the first read, which has told already what is broken.
     """
+
+    again = False
 
     def __init__(self, reader: Reader, *, read_ahead: int = 8, start: int = 0) -> None:
         # A file may be called anything; this goes into reports and XML.
@@ -185,7 +192,7 @@ class Source:
         tried = len(self._waiting)
         self.close()
         if tried:
-            raise SourceError(f"{self.name}: none of its {tried} frames can be decoded")
+            raise NothingDecoded(f"{self.name}: none of its {tried} frames can be decoded")
         if self.first:
             raise SourceError(f"{self.name} ends before frame {self.first}; start earlier")
         raise SourceError(f"{self.name} holds no frame; is it a video, and is it whole?")
@@ -228,9 +235,11 @@ class Source:
             if frame.image is None:
                 self.broken += 1
                 # Said once: a damaged file can hold thousands. The count is there for the rest.
-                if self.broken == 1:
+                if self.broken == 1 and not self.again:
                     logger.warning("%s: frame %d cannot be decoded", self.name, frame.index)
             yield frame
+        if self.again:
+            return
         if self.broken > 1:
             logger.warning("%s: %d frames could not be decoded", self.name, self.broken)
         if self.cut_short is not None:

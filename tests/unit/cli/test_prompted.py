@@ -147,6 +147,18 @@ def test_a_source_that_ends_before_a_box_leaves_what_was_tracked(
         assert sum(frame.image is not None for frame in source) == 5
 
 
+def test_a_box_on_a_picture_that_cannot_be_decoded_is_no_reason_to_refuse(
+    frames: Path, small_bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number in (4, 5, 6):
+        (frames / f"{number}.png").write_bytes(b"no picture")
+    film, table = tmp_path / "out.mp4", tmp_path / "out.csv"
+    given: dict[str, Any] = {"out": film, "boxes": [table], "model": str(small_bundle)}
+    run(str(frames), prompt=["0:20,40,24,24", "6:32,40,24,24"], engine="onnx", **given)
+    assert [row["state"] for row in rows(table)][4:] == ["lost"] * 3
+    assert capsys.readouterr().err.count("cannot be decoded") == 1
+
+
 def test_a_pipe_cannot_be_read_twice(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(ConfigError, match="is a pipe or device and cannot be read twice"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 
@@ -93,8 +94,6 @@ def test_a_real_tracker_gains_from_the_way_back(small_bundle: Path) -> None:
 
 def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: Path) -> None:
     for i, picture in enumerate(FRAMES[:6]):
-        import cv2
-
         cv2.imwrite(str(tmp_path / f"{i}.png"), picture)
     (tmp_path / "2.png").write_bytes(b"not a picture")
     found = drifting({2: TRUTH[2], 5: TRUTH[5]}, both=False, source=tmp_path)
@@ -102,6 +101,22 @@ def test_broken_frames_are_lost_and_a_given_box_waits_for_a_good_one(tmp_path: P
     found = drifting({0: TRUTH[0], 5: TRUTH[5]}, both=True, source=tmp_path)
     assert [one.frame for one in found] == list(range(6))
     assert found[2].state == "lost"
+
+
+def test_a_box_within_a_tail_that_cannot_be_decoded_costs_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for i in range(25):
+        file = tmp_path / f"{i}.png"
+        if i < 10:
+            cv2.imwrite(str(file), FRAMES[i])
+        else:
+            file.write_bytes(b"not a picture")
+    found = drifting({0: TRUTH[0], 24: TRUTH[0]}, both=True, source=tmp_path)
+    assert [one.frame for one in found] == list(range(25))
+    assert [one.state for one in found] == ["tracked"] * 10 + ["lost"] * 15
+    told = [text for text in caplog.messages if "decoded" in text]
+    assert len(told) == 2  # by the first read alone, and not by each on the way back
 
 
 @pytest.mark.parametrize(
