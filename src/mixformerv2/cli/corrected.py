@@ -6,8 +6,8 @@ keep the results that they had.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -101,57 +101,91 @@ def follow_corrected(
     # Results that are only copied end where those of the run before did, which may be too early.
     tracked_on = any(one.prompts and one.stop is None for one in changes)
     whole = tracked_on or journal is None or journal.length() is not None
+    others: list[Source] = []
 
     def answers(frames: Source) -> Iterator[Results]:
         for one in changes:
             check_boxes(source, frames, one.prompts)
-        return _merged(source, frames, tracker, changes, journal, both=reverse)
+        read = _Reads(source, frames, others)
+        return _merged(read, tracker, changes, journal, both=reverse)
 
     return write_twice(
-        source, answers, tracker.info, outputs, model=choice.model, whole=whole, quiet=quiet
+        source,
+        answers,
+        tracker.info,
+        outputs,
+        model=choice.model,
+        whole=whole,
+        others=others,
+        quiet=quiet,
     )
 
 
+class _Reads:
+    """Each object is tracked through a read of its own, the first through the one at hand.
+
+    Args:
+        source: To be opened again.
+        frames: The read at hand.
+        others: Gets all others while they last.
+    """
+
+    def __init__(self, source: str, frames: Source, others: list[Source]) -> None:
+        self._source = source
+        self._frames = frames
+        self._others = others
+
+    def track(
+        self, tracker: Tracker, change: Change, *, first: bool, both: bool
+    ) -> Iterator[TrackResult]:
+        """Results of one object, the first or another one."""
+        from ..tracking.prompts import follow_prompts
+        from ..video.source import open_source
+
+        with contextlib.ExitStack() as stack:
+            video = self._frames
+            if not first:
+                video = stack.enter_context(open_source(self._source))
+                video.again = True
+                self._others.append(video)
+                stack.callback(self._others.remove, video)
+                if self._frames.stopped:  # by a signal while it was opened
+                    video.stop()
+            yield from follow_prompts(
+                self._source, video, tracker, change.prompts, both=both, first=change.first
+            )
+
+
 def _merged(
-    source: str,
-    frames: Source,
+    read: _Reads,
     tracker: Tracker,
     changes: Sequence[Change],
     journal: Journal | None,
     *,
     both: bool,
 ) -> Iterator[Results]:
-    """Results of all objects, frame by frame; each is tracked through a read of its own."""
-    from ..tracking.prompts import follow_prompts
-    from ..video.source import open_source
-
-    with ExitStack() as stack:
-        videos: list[Source] = []
-        streams: dict[int, Iterator[TrackResult]] = {}
-        for one in changes:
-            if one.prompts:
-                videos.append(stack.enter_context(open_source(source)) if videos else frames)
-                found = follow_prompts(
-                    source, videos[-1], tracker, one.prompts, both=both, first=one.first
-                )
+    """Results of all objects, frame by frame."""
+    streams: dict[int, Iterator[TrackResult]] = {}
+    first = True
+    for one in changes:
+        if one.prompts:
+            found = read.track(tracker, one, first=first, both=both)
+            first = False
+        else:
+            found = _as_before(journal, one)
+        streams[one.id] = _hiding(one, found)
+    waiting = {number: next(stream, None) for number, stream in streams.items()}
+    heads = {number: result for number, result in waiting.items() if result is not None}
+    while heads:
+        frame = min(result.frame for result in heads.values())
+        now = {number: result for number, result in heads.items() if result.frame == frame}
+        yield now
+        for number in now:
+            following = next(streams[number], None)
+            if following is None:
+                del heads[number]
             else:
-                found = _as_before(journal, one)
-            streams[one.id] = _hiding(one, found)
-        waiting = {number: next(stream, None) for number, stream in streams.items()}
-        heads = {number: result for number, result in waiting.items() if result is not None}
-        while heads:
-            frame = min(result.frame for result in heads.values())
-            now = {number: result for number, result in heads.items() if result.frame == frame}
-            yield now
-            if frames.stopped:
-                for video in videos:
-                    video.stop()
-            for number in now:
-                following = next(streams[number], None)
-                if following is None:
-                    del heads[number]
-                else:
-                    heads[number] = following
+                heads[number] = following
 
 
 def _as_before(journal: Journal | None, change: Change) -> Iterator[TrackResult]:

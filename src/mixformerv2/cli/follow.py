@@ -168,18 +168,20 @@ def record(
     model: str,
     limit: int | None = None,
     whole: bool = True,
+    stop: Callable[[], None] | None = None,
     watch: Callable[[Results], None] = lambda results: None,
 ) -> Summary:
     """Write results as they come.
 
     Args:
-        source: Where the frames come from; a signal stops it.
+        source: Where the frames come from.
         results: Results of each frame, in order, with the frame where a video is made.
         info: Which engine runs.
         outputs: Where to.
         model: Name of the bundle, for the journal.
         limit: Frames at most.
         whole: Whether the results go as far as the source, where no limit ends them.
+        stop: Called at a signal; where None it stops the source.
         watch: Called after each frame with its results.
 
     Raises:
@@ -188,7 +190,7 @@ def record(
     summary = Summary(info)
     prove_outputs(outputs, source.size)
     with ExitStack() as stack:
-        interrupt = stack.enter_context(Interrupt(source.stop))
+        interrupt = stack.enter_context(Interrupt(stop or source.stop))
         header = _header(source, model, info, outputs.labels)
         journal = stack.enter_context(JournalWriter(outputs.journal, header))
         picture = None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,6 +90,7 @@ def write_twice(
     *,
     model: str,
     whole: bool = True,
+    others: Sequence[Source] = (),
     quiet: bool,
 ) -> Summary:
     """Track, with the journal written on the way; then draw the video.
@@ -105,6 +106,7 @@ def write_twice(
         outputs: Where to.
         model: Name of the bundle, for the journal.
         whole: Whether the results go as far as the source.
+        others: What else is read meanwhile, to be stopped by a signal as well.
         quiet: No progress bar.
 
     Raises:
@@ -127,6 +129,10 @@ def write_twice(
         prove_outputs(outputs, frames.size)
         with progress(f"{frames.name}, tracking", frames.count, quiet=quiet) as watch:
 
+            def stop() -> None:
+                for one in (frames, *others):
+                    one.stop()
+
             def keep(results: Results) -> None:
                 watch(results)
                 if outputs.video is not None:
@@ -139,6 +145,7 @@ def write_twice(
                 replace(outputs, video=None),
                 model=model,
                 whole=whole,
+                stop=stop,
                 watch=keep,
             )
     summary.failed = failed[0] if failed else None
@@ -170,7 +177,7 @@ def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None
     A video has one size; pictures have each their own, and are opened in no time. How many frames
     a video has, its header may only guess: a box behind that is warned of.
     """
-    from ..video.source import NothingDecoded, open_source
+    from ..video.source import UndecodableError, open_source
 
     pictures = not ("://" in source or os.path.isfile(source))
     for number, box in prompts.items():
@@ -186,7 +193,7 @@ def check_boxes(source: str, frames: Source, prompts: Mapping[int, Box]) -> None
             try:
                 with open_source(source, start=number, read_ahead=1) as one:
                     size = one.size
-            except NothingDecoded:  # nor is it at its frame
+            except UndecodableError:  # nor is it at its frame
                 continue
         elif frames.count is not None and number >= frames.count:
             logger.warning(

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from .address import local_name
 from .readers import VideoFrame
-from .source import NothingDecoded, SourceLike, open_source
+from .source import SourceLike, UndecodableError, open_source
 from .upright import Upright
 
 __all__ = ["Clip"]
@@ -72,7 +72,7 @@ class Clip:
             return
         try:
             source = open_source(self._source, start=wanted)
-        except NothingDecoded:  # all that is left is broken, and was counted by the first read
+        except UndecodableError:  # all that is left is broken, and was counted by the first read
             for index in range(wanted, min(stop, len(self._times))):
                 yield VideoFrame(index, float(self._times[index]), None)
             return

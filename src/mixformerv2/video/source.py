@@ -39,7 +39,7 @@ from .readers import (
     pictures_in,
 )
 
-__all__ = ["NothingDecoded", "Source", "SourceLike", "VideoFrame", "open_source"]
+__all__ = ["Source", "SourceLike", "UndecodableError", "VideoFrame", "open_source"]
 
 logger = logging.getLogger(__name__)
 
@@ -141,7 +141,7 @@ def _reader_of_file(path: Path) -> Reader:
     return ContainerReader(str(path), network=False)
 
 
-class NothingDecoded(SourceError):
+class UndecodableError(SourceError):
     """A source has frames from the start on, and none of them can be decoded."""
 
 
@@ -192,7 +192,7 @@ class Source:
         tried = len(self._waiting)
         self.close()
         if tried:
-            raise NothingDecoded(f"{self.name}: none of its {tried} frames can be decoded")
+            raise UndecodableError(f"{self.name}: none of its {tried} frames can be decoded")
         if self.first:
             raise SourceError(f"{self.name} ends before frame {self.first}; start earlier")
         raise SourceError(f"{self.name} holds no frame; is it a video, and is it whole?")
