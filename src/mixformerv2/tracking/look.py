@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -86,17 +87,25 @@ class Look:
         taken: Picture = take(frame, crops, self._channels)
         return taken
 
-    def try_middle(self, settings: TrackerSettings, patch: int) -> None:
+    def try_middle(self, settings: TrackerSettings, arch: Mapping[str, Any]) -> None:
         """Show the engine a black crop of this size, so that it compiles for it before it counts.
 
         Args:
             settings: The size, and that of a template.
-            patch: Side of a token, pixels; 1 where nobody knows it.
+            arch: Of the network, as its bundle tells it: what is not there is not known.
 
         Raises:
             ConfigError: it does not take such a crop.
         """
         size, template_size = settings.search_middle, settings.template_size
+        patch, kept = arch.get("patch_size", 1), arch.get("keep_tokens", 0)
+        tokens = (size // patch) ** 2
+        if kept > tokens:
+            raise ConfigError(
+                f"search_middle={size} shows the network {tokens} tokens, and this model was "
+                f"exported to keep {kept} of them; take a larger one, or export the model with "
+                f"--keep-tokens of {tokens} at most"
+            )
         memory = self._engine.encode_templates(
             np.zeros((1, 2, template_size, template_size, 3), np.uint8)
         )

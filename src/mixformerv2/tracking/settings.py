@@ -25,7 +25,7 @@ _RANGES = {
     "middle_below": (0.0, 1.0),
     "middle_after": (1, 1000),
 }
-"""Least and greatest values of the settings that are plain numbers."""
+"""Least and greatest values of the settings that are plain numbers; whole ones of whole numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,9 +105,12 @@ class TrackerSettings:
             value = getattr(self, name)
             if not isinstance(value, int) or not 16 <= value <= 4096:
                 raise ConfigError(f"{name} must be a whole number from 16 to 4096, got {value!r}")
-        if self.search_middle and not (
-            self.search_size / 2 <= self.search_middle < self.search_size
-            and (self.search_size - self.search_middle) % 2 == 0
+        if not isinstance(self.search_middle, int) or (
+            self.search_middle
+            and not (
+                self.search_size / 2 <= self.search_middle < self.search_size
+                and (self.search_size - self.search_middle) % 2 == 0
+            )
         ):
             raise ConfigError(
                 "search_middle must be 0, or at least half of search_size and an even number of "
@@ -136,6 +139,8 @@ class TrackerSettings:
             )
         for name, (low, high) in _RANGES.items():
             value = getattr(self, name)
+            if isinstance(low, int) and not isinstance(value, int):
+                raise ConfigError(f"{name} must be a whole number, got {value!r}")
             if not (math.isfinite(value) and low <= value <= high):
                 raise ConfigError(f"{name} must be from {low:g} to {high:g}, got {value!r}")
         if 0.0 < self.max_scale_change <= 1.0:

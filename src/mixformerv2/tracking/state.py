@@ -12,6 +12,7 @@ import json
 import math
 import struct
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, get_args
 
@@ -40,6 +41,8 @@ _MAX_MIN_SIZE = 256.0
 """The largest `min_size`: answers may be so wide in pictures that are smaller."""
 _ROUNDING = 1.01
 """Generous: a given box may stand out by a thousandth of a pixel, and sizes are scaled."""
+_SHORTCUTS = ("keep_tokens", "keep_after", "exit_after", "exit_score")
+"""Of an architecture: what `export` sets without touching the weights."""
 _AT_REST = Motion()
 _NOT_OURS = "these bytes are not a saved tracker state; make one with Tracker.save_state()"
 
@@ -108,10 +111,13 @@ class TrackState:
             trust=None if trust is None else replace(trust, home=scaled(trust.home)),
         )
 
-    def to_bytes(self, settings: TrackerSettings | None = None) -> bytes:
+    def to_bytes(
+        self, settings: TrackerSettings | None = None, arch: Mapping[str, Any] | None = None
+    ) -> bytes:
         """A few dozen kilobytes from which `from_bytes` makes the same state.
 
-        With the settings of the tracker, `refuse_other_settings` knows them again.
+        With the settings of the tracker and the architecture of its network,
+        `refuse_other_settings` knows them again.
         """
         templates = self.templates
         crops = [templates.pair[0]]
@@ -141,6 +147,8 @@ class TrackState:
             header["seen"] = self.seen.header()
         if settings is not None:
             header["settings"] = asdict(settings)
+        if arch is not None:
+            header["shortcuts"] = _shortcuts(arch)
         text = json.dumps(header, allow_nan=False).encode()
         return _MAGIC + _LENGTH.pack(len(text)) + text + pixels
 
@@ -158,23 +166,40 @@ class TrackState:
             raise StateError(f"{_NOT_OURS} ({type(error).__name__}: {error})") from error
 
 
-def refuse_other_settings(data: bytes, settings: TrackerSettings) -> None:
+def refuse_other_settings(
+    data: bytes, settings: TrackerSettings, arch: Mapping[str, Any] | None = None
+) -> None:
     """Refuse a saved state whose tracker went by other settings: it would go on otherwise.
+
+    So it would where a network of the same weights takes shortcuts.
+
+    Args:
+        data: The saved state.
+        settings: Of the tracker here.
+        arch: Of its network; None for one without shortcuts.
 
     Raises:
         StateError: as `TrackState.from_bytes`; or other settings, which are named.
     """
-    saved = _open(data)[0].get("settings", {})  # states of earlier versions have none
-    if not isinstance(saved, dict):
+    header = _open(data)[0]
+    saved, taken = header.get("settings", {}), header.get("shortcuts", {})
+    if not (isinstance(saved, dict) and isinstance(taken, dict)):
         raise StateError(_NOT_OURS)
-    here = asdict(settings)
+    # States of earlier versions have neither.
+    here = {**asdict(settings), **dict.fromkeys(_SHORTCUTS, 0), **_shortcuts(arch or {})}
+    saved = {**saved, **dict.fromkeys(_SHORTCUTS, 0), **taken}
     other = [name for name in here if name in saved and saved[name] != here[name]]
     if other:
         was, now = (", ".join(f"{n}={of[n]!r:.40}" for n in other) for of in (saved, here))
         raise StateError(
             f"this state was saved with {was}, and this tracker has {now}: give it the same "
-            "settings"
+            "settings, and a model exported alike"
         )
+
+
+def _shortcuts(arch: Mapping[str, Any]) -> dict[str, Any]:
+    """By which a network leaves out a part of its work, and answers a little otherwise."""
+    return {name: arch[name] for name in _SHORTCUTS if arch.get(name)}
 
 
 def _open(data: bytes) -> tuple[dict[str, Any], bytes]:

@@ -110,7 +110,7 @@ class Tracker:
             engine, channels, has_score=config.has_score, mirror=self._settings.mirror
         )
         if self._settings.search_middle:
-            self._look.try_middle(self._settings, config.arch.get("patch_size", 1))
+            self._look.try_middle(self._settings, config.arch)
         self._state: TrackState | None = None
 
     @property
@@ -177,7 +177,7 @@ class Tracker:
         Raises:
             StateError: `init` was not called.
         """
-        return self._started().to_bytes(self._settings)
+        return self._started().to_bytes(self._settings, self._config.arch)
 
     def load_state(self, data: bytes) -> None:
         """Carry on from a saved state, with results equal to those without the break.
@@ -186,7 +186,7 @@ class Tracker:
             StateError: damaged bytes, or the state of a tracker with other weights or settings.
         """
         state = self._mine(TrackState.from_bytes(data))
-        refuse_other_settings(data, self._settings)
+        refuse_other_settings(data, self._settings, self._config.arch)
         self._state = state
 
     def start(

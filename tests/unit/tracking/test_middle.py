@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +136,14 @@ def test_what_is_no_middle_is_refused(small_bundle: Path, engine: str, size: int
     memory = one.encode_templates(np.zeros((1, 2, 32, 32, 3), np.uint8))
     with pytest.raises((EngineError, RuntimeError)):
         one.step(np.zeros((1, size, size, 3), np.uint8), memory)
+
+
+def test_a_middle_of_fewer_tokens_than_the_network_keeps_is_refused() -> None:
+    arch = {"patch_size": 16, "keep_tokens": 5, "keep_after": 1}
+    bundle = replace(config(search_middle=32), arch=arch)
+    with pytest.raises(ConfigError, match=r"shows the network 4 tokens, .* keep 5 of them"):
+        Tracker.with_engine(ScriptedEngine(), bundle)
+    Tracker.with_engine(ScriptedEngine(), replace(bundle, arch={**arch, "keep_tokens": 4}))
 
 
 def test_a_size_that_does_not_fit_is_refused_at_once(small_bundle: Path) -> None:

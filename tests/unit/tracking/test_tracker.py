@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from mixformerv2.errors import BoxError, ConfigError, EngineError, FrameError, StateError
-from mixformerv2.tracking import Tracker, TrackState
+from mixformerv2.tracking import Tracker, TrackerSettings, TrackState
 from tests.doubles import MIDDLE, ScriptedEngine, config
 
 FRAME: NDArray[np.uint8] = np.random.default_rng(6).integers(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -293,6 +294,36 @@ def test_a_state_of_other_settings_is_refused() -> None:
     assert tracker(ScriptedEngine(), long_term=True, update_interval=7).load_state(data) is None
     # A state by itself is a value, which any tracker of the same network may go on from.
     assert other.step(FRAME, TrackState.from_bytes(data))[0].frame == 1
+
+
+def test_a_state_of_a_network_of_these_weights_with_shortcuts_is_refused() -> None:
+    plain = config()
+    keeping = replace(plain, arch={"keep_tokens": 9, "keep_after": 1, "exit_after": 0})
+    leaving = replace(plain, arch={"exit_after": 1, "exit_score": 0.9})
+    by = [Tracker.with_engine(ScriptedEngine(), one) for one in (plain, keeping, leaving)]
+    for one in by:
+        one.init(FRAME, BOX)
+        for other in by:
+            if other is one:
+                other.load_state(one.save_state())
+            else:
+                with pytest.raises(StateError, match=r"keep_tokens|exit_after"):
+                    other.load_state(one.save_state())
+    old = by[0].state
+    assert old is not None
+    by[0].load_state(old.to_bytes(plain.tracker))  # as an earlier version has saved it
+    with pytest.raises(
+        StateError, match=r"with keep_tokens=0, keep_after=0, .* tracker has keep_t"
+    ):
+        by[1].load_state(old.to_bytes(plain.tracker))
+
+
+@pytest.mark.parametrize("name", ["redetect_frames", "redetect_tiles", "middle_after"])
+def test_settings_that_count_are_whole_numbers(name: str) -> None:
+    with pytest.raises(ConfigError, match=f"{name} must be a whole number, got 2.5"):
+        TrackerSettings(32, 64, **{name: 2.5})
+    with pytest.raises(ConfigError, match="search_middle must be"):
+        TrackerSettings(32, 64, search_middle=48.0)  # type: ignore[arg-type]
 
 
 def test_a_state_with_other_templates_is_refused() -> None:
