@@ -66,6 +66,8 @@ class Doubles:
 
     def begin(self, number: int, boxes: Boxes) -> None:
         """A target begins; `boxes` has it and those that are there already, in one frame."""
+        for pair in [pair for pair in self.frames if number in pair]:
+            del self.frames[pair]  # of an earlier target with this number
         self._attached |= {pair for pair in _overlapping(boxes, _ATTACHED) if number in pair}
 
     def end(self, number: int) -> None:

@@ -56,6 +56,7 @@ def test_what_begins_together_or_is_lost_does_not_meet() -> None:
     assert doubles.meeting(results(everywhere)) == [(1, 3), (2, 3)]
     doubles.end(2)
     doubles.begin(2, {1: box, 2: (50.0, 0.0, 10.0, 10.0), 3: (90.0, 0.0, 10.0, 10.0)})
+    assert doubles.frames == {(1, 3): 1}  # that of the second was of the target before
     assert doubles.meeting(results(everywhere)) == [(1, 2), (1, 3), (2, 3)]
 
 
