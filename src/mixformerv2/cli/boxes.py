@@ -21,8 +21,12 @@ _NUMBER = re.compile(r"[^,;\s()\[\]]+")
 _LARGEST_FILE = 64 << 20
 
 
-def parse_boxes(texts: Iterable[str]) -> list[Box]:
+def parse_boxes(texts: Iterable[str], option: str = "--box") -> list[Box]:
     """Boxes from the command line, in order.
+
+    Args:
+        texts: As they were given.
+        option: What they were given to, for messages.
 
     Raises:
         BoxError: Neither four numbers nor a file of them, or numbers that are no box.
@@ -40,7 +44,7 @@ def parse_boxes(texts: Iterable[str]) -> list[Box]:
             boxes.extend(_from_file(Path(text)))
         else:
             raise BoxError(
-                f"--box {text!r} is neither four numbers X,Y,W,H nor a file; "
+                f"{option} {text!r} is neither four numbers X,Y,W,H nor a file; "
                 "give pixels of the top left corner, width and height"
             )
     return boxes

@@ -48,7 +48,7 @@ def read_prompts(texts: Iterable[str]) -> dict[int, Box]:
         frame, colon, box = text.partition(":")
         if not colon or not (frame.isascii() and frame.strip().isdigit()):
             raise BoxError(f"--prompt {text!r} must be FRAME:X,Y,W,H, such as 120:10,20,30,40")
-        (given,) = parse_boxes([box])[:1]
+        (given,) = parse_boxes([box], f"--prompt {frame}: box")[:1]
         if int(frame) in out:
             raise BoxError(f"--prompt: frame {int(frame)} has two boxes; give each frame one")
         out[int(frame)] = given

@@ -98,10 +98,13 @@ def follow_prompts(
     waiting = sorted(prompts)
     begun: int | None = None  # the prompt of the run that goes on
     state: TrackState | None = None
-    times: list[float] = []
+    times: list[float] = []  # up to the last prompt; a live source has no end
     ahead: list[list[float]] = []  # forward rows since that prompt
+    seen = 0
     for one in video:
-        times.append(one.time)
+        seen += 1
+        if both and waiting:
+            times.append(one.time)
         if waiting and waiting[0] <= one.index:
             prompt = waiting.pop(0)
             if both:
@@ -121,8 +124,7 @@ def follow_prompts(
     yield from _forward_alone(ahead, begun, times)
     if waiting and not video.stopped:
         raise SourceError(
-            f"{video.name} ended after {len(times)} frames, before the box given on frame "
-            f"{waiting[0]}"
+            f"{video.name} ended after {seen} frames, before the box given on frame {waiting[0]}"
         )
 
 

@@ -189,6 +189,11 @@ def test_prompts_that_cannot_be_read_are_named(texts: list[str]) -> None:
         read_prompts(texts)
 
 
+def test_a_prompt_without_a_box_is_told_of_by_its_own_option() -> None:
+    with pytest.raises(BoxError, match=r"^--prompt 5: box '1,2,3' is neither four numbers"):
+        read_prompts(["5:1,2,3"])
+
+
 def test_prompts_go_with_no_other_way_of_giving_boxes(frames: Path) -> None:
     with pytest.raises(ConfigError, match="--prompt"):
         run(str(frames), box=["1,2,3,4"], prompt=["0:1,2,3,4"])

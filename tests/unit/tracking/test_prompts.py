@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import GeneratorType
 from typing import Any
 
 import cv2
@@ -160,6 +161,18 @@ def test_the_clock_runs_forward_on_the_way_back(monkeypatch: pytest.MonkeyPatch)
     drifting({0: TRUTH[0], 8: TRUTH[8]}, both=True)
     assert len(passed) == 7 + 7 + 4  # between both prompts on each way, and behind the second
     assert passed == pytest.approx([1 / 30] * len(passed))
+
+
+def test_a_run_forward_keeps_nothing_of_what_has_passed() -> None:
+    """A camera goes on for days."""
+    source = [FRAMES[0]] * 300
+    tracker = mf.Tracker.with_engine(ScriptedEngine(), config())
+    with open_source(source) as video:
+        run = follow_prompts(source, video, tracker, {0: Box(*TRUTH[0])}, both=False)
+        next(run)
+        assert isinstance(run, GeneratorType)
+        for _ in run:
+            assert len(run.gi_frame.f_locals["times"]) <= 1
 
 
 def test_numbers_of_numpy() -> None:
