@@ -7,8 +7,10 @@ has not begun to grow on the way from the other.
 
 from __future__ import annotations
 
+import logging
 import operator
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..errors import BoxError, ConfigError, SourceError
+from ..errors import BoxError, ConfigError, OutputError, SourceError
 from .blend import blend_between, result_of, row_of
 from .result import TrackResult
 from .state import TrackState
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from ..video.source import Source, SourceLike, VideoFrame
 
 __all__ = ["follow_prompts", "parse_prompts"]
+
+logger = logging.getLogger(__name__)
 
 Rows = NDArray[np.float64]
 
@@ -95,6 +99,48 @@ def follow_prompts(
         raise ConfigError(
             f"{video.name} is live: what has passed cannot be tracked backward; use reverse=False"
         )
+    with ExitStack() as stack:
+        again = _Again(source, stack)
+        yield from _both_ways(again, video, tracker, prompts, both=both, first=first)
+
+
+class _Again:
+    """A source for the ways back; one from afar is fetched for them, once, instead of read anew.
+
+    Args:
+        source: As it was given.
+        stack: Holds the copy.
+    """
+
+    def __init__(self, source: SourceLike, stack: ExitStack) -> None:
+        self._source = source
+        self._stack = stack
+        self._near = not isinstance(source, str)
+
+    def place(self) -> SourceLike:
+        """What `open_source` takes."""
+        from ..video.address import fetched
+
+        if not self._near:
+            self._near = True
+            try:
+                self._source = self._stack.enter_context(fetched(str(self._source)))
+            except (ConfigError, OutputError, SourceError) as error:
+                # No fsspec, or no room: it is read from afar, which takes longer.
+                logger.info("%s", error)
+        return self._source
+
+
+def _both_ways(
+    again: _Again,
+    video: Source,
+    tracker: Tracker,
+    prompts: Mapping[int, Box],
+    *,
+    both: bool,
+    first: int,
+) -> Iterator[TrackResult]:
+    """`follow_prompts` once everything is checked."""
     waiting = sorted(prompts)
     begun: int | None = None  # the prompt of the run that goes on
     state: TrackState | None = None
@@ -109,7 +155,7 @@ def follow_prompts(
             prompt = waiting.pop(0)
             if both:
                 yield from _between(
-                    source, video, tracker, prompts, (begun, prompt), times, ahead, first
+                    again, video, tracker, prompts, (begun, prompt), times, ahead, first
                 )
                 if video.stopped:
                     return
@@ -150,7 +196,7 @@ def _forward_alone(
 
 
 def _between(
-    source: SourceLike,
+    again: _Again,
     video: Source,
     tracker: Tracker,
     prompts: Mapping[int, Box],
@@ -166,7 +212,7 @@ def _between(
     if after - 1 == before:  # nothing lies between, and a way back costs a seek
         yield from _forward_alone(ahead, before, times)
         return
-    clip = Clip(source, np.array(times))
+    clip = Clip(again.place(), np.array(times))
     back: list[list[float]] = []
     state: TrackState | None = None
     for frame in clip.backward(after, first - 1 if before is None else before):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import GeneratorType
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 
 import mixformerv2 as mf
 from mixformerv2.box import Box
-from mixformerv2.errors import BoxError, ConfigError, SourceError
+from mixformerv2.errors import BoxError, ConfigError, OutputError, SourceError
 from mixformerv2.tracking import TrackState
 from mixformerv2.tracking.prompts import _next, follow_prompts, parse_prompts
 from mixformerv2.video import open_source
@@ -163,6 +165,35 @@ def test_the_clock_runs_forward_on_the_way_back(monkeypatch: pytest.MonkeyPatch)
     assert passed == pytest.approx([1 / 30] * len(passed))
 
 
+@pytest.mark.parametrize("room", [True, False])
+def test_a_source_from_afar_is_fetched_once_for_the_way_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool
+) -> None:
+    file, afar, fetches, opened = str(write_clip(tmp_path / "clip.mp4")), "http://a/b", [], []
+
+    @contextmanager
+    def fetched(place: str) -> Iterator[str]:
+        fetches.append(place)
+        if not room:
+            raise OutputError("no room")
+        yield file
+        fetches.append("gone")
+
+    def opening(place: str, **named: Any) -> Any:
+        opened.append(place)
+        return open_source(file, **named)
+
+    monkeypatch.setattr("mixformerv2.video.address.fetched", fetched)
+    monkeypatch.setattr("mixformerv2.video.clip.open_source", opening)
+    tracker = mf.Tracker.with_engine(ScriptedEngine(), config())
+    boxes = parse_prompts(dict.fromkeys((4, 9, 19), (10, 10, 20, 20)))
+    with open_source(file) as video:
+        found = list(follow_prompts(afar, video, tracker, boxes, both=True))
+    assert [one.frame for one in found] == list(range(20))
+    assert fetches == [afar] + ["gone"] * room
+    assert set(opened) == {file if room else afar}
+
+
 def test_a_run_forward_keeps_nothing_of_what_has_passed() -> None:
     """A camera goes on for days."""
     source = [FRAMES[0]] * 300
@@ -172,7 +203,7 @@ def test_a_run_forward_keeps_nothing_of_what_has_passed() -> None:
         next(run)
         assert isinstance(run, GeneratorType)
         for _ in run:
-            assert len(run.gi_frame.f_locals["times"]) <= 1
+            assert len(run.gi_yieldfrom.gi_frame.f_locals["times"]) <= 1
 
 
 def test_numbers_of_numpy() -> None:
