@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import time
@@ -41,6 +42,12 @@ __all__ = [
     "record",
     "video_writer",
 ]
+
+
+logger = logging.getLogger(__name__)
+
+_BY_SIZE = frozenset({"coco", "cvat", "labelstudio"})
+"""Formats that tell the size of frames, of which a journal has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +223,15 @@ def record(
         summary.signal = interrupt.received
         why = why if interrupt.received is None else "interrupted"
         journal.end(why, frames=summary.frames, broken=summary.broken)
+        if source.sized and (written := {form for _, form in outputs.exports} & _BY_SIZE):
+            width, height = source.size
+            logger.warning(
+                "%s: its frames vary in size; %s has them all as %d x %d pixels, as the first",
+                source.name,
+                " and ".join(sorted(written)),
+                width,
+                height,
+            )
         for path, form in outputs.exports:
             export(
                 Journal(outputs.journal),

@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 SourceLike = str | Path | int | Sequence[str | Path | NDArray[Any]]
 """What `open_source` takes."""
 
+_SIZES = 100  # that are kept: enough to know that they vary
 _READ_AHEAD_BYTES = 128 << 20  # so that eight frames of 8K do not fill a small machine
 
 
@@ -157,6 +158,7 @@ class Source:
         live: A camera or stream: frames that are not fetched in time are dropped.
         broken: Frames given out so far that could not be decoded.
         dropped: Frames of a live source that were dropped so far.
+        sized: Sizes of the frames given out so far that are not `size`, such as pictures have.
         again: Whether it is not the first read, which has told already what is broken.
     """
 
@@ -169,6 +171,7 @@ class Source:
         self.count = reader.count
         self.live = reader.live
         self.broken = 0
+        self.sized: set[tuple[int, int]] = set()
         self.first = start
         self._stopped = False
         self._reader = reader
@@ -237,6 +240,8 @@ class Source:
                 # Said once: a damaged file can hold thousands. The count is there for the rest.
                 if self.broken == 1 and not self.again:
                     logger.warning("%s: frame %d cannot be decoded", self.name, frame.index)
+            elif frame.image.shape[1::-1] != self.size and len(self.sized) < _SIZES:
+                self.sized.add((frame.image.shape[1], frame.image.shape[0]))
             yield frame
         if self.again:
             return

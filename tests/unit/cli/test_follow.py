@@ -149,6 +149,21 @@ def test_a_late_start_is_that_of_the_call_for_one_target(tmp_path: Path, begin: 
     assert [result for _, result in rows] == alone
 
 
+@pytest.mark.parametrize(("form", "told"), [("coco", 1), ("labelstudio", 1), ("csv", 0)])
+def test_pictures_that_vary_in_size_are_told_of_where_formats_have_one(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, form: str, told: int
+) -> None:
+    pictures = frames(3)
+    pictures[1] = np.ascontiguousarray(pictures[1][:100])
+    outputs = Outputs(tmp_path / "run.jsonl", exports=((tmp_path / "run.out", form),))
+    run(tmp_path, pictures, outputs=outputs)
+    sentence = f"its frames vary in size; {form} has them all as 160 x 120 pixels"
+    assert sum(sentence in text for text in caplog.messages) == told
+    caplog.clear()
+    run(tmp_path, frames(3), outputs=outputs)
+    assert caplog.messages == []
+
+
 def test_several_objects_are_numbered_from_one(tmp_path: Path) -> None:
     _, rows = run(tmp_path, frames(3), [BOX, Box(90, 10, 20, 30)])
     assert [(number, result.frame) for number, result in rows] == [
