@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["track"]
 
+RECONNECT = 300.0
+"""Seconds for which a stream that dropped is tried again, as in `open_source`."""
+
 
 def track(
     source: SourceLike,
@@ -34,6 +37,7 @@ def track(
     reverse: bool = True,
     start_frame: int = 0,
     max_frames: int | None = None,
+    reconnect: float = RECONNECT,
 ) -> Iterator[TrackResult]:
     """Follow a target through a video, lazily and in constant memory.
 
@@ -56,6 +60,8 @@ def track(
         start_frame: Frame that `box` is given on, and the first to be tracked; results have the
             numbers and times of the source. Not with `prompts`, which name their frames.
         max_frames: Stop after so many frames; None for all. Not with `prompts`.
+        reconnect: Of a stream: seconds without a picture after which it is given up; 0 ends at the
+            first drop.
 
     Raises:
         BoxError: a box that is not finite, has no area or lies outside its frame.
@@ -79,7 +85,9 @@ def track(
                 "prompts names its frames itself and goes with the whole source; leave out "
                 "start_frame and max_frames"
             )
-        yield from _prompted(source, prompts, reverse, (model, engine, threads), settings)
+        yield from _prompted(
+            source, prompts, reverse, (model, engine, threads), settings, reconnect
+        )
         return
     given = Box.parse(() if box is None else box)
     results = follow(
@@ -87,6 +95,7 @@ def track(
         given,
         lambda: Tracker(model, engine, threads, settings=settings),
         start_frame=start_frame,
+        reconnect=reconnect,
     )
     with closing(results):
         yield from islice(results, max_frames)
@@ -102,6 +111,7 @@ def follow(
     make: Callable[[], Tracker],
     *,
     start_frame: int = 0,
+    reconnect: float = RECONNECT,
 ) -> Generator[TrackResult]:
     """`track` with a tracker of one's own, made once the source is open.
 
@@ -111,7 +121,7 @@ def follow(
     from ..video.source import open_source
 
     given = Box.parse(box)
-    with open_source(source, start=start_frame) as video:
+    with open_source(source, start=start_frame, reconnect=reconnect) as video:
         tracker, started = make(), False
         for one in video:
             if one.image is not None:
@@ -132,11 +142,12 @@ def _prompted(
     reverse: bool,
     made: tuple[str | Path, str, int | None],
     settings: TrackerSettings | Mapping[str, Any] | None,
+    reconnect: float,
 ) -> Iterator[TrackResult]:
     from ..video.source import open_source
     from .prompts import follow_prompts, parse_prompts
 
     given = parse_prompts(prompts)
-    with open_source(source) as video:
+    with open_source(source, reconnect=reconnect) as video:
         tracker = Tracker(*made, settings=settings)
         yield from follow_prompts(source, video, tracker, given, both=reverse)

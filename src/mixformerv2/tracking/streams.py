@@ -16,7 +16,7 @@ from ..errors import ConfigError
 from ..runtime.base import EngineInfo
 from ..runtime.select import load_engine
 from ..runtime.shared import SharedEngine
-from .api import follow
+from .api import RECONNECT, follow
 from .frame import Channels
 from .result import TrackResult
 from .settings import TrackerSettings
@@ -111,7 +111,10 @@ class StreamPool:
             yield self._tracker()
 
     def track(
-        self, sources: Mapping[K, tuple[SourceLike, Sequence[float]]]
+        self,
+        sources: Mapping[K, tuple[SourceLike, Sequence[float]]],
+        *,
+        reconnect: float = RECONNECT,
     ) -> Iterator[tuple[K, TrackResult | StreamFailure]]:
         """Follow one target in each of several videos, all at once.
 
@@ -122,6 +125,7 @@ class StreamPool:
         Args:
             sources: By a name of one's own: a source as for `track()`, and the box on its first
                 frame.
+            reconnect: As for `track()`.
 
         Raises:
             ConfigError: `sources` or one of its entries is made otherwise.
@@ -140,7 +144,7 @@ class StreamPool:
         def run(name: K, source: SourceLike, box: Sequence[float]) -> None:
             try:
                 with self.stream() as tracker:
-                    for result in follow(source, box, lambda: tracker):
+                    for result in follow(source, box, lambda: tracker, reconnect=reconnect):
                         put(name, result)
                         if stop.is_set():
                             return

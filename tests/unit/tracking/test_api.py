@@ -13,6 +13,8 @@ import pytest
 
 import mixformerv2 as mf
 from mixformerv2.errors import BoxError, ConfigError, SourceError
+from mixformerv2.video import open_source
+from mixformerv2.video.live import RECONNECT
 from tests.doubles import moving_square
 
 FRAMES = [moving_square()(i) for i in range(6)]
@@ -81,7 +83,7 @@ class Frame:
 
 def source_of(images: list[Any], closed: list[bool], given: list[int] | None = None) -> Any:
     @contextmanager
-    def open_source(source: Any, start: int = 0) -> Iterator[Iterator[Frame]]:
+    def open_source(source: Any, start: int = 0, **named: Any) -> Iterator[Iterator[Frame]]:
         def frames() -> Iterator[Frame]:
             for i, image in enumerate(images):
                 if given is not None:
@@ -94,6 +96,25 @@ def source_of(images: list[Any], closed: list[bool], given: list[int] | None = N
             closed.append(True)
 
     return open_source
+
+
+@pytest.mark.parametrize("given", [{"box": BOX}, {"prompts": {0: BOX}, "reverse": False}])
+def test_how_long_a_stream_is_tried_again(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch, given: dict[str, Any]
+) -> None:
+    named: list[dict[str, Any]] = []
+
+    def opened(source: Any, **options: Any) -> Any:
+        named.append(options)
+        return open_source(FRAMES[:2])
+
+    monkeypatch.setattr("mixformerv2.video.source.open_source", opened)
+    options: Any = {"model": small_bundle, "engine": "onnx", **given}
+    list(mf.track("rtsp://a/b", **options, reconnect=7))
+    list(mf.track("rtsp://a/b", **options))
+    with mf.StreamPool(small_bundle, "onnx") as pool:
+        list(pool.track({1: ("rtsp://a/b", BOX)}, reconnect=8))
+    assert [one["reconnect"] for one in named] == [7, RECONNECT, 8]
 
 
 def test_broken_frames_repeat_the_box(small_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:

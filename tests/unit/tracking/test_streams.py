@@ -71,8 +71,8 @@ def test_a_stream_that_hangs_holds_nobody_up(
 
     hang, follow = threading.Event(), streams.follow
 
-    def slow(source: Any, *rest: Any) -> Any:
-        for number, result in enumerate(follow(source, *rest)):
+    def slow(source: Any, *rest: Any, **named: Any) -> Any:
+        for number, result in enumerate(follow(source, *rest, **named)):
             if len(source) == 7 and number == 2:
                 hang.wait(LONG)
             yield result
@@ -111,7 +111,7 @@ def test_whatever_ends_a_thread_ends_its_stream(
 ) -> None:
     from mixformerv2.tracking import streams
 
-    def leaves(*_: Any) -> Any:
+    def leaves(*_: Any, **named: Any) -> Any:
         raise SystemExit(3)
 
     monkeypatch.setattr(streams, "follow", leaves)
