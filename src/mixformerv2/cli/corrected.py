@@ -102,6 +102,10 @@ def follow_corrected(
     tracked_on = any(one.prompts and one.stop is None for one in changes)
     whole = tracked_on or journal is None or journal.length() is not None
     others: list[Source] = []
+    copied = {one.id for one in changes if not one.prompts}
+    given = [(one.id, frame) for one in changes for frame in one.prompts]
+    given += [each for each in (journal.header.given if journal else ()) if each[0] in copied]
+    outputs = replace(outputs, given=tuple(given))
 
     def answers(frames: Source) -> Iterator[Results]:
         for one in changes:

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -62,6 +62,7 @@ class Outputs:
         without_lost: Leave lost rows out of the exports, as `export` does.
         labels: What the objects are, as in `RunHeader`.
         thin: Of the exports, as `export` takes it.
+        given: Which boxes were given, as in `RunHeader`.
     """
 
     journal: Path
@@ -71,6 +72,7 @@ class Outputs:
     without_lost: bool = False
     labels: tuple[str, ...] = ()
     thin: float = 0.0
+    given: tuple[tuple[int, int], ...] = ()
 
     @property
     def to_stdout(self) -> bool:
@@ -159,6 +161,8 @@ def follow(
     frames = iter(source)
     # The first good frame proves the boxes before any file is touched.
     opening = _until_started(frames, run)
+    begun = opening[-1][0].index
+    outputs = replace(outputs, given=tuple((n, begun) for n in range(1, len(boxes) + 1)))
     results = _all_results(opening, frames, run)
     summary = record(source, results, follower.info, outputs, model=model, limit=limit, watch=watch)
     summary.tracking = run.seconds
@@ -198,7 +202,7 @@ def record(
     prove_outputs(outputs, source.size)
     with ExitStack() as stack:
         interrupt = stack.enter_context(Interrupt(stop or source.stop))
-        header = _header(source, model, info, outputs.labels)
+        header = _header(source, model, info, outputs)
         journal = stack.enter_context(JournalWriter(outputs.journal, header))
         picture = None
         if outputs.video is not None:
@@ -278,7 +282,7 @@ def video_writer(path: Path, source: Source) -> VideoWriter:
     return VideoWriter(path, fps=source.fps, aspect=source.aspect)
 
 
-def _header(source: Source, model: str, engine: EngineInfo, labels: tuple[str, ...]) -> RunHeader:
+def _header(source: Source, model: str, engine: EngineInfo, outputs: Outputs) -> RunHeader:
     return RunHeader(
         source=source.name,
         width=source.size[0],
@@ -287,7 +291,8 @@ def _header(source: Source, model: str, engine: EngineInfo, labels: tuple[str, .
         model=model,
         engine=f"{engine.name} {engine.precision}",
         tool=f"mixformerv2 {__version__}",
-        labels=labels,
+        labels=outputs.labels,
+        given=outputs.given,
     )
 
 

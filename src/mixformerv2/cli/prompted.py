@@ -73,6 +73,7 @@ def follow_prompted(
     from ..tracking.prompts import follow_prompts
 
     tracker = choice.one()
+    outputs = replace(outputs, given=tuple((1, frame) for frame in prompts))
 
     def answers(frames: Source) -> Iterator[Results]:
         check_boxes(source, frames, prompts)

@@ -101,6 +101,7 @@ def test_an_object_is_tracked_from_its_corrected_box_and_others_stay(
     run(str(frames), corrected=second, before=after, boxes=[again], quiet=True, **options)
     given = [frame for frame, result in rows(again, 1).items() if result.score == 1.0]
     assert given == [0, 2, 5]
+    assert sorted(Journal(again).header.given) == [(1, 0), (1, 2), (1, 5), (2, 0)]
 
 
 def test_every_object_that_was_corrected_is_tracked_by_a_read_of_its_own(

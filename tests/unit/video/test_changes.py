@@ -144,6 +144,22 @@ def test_of_a_network_without_a_score_the_first_box_is_the_given_one(tmp_path: P
     assert list(one.prompts) == [0, 4]
 
 
+def test_a_network_that_is_quite_sure_gives_no_box(tmp_path: Path) -> None:
+    """A score of half precision is soon 1; what was given, the journal has noted."""
+    header = RunHeader("clip.mp4", 200, 100, given=((1, 0), (1, 5)))
+    with JournalWriter(tmp_path / "run.jsonl", header) as writer:
+        for frame in FRAMES:
+            # The box of frame 5 has waited for the next one that could be decoded.
+            score, state = (0.0, "lost") if frame == 5 else (1.0 - (frame == 9) / 8, "tracked")
+            box = tuple(box_of(1, frame))
+            writer.write(1, TrackResult(box, score, state, frame, frame / 25))  # type: ignore[arg-type]
+    mended = keyed(1)
+    mended.keys[3] = Box(20.0, 14.0, 20.0, 30.0)
+    mended.keys.pop(5)
+    (one,) = find_changes([mended], Journal(tmp_path / "run.jsonl"))
+    assert list(one.prompts) == [0, 3, 6]
+
+
 def test_what_was_lost_from_the_beginning_on_is_no_later_beginning(tmp_path: Path) -> None:
     states: list[TargetState] = ["lost", "lost", *["tracked"] * 8]  # type: ignore[list-item]
     rows = [(frame, float(frame == 5), state) for frame, state in enumerate(states)]

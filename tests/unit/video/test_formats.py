@@ -308,6 +308,10 @@ def test_damage_in_the_middle_is_named_by_its_line(journal: Journal, line: str) 
         (b"\xff\xfe\x00", "it is not text"),
         (b'{"journal": 2, "source": "a", "width": 1, "height": 1}', "is no journal"),
         (b'{"journal": 1, "source": "a"}', "first line is damaged"),
+        (
+            b'{"journal": 1, "source": "a", "width": 1, "height": 1, "given": [[1, Infinity]]}',
+            "first line is damaged",
+        ),
         (b'{"journal": 1, "source": "a", "width": 0, "height": 1}', "first line is damaged"),
         (b'{"journal": 1, "source": "a", "width": "x", "height": 1}', "first line is damaged"),
     ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -63,6 +64,9 @@ def find_changes(objects: Sequence[Keyed], journal: Journal | None) -> list[Chan
         journal: Of the run before; None where there is none.
     """
     before: dict[int, Rows] = defaultdict(dict)
+    given: dict[int, list[int]] = defaultdict(list)
+    for target, frame in journal.header.given if journal else ():
+        given[target].append(frame)
     for number, result in journal or ():
         before[number][result.frame] = result
     agreeing = _pairs(objects, before)
@@ -71,9 +75,9 @@ def find_changes(objects: Sequence[Keyed], journal: Journal | None) -> list[Chan
     free = iter(sorted(set(range(1, len(objects) + len(taken) + 1)) - taken))
     return sorted(
         (
-            _change(one, agreeing[index], before[agreeing[index]])
-            if index in agreeing
-            else _change(one, next(free), {})
+            _change(one, known, before[known], given[known])
+            if (known := agreeing.get(index)) is not None
+            else _change(one, next(free), {}, [])
             for index, one in enumerate(objects)
         ),
         key=lambda change: change.id,
@@ -101,7 +105,7 @@ def _differs(box: Box, row: TrackResult | None) -> bool:
     return max(abs(one - other) for one, other in sides) > _MOVED
 
 
-def _change(one: Keyed, number: int, rows: Rows) -> Change:
+def _change(one: Keyed, number: int, rows: Rows, given: Sequence[int]) -> Change:
     frames = sorted(one.keys)
     # What the run had lost from its beginning on need not be in the file.
     early = [frame for frame in rows if frame < frames[0]]
@@ -121,13 +125,24 @@ def _change(one: Keyed, number: int, rows: Rows) -> Change:
     prompts: dict[int, Box] = {}
     if corrected:
         # What was given stays, where nobody has thrown it out.
-        holds = {f: b for f, b in _given(rows).items() if f >= first and not _within(f, hidden)}
+        holds = {
+            f: b for f, b in _given(rows, given).items() if f >= first and not _within(f, hidden)
+        }
         prompts = dict(sorted((holds | corrected).items()))
     return Change(number, one.label, prompts, len(corrected), hidden, first, stop, bool(rows))
 
 
-def _given(rows: Rows) -> dict[int, Box]:
-    """Boxes that were given to the run before: their score is 1."""
+def _given(rows: Rows, frames: Sequence[int]) -> dict[int, Box]:
+    """Boxes that were given to the run before, on these frames: their score is 1.
+
+    Where nobody has noted the frames, all of that score are taken for given.
+    """
+    if frames:
+        # On frames that cannot be decoded a given box waits for the next.
+        seen = sorted(frame for frame, row in rows.items() if row.score > 0.0)
+        places = {bisect_left(seen, at) for at in frames} - {len(seen)}
+        starts = [seen[place] for place in sorted(places)]
+        return {f: Box(*rows[f].box) for f in starts if rows[f].score == 1.0}
     found = {frame: Box(*row.box) for frame, row in rows.items() if row.score == 1.0}
     if len(found) < sum(row.state != "lost" for row in rows.values()):
         return found

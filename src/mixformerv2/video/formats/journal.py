@@ -66,6 +66,8 @@ class RunHeader:
         engine: Engine and precision.
         tool: Who wrote this.
         labels: What the objects are, for label tools: of object 1, 2, ..., or one name for all.
+        given: Number and frame of each box that somebody has given; of an object without any
+            nobody has noted it.
     """
 
     source: str
@@ -76,6 +78,7 @@ class RunHeader:
     engine: str = ""
     tool: str = ""
     labels: tuple[str, ...] = ()
+    given: tuple[tuple[int, int], ...] = ()
 
     def label(self, number: int) -> str:
         """What an object is: "object" where nobody said.
@@ -113,7 +116,10 @@ def check_labels(labels: Sequence[str], objects: int) -> tuple[str, ...]:
 
 def dump_header(header: RunHeader) -> str:
     """The first line of a journal."""
-    return json.dumps({"journal": _VERSION, **asdict(header)}) + "\n"
+    content = {"journal": _VERSION, **asdict(header)}
+    if not header.given:
+        del content["given"]
+    return json.dumps(content) + "\n"
 
 
 def dump_row(row: Row) -> str:
@@ -259,7 +265,9 @@ class Journal:
         known = {field.name for field in fields(RunHeader)}
         try:
             header = RunHeader(**{name: first[name] for name in known & first.keys()})
-            header = replace(header, labels=_labels(header.labels))
+            header = replace(
+                header, labels=_labels(header.labels), given=tuple(map(_given, header.given))
+            )
             numbers = (header.width, header.height, header.fps or 1.0)
             if not all(math.isfinite(number) and number > 0 for number in numbers):
                 raise ValueError(f"sizes {numbers}")
@@ -333,6 +341,14 @@ def _labels(read: Any) -> tuple[str, ...]:
     if not all(isinstance(name, str) and name.isprintable() for name in read):
         raise ValueError(f"labels {read!r}")
     return tuple(read)
+
+
+def _given(read: Any) -> tuple[int, int]:
+    """An object and a frame as JSON has them."""
+    number, frame = read
+    if type(number) is not int or type(frame) is not int:
+        raise TypeError(f"given {read!r:.40}")
+    return number, frame
 
 
 def _parse(line: str) -> dict[str, Any] | None:
