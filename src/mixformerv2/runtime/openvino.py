@@ -34,10 +34,11 @@ class OpenVinoEngine:
     """Runs the two graphs of a bundle.
 
     What usually comes is compiled for its exact shapes: two templates and a whole search crop of
-    one target at once, passes of two and of four targets and the first few other crops of one
-    target when they come. That is a tenth faster than one compilation for any shape, and OpenVINO
-    rounds in other places there: boxes of int8 graphs were up to 2.5 pixels of the crop beside
-    those of one target alone. All else shares the one for any shape, made when the first comes.
+    one target at once; passes of two and of four targets, and the same of the first few other
+    kinds of crop, such as the middle of a whole one, when they come. That is a tenth faster than
+    one compilation for any shape, and OpenVINO rounds in other places there: boxes of int8 graphs
+    were up to 2.5 pixels of the crop beside those of one target alone. All else shares the one
+    for any shape, made when the first comes.
 
     Args:
         template: `template.onnx`.
@@ -126,8 +127,8 @@ class _Graph:
         before: The graph for the usual inputs as an earlier process compiled it, if one did.
     """
 
-    _MOST = 6
-    """Compilations from which on no other shape gets its own: each keeps weights of its own."""
+    _MOST = 3
+    """Kinds of crop that get compilations of their own: each of those keeps its weights."""
 
     def __init__(
         self,
@@ -141,6 +142,9 @@ class _Graph:
         self._usual = self._compile_usual(starts) if before is None else before
         self._shapes = {one.any_name: _dims(one) for one in self._usual.inputs}
         self._requests = {_key(self._shapes): self._usual.create_infer_request()}
+        # What is given for one target. With int8 it must be all of one kind: one target that is
+        # answered by another compilation than four of them gets another box.
+        self._kinds = {_key(self._shapes): True}
         self._lock = threading.Lock()
 
     def _compile_usual(self, starts: dict[str, tuple[int, ...]]) -> Any:
@@ -186,15 +190,6 @@ class _Graph:
             ) from error
         return list(outputs.values())
 
-    def _is_usual_for_many(self, shapes: dict[str, tuple[int, ...]]) -> bool:
-        """Whether shapes are the usual ones but for the number of targets."""
-        for name, shape in shapes.items():
-            axis = MEMORY_BATCH if name == "memory" else 0
-            usual = self._shapes[name]
-            if (*shape[:axis], 1, *shape[axis + 1 :]) != usual:
-                return False
-        return True
-
     def _fits(self, shapes: dict[str, tuple[int, ...]]) -> bool:
         """Whether the file is for these shapes; OpenVINO would bend it to others."""
         return all(
@@ -203,13 +198,17 @@ class _Graph:
             for size, given in zip_longest(_dims(one), shapes[one.any_name], fillvalue=0)
         )
 
+    def _is_exact(self, shapes: dict[str, tuple[int, ...]]) -> bool:
+        """Whether these shapes get a compilation of their own, whatever the number of targets."""
+        kind = _key({name: _for_one(name, shape) for name, shape in shapes.items()})
+        if kind not in self._kinds:
+            room = sum(self._kinds.values()) < self._MOST
+            self._kinds[kind] = room and self._fits(dict(kind))
+        return self._kinds[kind]
+
     def _request(self, shapes: dict[str, tuple[int, ...]]) -> Any:
-        """Of the compilation for these shapes, the batch first, or of the one for any."""
-        key = _key(shapes)
-        if key not in self._requests and not self._is_usual_for_many(shapes):
-            single = next(iter(shapes.values()))[0] == 1
-            room = len(self._requests) < self._MOST
-            key = key if single and room and self._fits(shapes) else ()
+        """Of the compilation for these shapes, or of the one for any."""
+        key = _key(shapes) if self._is_exact(shapes) else ()
         try:
             return self._requests.get(key) or self._make(key)
         except EngineError:
@@ -257,6 +256,12 @@ def _compiled_before(graphs: tuple[Path, Path], options: dict[str, Any]) -> tupl
 def _dims(port: Any) -> tuple[int, ...]:
     """Shape of an input or output, -1 where it is any."""
     return tuple(d.get_length() if d.is_static else -1 for d in port.partial_shape)
+
+
+def _for_one(name: str, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Shape of an input as it is for one target."""
+    axis = MEMORY_BATCH if name == "memory" else 0
+    return (*shape[:axis], 1, *shape[axis + 1 :])
 
 
 def _key(shapes: dict[str, tuple[int, ...]]) -> tuple[Any, ...]:

@@ -129,6 +129,22 @@ def test_engines_take_the_middle_as_pytorch_does(small_bundle: Path, engine: str
         np.testing.assert_allclose(out.scores, want.scores, atol=1e-5)
 
 
+@pytest.mark.parametrize("engine", ["openvino-fp32", "onnx-int8", "openvino-int8"])
+def test_middles_of_many_are_answered_as_each_alone(engine: str) -> None:
+    """The shipped model, whose int8 boxes moved in OpenVINO's compilation for any shape."""
+    one, of_bundle = load_engine("t", engine, 1)
+    t, count = of_bundle.tracker.template_size, 7
+    middle = of_bundle.tracker.search_size - 32
+    draw = np.random.default_rng(4)
+    looks = draw.integers(0, 256, (count, 2, t, t, 3)).astype(np.uint8)
+    search = draw.integers(0, 256, (count, middle, middle, 3)).astype(np.uint8)
+    alone = [one.encode_templates(look[None]) for look in looks]
+    out = one.step(search, one.join(alone))
+    each = [one.step(crop[None], memory) for crop, memory in zip(search, alone, strict=True)]
+    np.testing.assert_allclose(out.boxes * middle, [a.boxes[0] * middle for a in each], atol=1e-3)
+    np.testing.assert_allclose(out.scores, [a.scores[0] for a in each], atol=1e-5)
+
+
 @pytest.mark.parametrize("engine", ["onnx", "openvino-fp32", "torch"])
 @pytest.mark.parametrize("size", [48, 96])
 def test_what_is_no_middle_is_refused(small_bundle: Path, engine: str, size: int) -> None:
