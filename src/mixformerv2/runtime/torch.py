@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from ..errors import EngineError
 from ..export.graphs import Preprocess, SearchGraph, TemplateGraph
 from ..weights.bundle import BundleConfig, load_model
 from .base import MEMORY_BATCH, EngineInfo, Memory, StepOutput
@@ -35,6 +37,10 @@ class TorchEngine:
             step through `torch.compile`, on CUDA as CUDA graphs (`reduce-overhead`): the first
             frame of each number of targets then takes a minute; "crops", the frame goes to the
             device whole and is cropped there.
+
+    Raises:
+        EngineError: the device has no room for the network, or does not start; later, from each
+            call, what PyTorch cannot compile or has no memory for.
     """
 
     def __init__(
@@ -48,16 +54,16 @@ class TorchEngine:
         if threads is not None:
             torch.set_num_threads(threads)
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self._half = "bf16" in options
+        self._half, self._compiled = "bf16" in options, "compiled" in options
         model = load_model(folder)
         if self._half:
             _keep_float32(model, self._device.type)
-        model = model.to(self._device)
-        prepare = Preprocess(config.mean, config.std).to(self._device)
+        with self._refusals():
+            model = model.to(self._device)
+            prepare = Preprocess(config.mean, config.std).to(self._device)
         self._template = TemplateGraph(model, prepare).eval()
         graph = SearchGraph(model, prepare).eval()
         self._search: Callable[[Tensor, Tensor], tuple[Tensor, ...]] = graph
-        self._compiled = "compiled" in options
         if self._compiled:
             mode = "reduce-overhead" if self._device.type == "cuda" else "default"
             self._search = torch.compile(graph, mode=mode, dynamic=False)
@@ -70,18 +76,19 @@ class TorchEngine:
 
     def encode_templates(self, templates: NDArray[np.uint8]) -> Memory:
         """Turn templates `[B, N, T, T, 3]`, BGR, into keys and values for `step`."""
-        with torch.inference_mode(), self._precision():
+        with self._refusals(), torch.inference_mode(), self._precision():
             return self._template(torch.from_numpy(templates).to(self._device))
 
     @torch.inference_mode()
     def join(self, memories: Sequence[Memory]) -> Memory:
         """Memories of several targets as that of a batch of them."""
-        return torch.cat(list(memories), dim=MEMORY_BATCH)
+        with self._refusals():
+            return torch.cat(list(memories), dim=MEMORY_BATCH)
 
     def step(self, search: NDArray[np.uint8] | Tensor, memory: Memory) -> StepOutput:
         """Find the target in search crops `[B, S, S, 3]`, BGR; a tensor where `take` made them."""
         crops = torch.from_numpy(search) if isinstance(search, np.ndarray) else search
-        with torch.inference_mode(), self._precision():
+        with self._refusals(), torch.inference_mode(), self._precision():
             if self._compiled and self._device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
             out = self._search(crops.to(self._device), memory)
@@ -94,10 +101,34 @@ class TorchEngine:
         plain = np.ascontiguousarray(frame)
         if not plain.flags.writeable:  # PyTorch has no arrays that may only be read
             plain = plain.copy()
-        return take_crops(torch.from_numpy(plain).to(self._device), crops, channels)
+        with self._refusals():
+            return take_crops(torch.from_numpy(plain).to(self._device), crops, channels)
 
     def _precision(self) -> Any:
         return torch.autocast(self._device.type, torch.bfloat16, enabled=self._half)
+
+    @contextlib.contextmanager
+    def _refusals(self) -> Iterator[None]:
+        """What PyTorch raises, as the error of an engine."""
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise EngineError(
+                f"{self._device.type} has not enough memory left ({_line(error)}); follow fewer "
+                "targets at once, or end what else runs there"
+            ) from error
+        except RuntimeError as error:
+            if type(error).__module__.startswith(("torch._dynamo", "torch._inductor")):
+                raise EngineError(
+                    f"PyTorch cannot compile the step ({_line(error)}); `compiled` needs a C++ "
+                    "compiler, and Triton on CUDA: install them, or take the engine without "
+                    "`-compiled`"
+                ) from error
+            raise EngineError(f"PyTorch fails on {self._device.type}: {_line(error)}") from error
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
 
 
 def _keep_float32(model: nn.Module, device: str) -> None:

@@ -102,6 +102,34 @@ def test_the_step_that_inductor_compiles_is_the_plain_one(
     assert list(tmp_path.rglob("*.so"))  # it was compiled, and not run as it stands
 
 
+def test_what_pytorch_raises_is_an_error_of_an_engine(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A compiler that is missing and memory that is full end the command in a sentence, with 7."""
+
+    def no_compiler(*_: object) -> None:
+        raise RuntimeError("No working C++ compiler found")
+
+    def full(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    compile_ = torch.compile
+    monkeypatch.setattr(
+        torch, "compile", lambda graph, **_: compile_(graph, backend=no_compiler, dynamic=False)
+    )
+    engine = load_engine(small_bundle, "torch-compiled", 1)[0]
+    memory = engine.encode_templates(np.zeros((1, 2, 32, 32, 3), np.uint8))
+    search = np.zeros((1, 64, 64, 3), np.uint8)
+    with pytest.raises(EngineError, match=r"No working C\+\+ compiler .*without `-compiled`"):
+        engine.step(search, memory)
+    monkeypatch.setattr(engine, "_search", full)
+    with pytest.raises(EngineError, match=r"not enough memory left .*20 GiB.*fewer targets"):
+        engine.step(search, memory)
+    monkeypatch.setattr(torch.nn.Module, "to", full)
+    with pytest.raises(EngineError, match="not enough memory left"):
+        load_engine(small_bundle, "torch", 1)
+
+
 def test_crops_on_the_device_batch_like_any(small_bundle: Path) -> None:
     tracker = Tracker(small_bundle, "torch-crops", 1)
     multi, frame = MultiTracker.around(tracker), moving_square()(0)
