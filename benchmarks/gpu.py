@@ -8,7 +8,9 @@ network, boxes and states. Batch 1 is one target in one frame; larger batches ar
 one frame, and a frame a second counts each of them. The share of the peak is that of one product
 of two 4096 x 4096 matrices, measured here in the same precision. S and B have random weights: speed
 does not depend on values. What cannot start here is named and left out. TensorRT builds an engine
-for each batch size before its first frame, which can take minutes: `--engines` leaves it out.
+for each batch size before its first frame, and `torch.compile` code for each, which takes minutes:
+`--minutes` ends in time, `--engines` leaves some out. Batch 1 of all models and engines comes
+first, and the file is written anew after each row: a run that is ended keeps what it has.
 """
 
 from __future__ import annotations
@@ -106,6 +108,18 @@ def measure(model: str | Path, engine: str, batch: int, rounds: int) -> dict[str
     }
 
 
+def forget_compiled() -> None:
+    """Free what a row compiled: it keeps its network and CUDA graphs on the device."""
+    import torch
+
+    torch.compiler.reset()
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong, on one line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]
+
+
 def device_name() -> str:
     """What runs the products."""
     import torch
@@ -122,6 +136,9 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--quick", action="store_true", help="T alone, batches 1 and 2")
     parser.add_argument("--rounds", type=int, default=60)
+    parser.add_argument(
+        "--minutes", type=float, default=float("inf"), help="start no further row after so long"
+    )
     parser.add_argument("--out", type=Path, help="write the figures to this JSON file")
     args = parser.parse_args(words)
     if args.quick:
@@ -129,46 +146,76 @@ def main(words: list[str] | None = None) -> None:
         args.engines = ["torch", "torch-bf16", "torch-crops"]
     if args.device == "cpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # before PyTorch looks
-    from mixformerv2.errors import EngineError
+    run(args)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Measure in the order of the batches, for as long as there is time."""
     from mixformerv2.evaluation.speed import machine
 
+    end = time.monotonic() + 60 * args.minutes
     size = 256 if args.quick else 4096
     peaks = {name: peak(size, name == "bf16", args.rounds) for name in ("fp32", "bf16")}
-    rows = []
+    content: dict[str, Any] = {
+        "device": device_name(),
+        "machine": machine(),
+        "product": size,
+        "peak_tera_operations": {name: value / 1e12 for name, value in peaks.items()},
+        "rows": [],
+        "left_out": [],
+    }
+    rows, left_out = content["rows"], content["left_out"]
+    cases = [(b, m, e) for b in args.batches for m in args.models for e in args.engines]
+    refused: set[tuple[str, str]] = set()
     print("| model | engine | batch | p50 ms | p95 ms | frames a second | share of the peak |")
     print("|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         graphs = any(engine.startswith("onnx") for engine in args.engines)
         bundles = {name: bundle(name, Path(folder), graphs) for name in args.models}
-        for name, made in bundles.items():
-            for engine in args.engines:
-                for batch in args.batches:
-                    try:
-                        row = {"model": name} | measure(made, engine, batch, args.rounds)
-                    except EngineError as error:
-                        print(f"{engine}: {error}", file=sys.stderr)
-                        break
-                    used = row["giga_operations"] * 1e12 / row["p50_ms"]
-                    row["share_of_peak"] = round(used / peaks[row["precision"]], 4)
-                    rows.append(row)
-                    print(
-                        f"| {name} | {engine} | {batch} | {row['p50_ms']} | {row['p95_ms']} | "
-                        f"{row['frames_a_second']} | {row['share_of_peak']:.1%} |",
-                        flush=True,
-                    )
+        for done, (batch, name, engine) in enumerate(cases):
+            if time.monotonic() > end:
+                said = (
+                    f"--minutes {args.minutes:g} are over: {len(cases) - done} rows were not tried"
+                )
+                left_out.append({"why": said})
+                print(said, file=sys.stderr)
+                break
+            if (name, engine) in refused:
+                continue
+            try:
+                row = {"model": name} | measure(bundles[name], engine, batch, args.rounds)
+                if "compiled" in engine:
+                    forget_compiled()
+            except Exception as error:  # of one row: out of memory, no compiler, a driver's own
+                refused.add((name, engine))  # larger batches would fail too
+                case = {"model": name, "engine": engine, "batch": batch, "why": one_line(error)}
+                left_out.append(case)
+                print(f"{name} {engine} {batch}: {case['why']}", file=sys.stderr)
+                keep(args.out, content)
+                continue
+            used = row["giga_operations"] * 1e12 / row["p50_ms"]
+            row["share_of_peak"] = round(used / peaks[row["precision"]], 4)
+            rows.append(row)
+            print(
+                f"| {name} | {engine} | {batch} | {row['p50_ms']} | {row['p95_ms']} | "
+                f"{row['frames_a_second']} | {row['share_of_peak']:.1%} |",
+                flush=True,
+            )
+            keep(args.out, content)
     for name, goal in GOALS.items():
         alone = [r["frames_a_second"] for r in rows if r["model"] == name and r["batch"] == 1]
         if alone:
             print(f"{name} at batch 1: {max(alone):.0f} frames a second at best (goal: {goal:.0f})")
-    if args.out:
-        content = {
-            "device": device_name(),
-            "machine": machine(),
-            "product": size,
-            "peak_tera_operations": {name: value / 1e12 for name, value in peaks.items()},
-            "rows": rows,
-        }
-        args.out.write_text(json.dumps(content, indent=2) + "\n")
+    keep(args.out, content)
+
+
+def keep(path: Path | None, content: dict[str, Any]) -> None:
+    """The figures up to now; whoever ends the run in the middle finds the last whole file."""
+    if path is None:
+        return
+    part = path.with_name(f".{path.name}.part")
+    part.write_text(json.dumps(content, indent=2) + "\n")
+    os.replace(part, path)
 
 
 if __name__ == "__main__":
