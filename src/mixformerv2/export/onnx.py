@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..errors import EngineError, OutputError, WeightsError
 from ..models.assemble import assemble
+from ..models.config import ModelConfig
 from ..models.mixformerv2 import MixFormerV2
 from ..weights.bundle import (
     INT8_NAMES,
@@ -60,6 +61,9 @@ _TIMES = (np.float32(1), np.float32(8))
 takes the smallest below what float16 holds."""
 
 _NAMES = ("template.onnx", "search.onnx")
+_FIGURES = tuple(name for name in PAPERS if name != "LICENSE")
+"""What tells how well a network tracks: of one that does less work it is not true."""
+
 _ENDS = {
     "template": (["templates"], ["memory"]),
     "search": (["search", "memory"], ["boxes", "scores", "probs"]),
@@ -90,7 +94,8 @@ def export_bundle(
         bundle: Name of a shipped bundle, or a bundle folder.
         out: Folder for the whole bundle; the graphs join the bundle itself where None.
         keep: Search tokens that go on, and after which layer (`ModelConfig.keep_tokens`,
-            `keep_after`), in place of what the bundle says; its int8 graphs are left out then.
+            `keep_after`), in place of what the bundle says; its int8 graphs are left out then, and
+            so are, from another folder, its card, figures and plots, which tell of more work.
         early: Layer after which a frame may end, and from which score on (`exit_after`,
             `exit_score`), likewise.
         overwrite: Replace a bundle with other weights that is in the folder already.
@@ -108,6 +113,7 @@ def export_bundle(
     config = read_config(source)
     other = holds_other_weights(folder, config, overwrite)
     model = load_model(source)
+    whole = model.config
     made: tuple[str, ...] = _NAMES
     if keep is not None or early is not None:
         arch = model.config
@@ -116,7 +122,8 @@ def export_bundle(
         if early is not None:
             arch = replace(arch, exit_after=early[0], exit_score=early[1])
         model = assemble(arch, model.state_dict())
-        config = replace(config, arch=arch.to_dict(), graphs={})
+        provenance = _provenance(config.provenance, arch)
+        config = replace(config, arch=arch.to_dict(), graphs={}, provenance=provenance)
         made += INT8_NAMES
     prepare = Preprocess(config.mean, config.std)
     template, search = TemplateGraph(model, prepare).eval(), SearchGraph(model, prepare).eval()
@@ -143,7 +150,8 @@ def export_bundle(
         )
         for name in _NAMES
     }
-    copy_rest(source, folder, *made, anew=other)
+    left_behind = _FIGURES if model.config != whole else ()
+    copy_rest(source, folder, *made, anew=other, left_behind=left_behind)
     for name in set(made) - set(_NAMES):
         (folder / name).unlink(missing_ok=True)
     write_config(folder, replace(config, graphs={**config.graphs, **infos}))
@@ -195,7 +203,24 @@ def holds_other_weights(folder: Path, config: BundleConfig, overwrite: bool) -> 
     return True
 
 
-def copy_rest(source: Path, folder: Path, *made: str, anew: bool = False) -> None:
+def _provenance(before: dict[str, Any], arch: ModelConfig) -> dict[str, Any]:
+    """What the weights were made from, and with how much less work they were exported."""
+    out = {key: value for key, value in before.items() if key != "exported_with"}
+    less: dict[str, Any] = {}
+    if arch.keep_tokens:
+        less |= {"keep_tokens": arch.keep_tokens, "keep_after": arch.keep_after}
+    if arch.exit_score:
+        less |= {"exit_score": arch.exit_score, "exit_after": arch.exit_after}
+    return {**out, "exported_with": less} if less else out
+
+
+def copy_rest(
+    source: Path,
+    folder: Path,
+    *made: str,
+    anew: bool = False,
+    left_behind: Sequence[str] = (),
+) -> None:
     """Weights, licence, card and graphs other than those just made travel along.
 
     Args:
@@ -203,16 +228,17 @@ def copy_rest(source: Path, folder: Path, *made: str, anew: bool = False) -> Non
         folder: Where to.
         made: Files that are there already.
         anew: Remove what belongs to the weights that were there before.
+        left_behind: Files that would not be true there; older ones of that name go too.
     """
     if source.resolve() == folder.resolve():
         return
-    left_behind = {*made, "config.json", "training.safetensors"}
+    stays = {*made, *left_behind, "config.json", "training.safetensors"}
     try:
-        old = {"training.safetensors", *_NAMES, *INT8_NAMES, *PAPERS} - {*made}
-        for name in old if anew else ():
+        old = {"training.safetensors", *_NAMES, *INT8_NAMES, *PAPERS} if anew else set()
+        for name in (old | {*left_behind}) - {*made}:
             (folder / name).unlink(missing_ok=True)
         for path in source.iterdir():
-            if path.is_file() and path.name not in left_behind:
+            if path.is_file() and path.name not in stays:
                 shutil.copyfile(path, folder / path.name)
     except OSError as error:
         raise OutputError(f"cannot copy the bundle to {folder}: {error.strerror}") from error

@@ -68,6 +68,28 @@ def test_a_bundle_that_keeps_some(small_bundle: Path, tmp_path: Path) -> None:
             np.testing.assert_allclose(got.boxes, want.boxes[:batch], atol=1e-5)
 
 
+def test_what_is_told_of_the_whole_network_stays_with_it(
+    small_bundle: Path, tmp_path: Path
+) -> None:
+    """Its card would claim an AUC that a network with less work does not have."""
+    plain, out = tmp_path / "plain", tmp_path / "out"
+    shutil.copytree(small_bundle, plain)
+    papers = ("MODEL_CARD.md", "figures.json", "failures.png", "calibration.png")
+    for name in ("LICENSE", *papers):
+        (plain / name).write_text("0.708")
+    export_bundle(plain, out)
+    assert all((out / name).is_file() for name in papers)
+    export_bundle(plain, out, keep=(0, 0))  # as it is
+    assert all((out / name).is_file() for name in papers)
+    export_bundle(plain, out, keep=(5, 1), early=(1, 0.9))
+    assert (out / "LICENSE").is_file()
+    assert not any((out / name).exists() for name in papers)
+    less = {"keep_tokens": 5, "keep_after": 1, "exit_score": 0.9, "exit_after": 1}
+    assert read_config(out).provenance["exported_with"] == less
+    export_bundle(out, tmp_path / "back", keep=(0, 0), early=(0, 0.0))
+    assert read_config(tmp_path / "back").provenance == read_config(plain).provenance
+
+
 def test_its_int8_graphs_keep_as_many(small_bundle: Path, tmp_path: Path) -> None:
     plain, out = tmp_path / "plain", tmp_path / "keeping"
     shutil.copytree(small_bundle, plain)
