@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from ..errors import SourceError
 from ..runtime.base import Engine
 from ..tracking.crop import Crop
 from ..tracking.settings import TrackerSettings
-from ..video.source import open_source
+from ..video.source import Source, open_source
 
 __all__ = ["DEMO", "Answers", "Crops", "Run", "answers", "distance", "of_engine", "read_crops"]
 
@@ -63,19 +65,9 @@ def read_crops(
     sources = list(sources) or [DEMO]
     rng = np.random.default_rng(0)
     each = -(-count // len(sources))
-    templates, search = [], []
-    for source in sources:
-        frames = _frames(source, 2 * each)
-        for i in range(each):
-            first = i % (len(frames) - 1)
-            box = _draw(rng, *frames[first].shape[1::-1])
-            around = Crop.around(box, settings.template_factor, settings.template_size)
-            pair = [around.take(frames[n], "bgr") for n in (first, first + 1)]
-            moved = _move(rng, box)
-            wide = Crop.around(moved, settings.search_factor, settings.search_size)
-            templates.append(np.stack(pair))
-            search.append(wide.take(frames[first + 1], "bgr"))
-    order = rng.permutation(len(search))[:count]
+    cut = [one for source in sources for one in _of_source(source, each, settings, rng)]
+    templates, search = zip(*cut, strict=True)
+    order = rng.permutation(len(cut))[:count]
     return Crops(np.stack(templates)[order], np.stack(search)[order])
 
 
@@ -107,20 +99,75 @@ def distance(got: Answers, expected: Answers) -> Answers:
     return np.abs(got[0] - expected[0]).max(1), np.abs(got[1] - expected[1])
 
 
-def _frames(source: str | Path, wanted: int) -> list[NDArray[np.uint8]]:
-    """Frames spread over a source, at least two."""
+Picture = NDArray[np.uint8]
+
+
+def _of_source(
+    source: str | Path, each: int, settings: TrackerSettings, rng: np.random.Generator
+) -> list[tuple[Picture, Picture]]:
+    """Templates and search crop of each pair of neighbours among frames spread over a source.
+
+    They are cut while the source is read: frames of 4K, kept, would take gigabytes. A short file
+    is read a second time for what is still missing; the frames of a source that may not come
+    again, which does not know its length, are kept.
+    """
+    out: list[tuple[Picture, Picture]] = []
+    sizes: list[tuple[int, int]] = []
+    kept: list[Picture] = []
+    last: Picture | None = None
     with open_source(source) as opened:
-        length = min(opened.count or _FRAMES, _FRAMES)
-        step = max(1, length // wanted)
-        frames = []
-        for frame in opened:
-            if frame.index >= _FRAMES:
-                break
-            if frame.image is not None and frame.index % step == 0:
-                frames.append(frame.image)
-    if len(frames) < 2:
+        comes_again = opened.count is not None
+        for image in _spread(opened, 2 * each):
+            if last is not None:
+                out.append(_cut(_draw_pair(rng, sizes[-1]), last, image, settings))
+            if len(out) == each:
+                return out
+            last = image
+            sizes.append(image.shape[1::-1])
+            if not comes_again:
+                kept.append(image)
+    if not out:
         raise SourceError(f"{source} has fewer than two frames; calibration needs a video")
-    return frames
+    pairs = len(out)
+    # In the order of their numbers, as the boxes are drawn, whichever pair they belong to.
+    drawn = [(i, _draw_pair(rng, sizes[i % pairs])) for i in range(pairs, each)]
+    more: dict[int, tuple[Picture, Picture]] = {}
+    with contextlib.ExitStack() as stack:
+        again = _spread(stack.enter_context(open_source(source)), 2 * each) if comes_again else kept
+        for first, (before, after) in enumerate(pairwise(again)):
+            for i, boxes in drawn:
+                if i % pairs == first:
+                    more[i] = _cut(boxes, before, after, settings)
+    if len(more) < len(drawn):
+        raise SourceError(f"{source} had fewer frames when it was read again")
+    return [*out, *(more[i] for i, _ in drawn)]
+
+
+def _spread(opened: Source, wanted: int) -> Iterator[Picture]:
+    """Frames spread over a source."""
+    length = min(opened.count or _FRAMES, _FRAMES)
+    step = max(1, length // wanted)
+    for frame in opened:
+        if frame.index >= _FRAMES:
+            break
+        if frame.image is not None and frame.index % step == 0:
+            yield frame.image
+
+
+def _cut(
+    boxes: tuple[Box, Box], before: Picture, after: Picture, settings: TrackerSettings
+) -> tuple[Picture, Picture]:
+    """Both templates around the first box, and the search crop around the second."""
+    around = Crop.around(boxes[0], settings.template_factor, settings.template_size)
+    wide = Crop.around(boxes[1], settings.search_factor, settings.search_size)
+    pair = [around.take(frame, "bgr") for frame in (before, after)]
+    return np.stack(pair), wide.take(after, "bgr")
+
+
+def _draw_pair(rng: np.random.Generator, size: tuple[int, int]) -> tuple[Box, Box]:
+    """A box in a picture of so many columns and rows, and where it is looked for."""
+    box = _draw(rng, *size)
+    return box, _move(rng, box)
 
 
 def _draw(rng: np.random.Generator, width: int, height: int) -> Box:

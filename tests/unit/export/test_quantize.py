@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
+import weakref
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +26,7 @@ from mixformerv2.evaluation.benchmarks import write_truth
 from mixformerv2.evaluation.report import Report
 from mixformerv2.evaluation.run import evaluate
 from mixformerv2.evaluation.trackers import TrackerSpec
-from mixformerv2.export import Int8Report, export_int8
+from mixformerv2.export import Int8Report, calibration, export_int8
 from mixformerv2.export import quantize as quantize_module
 from mixformerv2.export.calibration import Crops, read_crops
 from mixformerv2.export.graphs import Preprocess, SearchGraph, TemplateGraph
@@ -244,6 +247,49 @@ def test_calibration_crops_are_the_same_each_time() -> None:
     assert np.array_equal(first.search, second.search)
     assert first.search.std() > 10
     assert [len(part.search) for part in first.parts(2)] == [2, 2, 1]
+
+
+@pytest.mark.parametrize("count", [3, 23])
+def test_crops_are_those_of_frames_that_are_kept(tmp_path: Path, count: int) -> None:
+    """Pictures of five sizes; for 23 crops they are read twice, for no more come."""
+    settings, draw = TrackerSettings(32, 64), np.random.default_rng(1)
+    frames = [draw.integers(0, 256, (60 + 9 * i, 90 - 5 * i, 3), np.uint8) for i in range(5)]
+    for i, frame in enumerate(frames):
+        cv2.imwrite(str(tmp_path / f"{i}.png"), frame)
+    got, rng, expected = read_crops(settings, [tmp_path], count), np.random.default_rng(0), []
+    for i in range(count):
+        first = i % 4
+        boxes = calibration._draw_pair(rng, frames[first].shape[1::-1])
+        expected.append(calibration._cut(boxes, *frames[first : first + 2], settings))
+    for place, i in enumerate(rng.permutation(count)):
+        np.testing.assert_array_equal(got.templates[place], expected[i][0])
+        np.testing.assert_array_equal(got.search[place], expected[i][1])
+
+
+def test_few_frames_are_kept_while_crops_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    """200 of 4K would take 5 GB."""
+    there: list[weakref.ref[np.ndarray]] = []
+    most = 0
+
+    @contextlib.contextmanager
+    def opened(_: object) -> Iterator[object]:
+        yield Source()
+
+    class Source:
+        count = 40
+
+        def __iter__(self) -> Iterator[SimpleNamespace]:
+            nonlocal most
+            for index in range(self.count):
+                image = np.full((40, 60, 3), index, np.uint8)
+                there.append(weakref.ref(image))
+                most = max(most, sum(one() is not None for one in there))
+                yield SimpleNamespace(index=index, image=image)
+
+    monkeypatch.setattr(calibration, "open_source", opened)
+    for count in (12, 50):  # the latter reads twice
+        assert len(read_crops(TrackerSettings(32, 64), ["a"], count).search) == count
+    assert most <= 4
 
 
 @pytest.mark.parametrize("flag", [None, "avx512_vnni"])
