@@ -186,6 +186,7 @@ def _installed(model: str) -> list[str]:
     """Engines of the processor that are installed and that a bundle has files for."""
     from importlib.util import find_spec
 
+    from ..errors import ConfigError
     from ..weights.bundle import INT8_NAMES, find_bundle, read_config
 
     graphs = read_config(find_bundle(model)).graphs
@@ -195,7 +196,13 @@ def _installed(model: str) -> list[str]:
     if INT8_NAMES[1] in graphs:
         found += ["onnx-int8", "openvino-int8"]
     there = {"onnx": True} | {name: find_spec(name) is not None for name in ("openvino", "torch")}
-    return [one for one in [*found, "torch"] if there[one.partition("-")[0]]]
+    out = [one for one in [*found, "torch"] if there[one.partition("-")[0]]]
+    if not out:
+        raise ConfigError(
+            f"{model} has no graphs, and PyTorch, which runs it without, is not installed: pip "
+            "install 'mixformerv2[torch]', or `mixformerv2 export` it where PyTorch is"
+        )
+    return out
 
 
 def _runners(
@@ -233,6 +240,7 @@ def _figures(
         "model": name.model,
         "engine": name.engine,
         "batch": name.batch,
+        "device": runner.info.device,
         "precision": runner.info.precision,
         "threads": runner.info.threads,
         "milliseconds": round(pace.milliseconds, 3),
@@ -317,11 +325,10 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int, in_batches: bo
         table.add_column(column, justify="right", no_wrap=True)
     labels = _labels(row["model"] for row in figures)
     for row in figures:
-        engine, precision = row["engine"], row["precision"]
         around = [row["parts_ms"][part]["median"] for part in ("preprocessing", "rest")]
         table.add_row(
             escape(labels[row["model"]]),
-            engine if engine.endswith(precision) else f"{engine} {precision}",
+            _said(row),
             f"{row['milliseconds']:.1f}",
             f"{row['p5']:.1f} to {row['p95']:.1f}",
             f"{row['updates_per_second']:.0f}",
@@ -332,6 +339,14 @@ def _print(figures: list[dict[str, Any]], size: str, rounds: int, in_batches: bo
     console.print(table)
     parts = "" if in_batches else "crop, rest: ms before and after the network. "
     console.print(f"{parts}ratio: against the first row")
+
+
+def _said(row: dict[str, Any]) -> str:
+    """The engine of a row, with its precision, and a device that its name does not tell."""
+    engine, words = row["engine"], row["engine"].split("-")
+    if not engine.endswith(row["precision"]):
+        engine += f" {row['precision']}"
+    return engine if row["device"] in ("cpu", *words) else f"{engine} {row['device']}"
 
 
 def _write(path: Path, figures: dict[str, Any]) -> None:

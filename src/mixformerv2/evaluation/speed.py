@@ -320,20 +320,42 @@ def decoding(path: str | Path, clock: Clock = time.perf_counter) -> list[float]:
     return [1000 * (after - before) for before, after in pairwise(times)]
 
 
+_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "openvino",
+    "torch",
+    "triton",
+)
+
+
+def _gpus(driver: str = "/proc/driver/nvidia/gpus") -> list[str]:
+    """Names of NVIDIA's GPUs as the driver tells them, for which nothing need be imported."""
+    out = []
+    for file in sorted(Path(driver).glob("*/information")):
+        with contextlib.suppress(OSError):
+            lines = file.read_text(errors="replace").splitlines()
+            out += [ln.partition(":")[2].strip() for ln in lines if ln.startswith("Model:")]
+    return out
+
+
 def machine() -> dict[str, Any]:
-    """What figures depend on: processor, system, versions, and how busy it is."""
+    """What figures depend on: processor, GPUs, system, versions, and how busy it is."""
     from importlib.metadata import PackageNotFoundError, version
 
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     packages = {}
-    for name in ("mixformerv2", "numpy", "opencv-python-headless", "onnxruntime", "openvino"):
+    for name in ("mixformerv2", *_PACKAGES):
         with contextlib.suppress(PackageNotFoundError):
             packages[name] = version(name)
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
+        "gpus": _gpus(),
         "load_average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
         "system": platform.platform(),
         "python": platform.python_version(),

@@ -9,7 +9,8 @@ import pytest
 
 from mixformerv2.cli import bench
 from mixformerv2.cli.main import main
-from mixformerv2.evaluation.speed import Pace
+from mixformerv2.errors import ConfigError
+from mixformerv2.evaluation.speed import Pace, _gpus
 from mixformerv2.models import load
 from mixformerv2.weights import save_bundle
 
@@ -36,6 +37,9 @@ def test_times_each_engine_in_turns(
         assert list(parts) == ["update", "preprocessing", "network", "rest"]
         assert all(0 < one["p5"] <= one["median"] <= one["p95"] for one in parts.values())
         assert f" {parts['preprocessing']['median']:.2f}  {parts['rest']['median']:.2f} " in said
+        assert run["device"] == "cpu"
+    assert figures["machine"]["packages"]["torch"]
+    assert isinstance(figures["machine"]["gpus"], list)
     assert figures["runs"][0]["times_faster_than_first"] == 1.0
     assert max(map(len, said.splitlines())) <= 80
 
@@ -50,6 +54,28 @@ def test_all_that_is_installed_and_that_the_bundle_has(
     assert bench._installed(str(tmp_path / "bare")) == ["torch"]
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     assert bench._installed("t") == ["onnx", "onnx-int8"]
+    with pytest.raises(ConfigError, match=r"bare has no graphs, and PyTorch, .*not installed"):
+        bench._installed(str(tmp_path / "bare"))
+
+
+@pytest.mark.parametrize(
+    ("engine", "precision", "device", "said"),
+    [
+        ("torch", "fp32", "cpu", "torch fp32"),
+        ("torch", "fp32", "cuda", "torch fp32 cuda"),
+        ("torch-bf16", "bf16", "cuda", "torch-bf16 cuda"),
+        ("onnx-cuda", "fp32", "cuda", "onnx-cuda fp32"),
+    ],
+)
+def test_a_row_tells_where_it_ran(engine: str, precision: str, device: str, said: str) -> None:
+    assert bench._said({"engine": engine, "precision": precision, "device": device}) == said
+
+
+def test_gpus_are_named_as_their_driver_does(tmp_path: Path) -> None:
+    assert _gpus(str(tmp_path)) == []
+    (tmp_path / "0000:01:00.0").mkdir()
+    (tmp_path / "0000:01:00.0" / "information").write_text("Model: \t\t NVIDIA H200\nIRQ: 1\n")
+    assert _gpus(str(tmp_path)) == ["NVIDIA H200"]
 
 
 @pytest.mark.parametrize("size", ["720p", "10x10", "x", "99999x720"])
