@@ -18,12 +18,18 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ConfigError, EngineError
 from .base import Engine, EngineInfo, Memory, StepOutput
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..tracking.crop import Crop
 
 __all__ = ["SharedEngine"]
 
@@ -35,7 +41,7 @@ _KEEP = 8
 class _Request:
     """What one caller waits for."""
 
-    search: NDArray[np.uint8]
+    search: NDArray[np.uint8] | Tensor
     memory: Memory
     since: float
     done: threading.Event = field(default_factory=threading.Event)
@@ -62,6 +68,8 @@ class SharedEngine:
             raise ConfigError(f"max_wait must be from 0 to 60 seconds, got {max_wait}")
         self._engine, self._max_batch, self._max_wait = engine, max_batch, max_wait
         self._busy = threading.Lock()
+        if hasattr(engine, "take"):
+            self.take = self._cut
         self._change = threading.Condition()
         self._waiting: deque[_Request] = deque()
         self._callers = 0
@@ -103,7 +111,15 @@ class SharedEngine:
         """As the engine has it."""
         return self._engine.join(memories)
 
-    def step(self, search: NDArray[np.uint8], memory: Memory) -> StepOutput:
+    def _cut(
+        self, frame: NDArray[np.uint8], crops: Sequence[Crop], channels: str = "bgr"
+    ) -> Tensor:
+        """`take` of an engine that has one; waits for the batch in work."""
+        with self._busy:
+            taken: Tensor = self._engine.take(frame, crops, channels)  # type: ignore[attr-defined]
+            return taken
+
+    def step(self, search: NDArray[np.uint8] | Tensor, memory: Memory) -> StepOutput:
         """Find the target in search crops, in a batch with those of other callers.
 
         Raises:
@@ -181,7 +197,7 @@ class SharedEngine:
                 self._answer([one for one in batch if one.search.shape[1:] == size])
             return
         try:
-            search = np.concatenate([request.search for request in batch])
+            search = _joined([request.search for request in batch])
             with self._busy:
                 output = self._engine.step(search, self._memory(batch))
             self.batches[len(search)] = self.batches.get(len(search), 0) + 1
@@ -209,3 +225,14 @@ class SharedEngine:
                 self._joined.popitem(last=False)
         self._joined.move_to_end(key)
         return self._joined[key][1]
+
+
+def _joined(crops: Sequence[NDArray[np.uint8] | Tensor]) -> Any:
+    """Crops of several callers as one batch, on the device where an engine cut them itself."""
+    arrays = [one for one in crops if isinstance(one, np.ndarray)]
+    if len(arrays) == len(crops):
+        return np.concatenate(arrays)
+    import torch
+
+    device = next(one.device for one in crops if not isinstance(one, np.ndarray))
+    return torch.cat([torch.as_tensor(one, device=device) for one in crops])

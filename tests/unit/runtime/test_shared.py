@@ -6,14 +6,18 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from mixformerv2.errors import ConfigError, EngineError
+from mixformerv2.runtime import load_engine
 from mixformerv2.runtime.base import EngineInfo, StepOutput
 from mixformerv2.runtime.shared import SharedEngine
+from mixformerv2.tracking import Tracker
+from tests.doubles import ScriptedEngine, moving_square
 
 LONG = 30.0
 """Seconds that no test waits for: what would take so long hangs."""
@@ -224,3 +228,35 @@ def test_closing_answers_whoever_waits() -> None:
 def test_bounds_that_cannot_work(how: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="max_"):
         SharedEngine(Echo(), **how)
+
+
+def test_crops_that_the_engine_cuts_itself_go_in_batches_too(small_bundle: Path) -> None:
+    engine, config = load_engine(small_bundle, "torch-crops", 1)
+    alone, frames = Tracker.with_engine(engine, config), [moving_square()(n) for n in range(2)]
+    boxes = [(20, 40, 24, 24), (60, 50, 20, 20)]
+    states = [alone.start(frames[0], box)[1] for box in boxes]
+    expected = [alone.step(frames[1], state)[0].box for state in states]
+    shared = SharedEngine(engine, max_batch=2, max_wait=LONG)
+    seen: list[type] = []
+
+    def step(search: Any, memory: Any) -> Any:
+        seen.append(type(search))
+        return type(engine).step(engine, search, memory)
+
+    engine.step = step  # type: ignore[method-assign]
+    tracker, together = Tracker.with_engine(shared, config), threading.Barrier(2)
+
+    def ask(state: Any) -> Any:
+        with shared.caller():
+            together.wait(LONG)
+            found = tracker.step(frames[1], state)[0].box
+            together.wait(LONG)
+            return found
+
+    with ThreadPoolExecutor(2) as pool:
+        got = list(pool.map(ask, states))
+    shared.close()
+    np.testing.assert_allclose(got, expected, atol=1e-3)
+    assert shared.batches == {2: 1}
+    assert [one.__name__ for one in seen] == ["Tensor"]
+    assert not hasattr(SharedEngine(ScriptedEngine()), "take")
