@@ -112,6 +112,35 @@ std::string read_json(const std::string& path) {
   return text;
 }
 
+// Settings that change what is answered and that this program does not have, with the values that
+// leave them off. Further ones do nothing without these, or are for the states and many targets.
+struct Off { const char* name; double value; };
+const Off kOff[] = {{"mirror", 0}, {"search_lead", 0}, {"search_growth", 1}, {"max_scale_change", 0},
+                    {"size_damping", 0}, {"smooth_hz", 0}, {"long_term", 0}, {"still_below", 0},
+                    {"search_middle", 0}};
+const char* const kKnown[] = {
+    "template_size", "search_size", "template_factor", "search_factor", "min_size", "update_interval",
+    "update_threshold", "lost_below", "lost_until", "uncertain_below", "uncertain_until",
+    "search_growth_max", "smooth_gain", "redetect_score", "redetect_frames", "redetect_tiles",
+    "middle_below", "middle_after", "apart"};
+
+void refuse_unknown(const cv::FileNode& tracker) {
+  for (cv::FileNodeIterator it = tracker.begin(); it != tracker.end(); ++it) {
+    const std::string name = (*it).name();
+    const auto off = std::find_if(std::begin(kOff), std::end(kOff), [&](const Off& o) { return name == o.name; });
+    if (off != std::end(kOff)) {
+      if (double(*it) == off->value) continue;
+      char wanted[64];
+      std::snprintf(wanted, sizeof wanted, "%g instead of %g", off->value, double(*it));
+      throw std::runtime_error("this program has no " + name + "; set it to " + wanted +
+                               " in config.json, or track with Python");
+    }
+    if (std::find(std::begin(kKnown), std::end(kKnown), name) == std::end(kKnown))
+      throw std::runtime_error("this program does not know the setting " + name +
+                               " of config.json; take it out, or track with Python");
+  }
+}
+
 // Settings of config.json under "tracker". OpenCV reads JSON, so no further library is needed.
 struct Settings {
   int template_size, search_size, update_interval;
@@ -125,6 +154,7 @@ struct Settings {
     if (text.empty() || !file.open(text, flags) || int(file["format"]) != 1)
       throw std::runtime_error(folder + "/config.json is missing or of another format than 1");
     const cv::FileNode t = file["tracker"];
+    refuse_unknown(t);
     template_size = int(t["template_size"]);
     search_size = int(t["search_size"]);
     update_interval = int(t["update_interval"]);
@@ -160,12 +190,22 @@ void clip(double& low, double& size, double length, double margin) {
   size = std::max(margin, high - low);
 }
 
+// The part of a given box that is inside the picture; a thousandth of a pixel beside it is rounding.
+Box inside(const Box& box, double width, double height) {
+  const double right = box.x + box.w, bottom = box.y + box.h, touch = 1e-3;
+  const double x1 = std::max(box.x, 0.0), x2 = std::min(right, width);
+  const double y1 = std::max(box.y, 0.0), y2 = std::min(bottom, height);
+  if (!(x2 > x1 && y2 > y1)) throw std::runtime_error("the box has no part inside the picture");
+  if (std::min(box.x, box.y) >= -touch && right <= width + touch && bottom <= height + touch) return box;
+  return {x1, y1, x2 - x1, y2 - y1};
+}
+
 class Tracker {
  public:
   explicit Tracker(const std::string& folder) : settings_(folder), engine_(folder) {}
 
   void start(const cv::Mat& frame, const Box& box) {
-    box_ = box;
+    box_ = inside(box, frame.cols, frame.rows);
     first_ = candidate_ = look(frame);
     remember(first_);
   }
@@ -235,7 +275,7 @@ int main(int count, char** given) try {
     if (i == 3) tracker.start(frame, box);
     else score = tracker.update(frame);
     const Box& b = tracker.box();
-    std::printf("%.4f,%.4f,%.4f,%.4f,%.4f\n", i == 3 ? box.x : b.x, i == 3 ? box.y : b.y, b.w, b.h, score);
+    std::printf("%.4f,%.4f,%.4f,%.4f,%.4f\n", b.x, b.y, b.w, b.h, score);
   }
 } catch (const std::exception& error) {
   std::fprintf(stderr, "error: %s\n", error.what());
