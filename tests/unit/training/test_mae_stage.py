@@ -83,7 +83,7 @@ def test_a_checkpoint_file_is_a_source_too(tiny: TrainConfig, tmp_path: Path) ->
 
 
 def test_settings_are_checked_before_anything_runs(mae: TrainConfig) -> None:
-    wrong = replace(mae, mae=MaeConfig(share=1.0))
+    wrong = replace(mae, mae=MaeConfig(share=0.99))
     from mixformerv2.training.stage import make_stage
 
     with pytest.raises(ConfigError, match="some must be hidden"):
