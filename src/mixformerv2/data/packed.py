@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from ..errors import DataError, EngineError
-from .store import FrameStore, is_hidden, natural_order
+from .frames import FrameStore, is_hidden, natural_order
 
 __all__ = ["LmdbStore", "ZipStore", "import_lmdb"]
 

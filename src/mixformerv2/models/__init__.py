@@ -6,7 +6,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .config import ModelConfig
-from .registry import build, create, list_models, load, model_config
+from .registry import build, create, list_models, model_config
+from .saved import load
 
 if TYPE_CHECKING:
     from .mixformerv2 import MixFormerV2

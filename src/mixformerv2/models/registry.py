@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import ConfigError
@@ -14,7 +13,7 @@ from .config import ModelConfig
 if TYPE_CHECKING:
     from .network import Network
 
-__all__ = ["build", "create", "list_models", "load", "model_config"]
+__all__ = ["build", "create", "list_models", "model_config"]
 
 
 def mixformerv2_b() -> ModelConfig:
@@ -159,17 +158,3 @@ def create(name: str, **overrides: Any) -> Network:
         2
     """
     return build(model_config(name, **overrides))
-
-
-def load(bundle: str | Path) -> Network:
-    """The network of a bundle, with its weights, in eval mode.
-
-    Args:
-        bundle: Name of a shipped bundle, or a bundle folder.
-
-    Raises:
-        WeightsError: no such bundle, or weights that do not fit its `config.json`.
-    """
-    from ..weights.bundle import load_model
-
-    return load_model(bundle)
