@@ -2,10 +2,12 @@
 
     python scripts/make_bundle.py runs/t --settings configs/bundles/t.yaml --out build/t
     make bundle FROM=runs/t
+    python scripts/make_bundle.py --measure --out src/mixformerv2/assets/t
 
 Choices are made on the validation set (`scripts/make_validation.py`); `../shared/data/sequences` is
 only reported. With `--tune` the candidates of the settings file are tried on the validation set
-and the table is printed; nothing is chosen by itself.
+and the table is printed; nothing is chosen by itself. With `--measure` the bundle at `--out` stays
+as it is, and thresholds, figures and card alone are made anew.
 """
 
 from __future__ import annotations
@@ -73,14 +75,17 @@ class Measured:
 def main() -> int:
     """Parse the command line and make the bundle."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", 1)[0])
-    parser.add_argument("run", type=Path, help="folder of a training run")
+    parser.add_argument("run", type=Path, nargs="?", help="folder of a training run")
     parser.add_argument("--settings", type=Path, default=Path("configs/bundles/t.yaml"))
     parser.add_argument("--out", type=Path, default=Path("src/mixformerv2/assets/t"))
     parser.add_argument("--validation", type=Path, default=Path(".work/validation"))
     parser.add_argument("--absences", type=Path, default=calibrate.ABSENCES)
     parser.add_argument("--sequences", type=Path, default=SHARED / "data" / "sequences")
     parser.add_argument("--tune", action="store_true", help="try the settings file's candidates")
+    parser.add_argument("--measure", action="store_true", help="the bundle at --out as it is")
     args = parser.parse_args()
+    if args.measure == (args.run is not None):
+        parser.error("give the folder of a training run, or --measure")
     try:
         settings = build(BundleSettings, read_yaml(args.settings))
         if not settings.about.is_file():  # read at the very end, after an hour of measuring
@@ -88,7 +93,8 @@ def main() -> int:
                 f"{args.settings}: about names {settings.about}, which is no file here; it is the "
                 "text of the model card, sought from the folder in which the script is started"
             )
-        _write(args.run, args.out, settings)
+        if args.run is not None:
+            _write(args.run, args.out, settings)
         if args.tune:
             _tune(args.out, settings, args.validation)
             return 0

@@ -199,7 +199,9 @@ def track_policy(
     """AUC of each video with the online template never changed, the newest, or the best scored."""
     fast = (bundle / "search.onnx").exists()
     engine, config = load_engine(bundle, "onnx" if fast else "torch", threads=1)
-    settings: dict[str, Any] = {"update_interval": 0 if policy == "first" else INTERVAL}
+    interval = 0 if policy == "first" else INTERVAL
+    # The boxes as the network finds them: what is asked here is which template finds them.
+    settings: dict[str, Any] = {"update_interval": interval, "box_style": 0.0}
 
     def tracker() -> Tracker:
         used = Unscored(engine) if policy == "newest" else engine

@@ -122,7 +122,7 @@ const char* const kKnown[] = {
     "template_size", "search_size", "template_factor", "search_factor", "min_size", "update_interval",
     "update_threshold", "lost_below", "lost_until", "uncertain_below", "uncertain_until",
     "search_growth_max", "smooth_gain", "redetect_score", "redetect_frames", "redetect_tiles",
-    "middle_below", "middle_after", "apart"};
+    "middle_below", "middle_after", "apart", "box_style"};
 
 void refuse_unknown(const cv::FileNode& tracker) {
   for (cv::FileNodeIterator it = tracker.begin(); it != tracker.end(); ++it) {
@@ -144,7 +144,7 @@ void refuse_unknown(const cv::FileNode& tracker) {
 // Settings of config.json under "tracker". OpenCV reads JSON, so no further library is needed.
 struct Settings {
   int template_size, search_size, update_interval;
-  double template_factor, search_factor, min_size, update_threshold;
+  double template_factor, search_factor, min_size, update_threshold, box_style;
   bool has_score;
 
   explicit Settings(const std::string& folder) {
@@ -162,6 +162,7 @@ struct Settings {
     search_factor = double(t["search_factor"]);
     min_size = double(t["min_size"]);
     update_threshold = double(t["update_threshold"]);
+    box_style = t["box_style"].empty() ? 0 : double(t["box_style"]);  // bundles of before have none
     has_score = int(file["has_score"]) != 0;
   }
 };
@@ -200,6 +201,26 @@ Box inside(const Box& box, double width, double height) {
   return {x1, y1, x2 - x1, y2 - y1};
 }
 
+double overlap(const Box& a, const Box& b) {
+  const double w = std::min(a.x + a.w, b.x + b.w) - std::max(a.x, b.x);
+  const double h = std::min(a.y + a.h, b.y + b.h) - std::max(a.y, b.y);
+  const double both = std::max(w, 0.0) * std::max(h, 0.0);
+  return both / (a.w * a.h + b.w * b.h - both);
+}
+
+// How the boxes wanted differ from the network's: shifts in its sizes, and factors of these.
+struct Style { double x = 0, y = 0, w = 1, h = 1; };
+
+Style style_of(const Box& given, const Box& found, double share) {
+  if (overlap(given, found) < 0.4) return {};
+  const auto held = [](double value, double low, double high) { return std::min(std::max(value, low), high); };
+  const double x = (given.x + given.w / 2 - found.x - found.w / 2) / found.w;
+  const double y = (given.y + given.h / 2 - found.y - found.h / 2) / found.h;
+  return {share * share * held(x, -0.25, 0.25), share * share * held(y, -0.25, 0.25),
+          std::pow(held(given.w / found.w, 1 / 1.4, 1.4), share),
+          std::pow(held(given.h / found.h, 1 / 1.4, 1.4), share)};
+}
+
 class Tracker {
  public:
   explicit Tracker(const std::string& folder) : settings_(folder), engine_(folder) {}
@@ -208,25 +229,22 @@ class Tracker {
     box_ = inside(box, frame.cols, frame.rows);
     first_ = candidate_ = look(frame);
     remember(first_);
+    style_ = {};
+    if (settings_.box_style > 0) {
+      Box found = box_;
+      find(frame, found);
+      style_ = style_of(box_, found, settings_.box_style);
+    }
+    answer_ = box_;
   }
 
   float update(const cv::Mat& frame) {
     const Settings& s = settings_;
-    double side;
-    cv::Mat crop = cut(frame, box_, s.search_factor, s.search_size, side);
-    const Answer a = engine_.step(crop);
-    const double cx = box_.x + box_.w / 2 - side / 2 + side * (double(a.box[0]) + a.box[2]) / 2;
-    const double cy = box_.y + box_.h / 2 - side / 2 + side * (double(a.box[1]) + a.box[3]) / 2;
-    box_.w = side * (double(a.box[2]) - a.box[0]);
-    box_.h = side * (double(a.box[3]) - a.box[1]);
-    box_.x = cx - box_.w / 2;
-    box_.y = cy - box_.h / 2;
-    clip(box_.x, box_.w, frame.cols, s.min_size);
-    clip(box_.y, box_.h, frame.rows, s.min_size);
+    const float score = find(frame, box_);
     ++frames_;
     if (s.has_score && s.update_interval > 0) {
-      if (a.score > s.update_threshold && a.score > best_) {
-        best_ = a.score;
+      if (score > s.update_threshold && score > best_) {
+        best_ = score;
         candidate_ = look(frame);
       }
       if (frames_ % s.update_interval == 0) {
@@ -235,12 +253,37 @@ class Tracker {
         candidate_ = first_;
       }
     }
+    answer_ = box_;
+    if (s.box_style > 0) {
+      answer_ = {box_.x + box_.w / 2 + style_.x * box_.w, box_.y + box_.h / 2 + style_.y * box_.h,
+                 style_.w * box_.w, style_.h * box_.h};
+      answer_.x -= answer_.w / 2;
+      answer_.y -= answer_.h / 2;
+      clip(answer_.x, answer_.w, frame.cols, s.min_size);
+      clip(answer_.y, answer_.h, frame.rows, s.min_size);
+    }
+    return score;
+  }
+
+  const Box& box() const { return answer_; }
+
+ private:
+  // Look around a box, and put what is found in its place.
+  float find(const cv::Mat& frame, Box& box) {
+    double side;
+    cv::Mat crop = cut(frame, box, settings_.search_factor, settings_.search_size, side);
+    const Answer a = engine_.step(crop);
+    const double cx = box.x + box.w / 2 - side / 2 + side * (double(a.box[0]) + a.box[2]) / 2;
+    const double cy = box.y + box.h / 2 - side / 2 + side * (double(a.box[1]) + a.box[3]) / 2;
+    box.w = side * (double(a.box[2]) - a.box[0]);
+    box.h = side * (double(a.box[3]) - a.box[1]);
+    box.x = cx - box.w / 2;
+    box.y = cy - box.h / 2;
+    clip(box.x, box.w, frame.cols, settings_.min_size);
+    clip(box.y, box.h, frame.rows, settings_.min_size);
     return a.score;
   }
 
-  const Box& box() const { return box_; }
-
- private:
   cv::Mat look(const cv::Mat& frame) {
     double side;
     return cut(frame, box_, settings_.template_factor, settings_.template_size, side);
@@ -254,7 +297,8 @@ class Tracker {
 
   Settings settings_;
   Engine engine_;
-  Box box_{};
+  Box box_{}, answer_{};
+  Style style_;
   cv::Mat first_, candidate_;
   std::vector<uint8_t> pictures_;
   double best_ = -1;

@@ -54,7 +54,7 @@ _PAPER: dict[str, Any] = {
         "ema": 0.0,
     },
     "data": {"grey": 0.05, "augment": dict.fromkeys(_OTHER_AUGMENTATIONS, 0.0)},
-    "tracker": {"update_interval": 200, "min_size": 10.0},
+    "tracker": {"update_interval": 200, "min_size": 10.0, "box_style": 0.0},
     "loss": {"l1": 5.0, "ciou": 2.0, "logits": 1.0, "features": 0.2, **_NO_OTHER_TERMS},
     "distill": {"sides": "sum"},
     "prune": {"fade": 40 / 500},

@@ -152,7 +152,7 @@ def _lost(
     trust = None if before.trust is None else Trust(home)
     motion = before.motion.after(home, home, "lost", 1 / FPS, settings)
     after = replace(after, target="lost", box=home, trust=trust, seen=None, motion=motion)
-    return replace(result, box=after.answer.xywh), after
+    return replace(result, box=after.answer(settings.min_size).xywh), after
 
 
 def _claim(before: TrackState, first: TrackResult, second: TrackResult, sure: float) -> float:

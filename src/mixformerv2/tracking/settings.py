@@ -24,6 +24,7 @@ _RANGES = {
     "still_below": (0.0, 255.0),
     "middle_below": (0.0, 1.0),
     "middle_after": (1, 1000),
+    "box_style": (0.0, 1.0),
 }
 """Least and greatest values of the settings that are plain numbers; whole ones of whole numbers."""
 
@@ -69,6 +70,9 @@ class TrackerSettings:
         middle_after: and so in so many frames, one after the other, all of them "tracked".
         apart: Of several targets: where two that began apart have nearly the same box, one of
             them gives way (`Doubles`). False follows each as if it were alone.
+        box_style: How much of the difference between the given box and what the network answers
+            in the same frame is carried over to the answers (`style_of`); 0 answers what the
+            network does, as published, and does not look at the first frame.
     """
 
     template_size: int
@@ -99,6 +103,7 @@ class TrackerSettings:
     middle_below: float = 0.1
     middle_after: int = 3
     apart: bool = True
+    box_style: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("template_size", "search_size"):

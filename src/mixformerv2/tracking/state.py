@@ -13,7 +13,7 @@ import math
 import struct
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from typing import Any, get_args
 
 import numpy as np
@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..box import Box
 from ..errors import StateError
+from .first import Style
 from .motion import Motion, Smooth
 from .policy import Templates
 from .redetect import Trust
@@ -44,6 +45,7 @@ _ROUNDING = 1.01
 _SHORTCUTS = ("keep_tokens", "keep_after", "exit_after", "exit_score")
 """Of an architecture: what `export` sets without touching the weights."""
 _AT_REST = Motion()
+_AS_FOUND = Style()
 _NOT_OURS = "these bytes are not a saved tracker state; make one with Tracker.save_state()"
 
 
@@ -62,6 +64,7 @@ class TrackState:
         motion: How the target moves; all at rest where no setting asks for it.
         trust: Where it was last seen for certain; None where long-term tracking is off.
         seen: What the last look saw; None where still frames are looked at too.
+        style: How the boxes wanted differ from the network's.
     """
 
     box: Box
@@ -74,14 +77,21 @@ class TrackState:
     motion: Motion = _AT_REST
     trust: Trust | None = None
     seen: Seen | None = None
+    style: Style = _AS_FOUND
 
-    @property
-    def answer(self) -> Box:
-        """The box that was answered: the target's, smoothed where that is on."""
-        if self.motion.smooth is None:
-            return self.box
-        # Centre and size come at speeds of their own, past the border too.
-        return self.motion.smooth.box.seen(*self.frame_size)
+    def answer(self, min_size: float) -> Box:
+        """The box that was answered: the target's, smoothed where that is on, and in its style.
+
+        Args:
+            min_size: As in `TrackerSettings`.
+        """
+        box, smooth = self.box, self.motion.smooth
+        if smooth is not None:
+            # Centre and size come at speeds of their own, past the border too.
+            box = smooth.box.seen(*self.frame_size)
+        if self.style == _AS_FOUND:
+            return box
+        return self.style.of(box).clip(*self.frame_size, min_size)
 
     @property
     def widest(self) -> Box:
@@ -145,6 +155,8 @@ class TrackState:
             header["trust"] = {"home": list(self.trust.home), "confirmed": self.trust.confirmed}
         if self.seen is not None:
             header["seen"] = self.seen.header()
+        if self.style != _AS_FOUND:
+            header["style"] = list(astuple(self.style))
         if settings is not None:
             header["settings"] = asdict(settings)
         if arch is not None:
@@ -249,6 +261,7 @@ def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
         motion=_read_motion(header["motion"]) if "motion" in header else _AT_REST,
         trust=_read_trust(header["trust"]) if "trust" in header else None,
         seen=Seen.read(header["seen"]) if "seen" in header else None,
+        style=Style.read(_reals(header["style"], 4)) if "style" in header else _AS_FOUND,
     )
     for box in (state.box, *([] if state.trust is None else [state.trust.home])):
         _check_size(box, state)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..box import Box
-from ..errors import BoxError, ConfigError, StateError
+from ..errors import ConfigError, StateError
 from ..runtime.base import Engine, EngineInfo
 from ..settings import build
 from .crop import Crop
+from .first import inside, style_of
 from .frame import Channels, as_bgr
 from .look import Look
 from .motion import middle_shown, search_box, settled_size
@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from ..weights.bundle import BundleConfig
 
 __all__ = ["Tracker"]
-
-_TOUCH = 1e-3
-"""A box may stand out of the picture by so many pixels unmentioned: sums of floats do."""
 
 
 class Tracker:
@@ -195,7 +192,7 @@ class Tracker:
         """`init` as a function: the given box as a result, and the state to `step` from."""
         picture = as_bgr(frame)
         height, width = picture.shape[:2]
-        target = _inside(Box.parse(box), width, height)
+        target = inside(Box.parse(box), width, height)
         settings, seconds = self._settings, seconds_at(time, 0)
         around = Crop.around(target, settings.template_factor, settings.template_size)
         state = TrackState(
@@ -207,6 +204,11 @@ class Tracker:
             templates=Templates.of(around.take(picture, self._channels)),
             weights_sha256=self._config.weights_sha256,
         )
+        if settings.box_style:
+            again = Crop.around(target, settings.search_factor, settings.search_size)
+            ((found, _),) = self._look.boxes(picture, [again], [state.templates])
+            found = found.clip(width, height, settings.min_size)
+            state = replace(state, style=style_of(target, found, settings.box_style))
         return TrackResult(target.xywh, 1.0, "tracked", 0, seconds), state
 
     def step(
@@ -269,7 +271,8 @@ class Tracker:
         """`skip` as a function. The next frame is judged as if this one had not been."""
         frame = state.frame + 1
         templates = self._policy.advance(state.templates, frame, 0.0, _nothing)
-        result = TrackResult(state.answer.xywh, 0.0, "lost", frame, seconds_at(time, frame))
+        box = state.answer(self._settings.min_size)
+        result = TrackResult(box.xywh, 0.0, "lost", frame, seconds_at(time, frame))
         # The clock stays: the next answer is as far from the last one as their times are.
         return result, replace(state, frame=frame, templates=templates)
 
@@ -317,8 +320,10 @@ class Tracker:
             weights_sha256=state.weights_sha256,
             motion=state.motion.after(last, box, target, seconds, settings),
             trust=trust,
+            style=state.style,
         )
-        return TrackResult(after.answer.xywh, score, target, frame, time), after
+        answer = after.answer(settings.min_size)
+        return TrackResult(answer.xywh, score, target, frame, time), after
 
     def _started(self) -> TrackState:
         if self._state is None:
@@ -359,33 +364,6 @@ def _settings(
                 f"got {getattr(given, name)}"
             )
     return given
-
-
-def _inside(box: Box, width: int, height: int) -> Box:
-    """The given box, cut to the picture."""
-    if max(box.w, box.h) <= 1.0 < max(width, height):
-        warnings.warn(
-            f"box {box.xywh} is no larger than a pixel; boxes are in pixels, not in parts of the "
-            f"picture of {width} x {height}",
-            UserWarning,
-            stacklevel=4,
-        )
-    x1, y1, x2, y2 = box.xyxy
-    if min(x1, y1) >= -_TOUCH and x2 <= width + _TOUCH and y2 <= height + _TOUCH:
-        return box
-    cut = box.intersect(width, height)
-    if cut is None:
-        raise BoxError(
-            f"box {box.xywh} lies outside the picture of {width} x {height} pixels; "
-            "x and y are its top left corner, counted from 0"
-        )
-    warnings.warn(
-        f"box {box.xywh} stands out of the picture of {width} x {height} pixels; "
-        f"{cut.xywh} of it is used",
-        UserWarning,
-        stacklevel=4,
-    )
-    return cut
 
 
 def _settled(before: Box, box: Box, picture: NDArray[np.uint8], settings: TrackerSettings) -> Box:

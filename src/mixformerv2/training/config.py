@@ -294,7 +294,7 @@ class TrainConfig:
             ConfigError: an unknown setting, or a value that cannot work.
         """
         ours = {name: getattr(self.data, name) for name in _OF_SAMPLES}
-        plain = {"min_size": 4.0, "update_interval": 0}
+        plain = {"min_size": 4.0, "update_interval": 0, "box_style": 0.5}
         return build(TrackerSettings, {**plain, **thresholds, **self.tracker, **ours}, "tracker")
 
     @property
