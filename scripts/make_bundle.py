@@ -7,7 +7,7 @@
 Choices are made on the validation set (`scripts/make_validation.py`); `../shared/data/sequences` is
 only reported. With `--tune` the candidates of the settings file are tried on the validation set
 and the table is printed; nothing is chosen by itself. With `--measure` the bundle at `--out` stays
-as it is, and thresholds, figures and card alone are made anew.
+as it is, thresholds too, and figures and card alone are made anew.
 """
 
 from __future__ import annotations
@@ -98,7 +98,10 @@ def main() -> int:
         if args.tune:
             _tune(args.out, settings, args.validation)
             return 0
-        calibration = _set_thresholds(args.out, args.validation, args.absences)
+        calibration = calibrate.of_bundle(
+            args.out, args.validation, args.absences, as_is=args.measure
+        )
+        _set_thresholds(args.out, calibration)
         measured = _measure(args.out, args.validation, args.sequences, calibration)
         reported = args.sequences if args.sequences.is_dir() else args.validation
         full = measured.sequences or measured.validation
@@ -175,13 +178,11 @@ def _tune(out: Path, settings: BundleSettings, validation: Path) -> None:
         print(f"{report.mean.auc:.4f}  {changes}  {families}", flush=True)
 
 
-def _set_thresholds(out: Path, validation: Path, absences: Path) -> Calibration:
+def _set_thresholds(out: Path, found: Calibration) -> None:
     """Thresholds of the states, by `scripts/calibrate.py`, into the bundle."""
-    found = calibrate.of_bundle(out, validation, absences)
     config = read_config(out)
     write_config(out, replace(config, tracker=replace(config.tracker, **found.thresholds)))
     print("\n".join(calibrate.tables(found)))
-    return found
 
 
 def _measure(out: Path, validation: Path, sequences: Path, calibration: Calibration) -> Measured:
