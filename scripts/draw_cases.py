@@ -92,7 +92,8 @@ def draw(cases: list[tuple[str, Insight]], path: Path) -> None:
 
 
 def _outline(axes: Any, insight: Insight) -> None:
-    for box, colour, name in ((insight.truth, "#40c057", "truth"), (insight.box, "#fa5252", "box")):
+    answer = insight.answer or insight.box  # of which the title tells the IoU
+    for box, colour, name in ((insight.truth, "#40c057", "truth"), (answer, "#fa5252", "box")):
         if box is not None:
             x1, y1, x2, y2 = box
             axes.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=colour, lw=1.4, label=name)

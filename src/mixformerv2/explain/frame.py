@@ -42,8 +42,10 @@ class Insight:
         scores: The scores of all frames up to this one.
         templates: `[N, T, T, 3]` BGR, as the network saw them.
         search: `[S, S, 3]` BGR.
-        box: The answer in the search crop, x1, y1, x2, y2 in 0..1.
+        box: The network's in the search crop, x1, y1, x2, y2 in 0..1: what `probs` expect.
         truth: The true box likewise, where it is known.
+        answer: That of `result` likewise, where it is another one: drawn as the first box was
+            (`box_style`), smoothed, clipped, or found elsewhere.
         probs: `[4, bins]`, sides left, top, right, bottom.
         attention: Of the prediction tokens.
         model: The bundle's name.
@@ -56,6 +58,7 @@ class Insight:
     search: NDArray[np.uint8]
     box: Corners
     truth: Corners | None
+    answer: Corners | None
     probs: NDArray[np.float32]
     attention: Attention
     model: str
@@ -124,7 +127,10 @@ def explain_frame(
 
     network = load_model(folder).eval()
     attention = prediction_attention(network, tuple(map(ready, templates)), ready(search))
-    x1, y1, x2, y2 = (float(v) for v in recorder.out.boxes[0])
+    x1, y1, x2, y2 = own = [float(v) for v in recorder.out.boxes[0]]
+    answer = _in_crop(Box(*result.box), tracker, before, image, search)
+    if answer is not None and np.allclose(answer, own, rtol=0, atol=0.5 / len(search)):
+        answer = None  # no pixel beside it
     return Insight(
         result=result,
         scores=scores,
@@ -132,6 +138,7 @@ def explain_frame(
         search=search,
         box=(x1, y1, x2, y2),
         truth=None if truth is None else _in_crop(Box.parse(truth), tracker, before, image, search),
+        answer=answer,
         probs=recorder.out.probs[0],
         attention=attention,
         model=config.name,
@@ -227,7 +234,7 @@ def _in_crop(
     image: NDArray[np.uint8],
     search: NDArray[np.uint8],
 ) -> Corners | None:
-    """The true box in the crop; None where the crop is not the usual one around the last box."""
+    """A box in the crop; None where the crop is not the usual one around the last box."""
     settings = tracker.settings
     crop = Crop.around(before.box, settings.search_factor, settings.search_size)
     if not np.array_equal(crop.take(as_bgr(image)), search):

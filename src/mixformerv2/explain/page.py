@@ -51,6 +51,7 @@ def _data(insight: Insight) -> dict[str, Any]:
         "scores": [round(score, 3) for score in insight.scores],
         "box": insight.box,
         "truth": insight.truth,
+        "answer": insight.answer,
         "sides": SIDES,
         "entropy": [round(float(v), 4) for v in insight.entropy],
         "probs": np.round(insight.probs.astype(float), 5).tolist(),

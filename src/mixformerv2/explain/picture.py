@@ -62,10 +62,15 @@ def _draw_distributions(figure: Any, insight: Insight) -> None:
     beside = around.append_axes("right", size="28%", pad=0.05, sharey=main)
     size, bins = insight.search.shape[0], insight.probs.shape[1]
     main.imshow(insight.search[..., ::-1], extent=(0, 1, 1, 0), interpolation="nearest")
-    for box, colour, name in ((insight.truth, "#40c057", "truth"), (insight.box, "#fa5252", "box")):
+    for box, colour, line, name in (
+        (insight.truth, "#40c057", "-", "truth"),
+        (insight.box, "#fa5252", "-", "network's box"),
+        (insight.answer, "#ffd43b", "--", "answer"),
+    ):
         if box is not None:
             x1, y1, x2, y2 = box
-            main.plot([x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1], color=colour, lw=2, label=name)
+            xs, ys = [x1, x2, x2, x1, x1], [y1, y1, y2, y2, y1]
+            main.plot(xs, ys, line, color=colour, lw=2, label=name)
     main.legend(loc="lower left", fontsize=8)
     main.set(xlim=(0, 1), ylim=(1, 0))
     main.set_xlabel(f"search crop, {size} px; frame {insight.result.frame}", fontsize=9)

@@ -331,9 +331,10 @@ class Job:
         prompt = max(earlier) if earlier else min(given)
         step = 1 if earlier else -1
         rows = self.tracks.rows(number, direction)
-        box: Any = given[prompt]
+        box, as_given = list(given[prompt]), True
         if frame != prompt and not np.isnan(rows[frame - step, 0]):
             box = rows[frame - step, :4].tolist()
+            as_given = box == rows[prompt, :4].tolist()  # a frame that cannot be read repeats it
         best: tuple[int, Path] | None = None
         for path in self.folder.path.glob(f"look-{number}-{direction}-{prompt}-*.bin"):
             made = int(path.stem.rpartition("-")[2])
@@ -343,7 +344,8 @@ class Job:
         state = str(best[1]) if best else None
         return {
             "frame": frame,
-            "box": list(box),
+            "box": box,
+            "given": as_given,
             "state": state,
             "prompt": [prompt, *given[prompt]],
         }

@@ -145,7 +145,8 @@ class LookOut(BaseModel):
     """What the network sees and answers in one frame. Pictures are `data:` addresses."""
 
     frame: int
-    box: _Box
+    box: _Box = Field(description="What is answered.")
+    found: _Box = Field(description="The network's own box, whose sides `sides` tell of.")
     score: float
     state: Literal["tracked", "uncertain", "lost"]
     search: _Square = Field(description="x, y and side of the search crop.")

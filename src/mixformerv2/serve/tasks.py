@@ -307,16 +307,20 @@ def look(task: dict[str, Any], wire: Wire, messages: Messages, engines: Engines)
     frame = clip.frame(task["frame"])
     image = _decoded(frame)
     height, width = image.shape[:2]
-    state = replace(state, box=Box(*task["box"]), frame_size=(width, height))
+    # Rows are answers, drawn as the given box was; the network's own is what the tracker goes by.
+    box = Box(*task["box"]) if task["given"] else state.style.undone(Box(*task["box"]))
+    state = replace(state, box=box, given=task["given"], frame_size=(width, height))
     settings = tracker.settings
     crop = Crop.around(state.box, settings.search_factor, settings.search_size)
     search = crop.take(image)
     out = engine.step(search[None], engine.encode_templates(state.templates.pair[None]))
+    found = crop.unit_to_frame(out.boxes[0]).clip(width, height, settings.min_size)
     result, _ = tracker.step(image, state, frame.time)
     wire.send(
         "looked",
         frame=frame.index,
         box=result.box,
+        found=found.xywh,
         score=result.score,
         state=result.state,
         search=[crop.center[0] - crop.side / 2, crop.center[1] - crop.side / 2, crop.side],

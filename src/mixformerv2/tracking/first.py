@@ -9,6 +9,7 @@ answers of that target. The search does not see it.
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +54,17 @@ class Style:
         return Box.from_cxcywh(
             cx + self.x * box.w, cy + self.y * box.h, self.w * box.w, self.h * box.h
         )
+
+    def undone(self, box: Box) -> Box:
+        """The other way: what the network would have answered where this box was drawn.
+
+        Example:
+            >>> Style(w=1.25).undone(Box(5, 10, 50, 40))
+            Box(x=10.0, y=10.0, w=40.0, h=40.0)
+        """
+        cx, cy = box.center
+        w, h = box.w / self.w, box.h / self.h
+        return Box.from_cxcywh(cx - self.x * w, cy - self.y * h, w, h)
 
     @classmethod
     def read(cls, values: Any) -> Style:
@@ -100,7 +112,7 @@ def style_of(given: Box, found: Box, share: float) -> Style:
 
 
 def inside(box: Box, width: int, height: int) -> Box:
-    """The given box, cut to the picture; warns whoever called the caller's caller.
+    """The given box, cut to the picture; warns whoever called this package.
 
     Raises:
         BoxError: none of it is in the picture.
@@ -110,7 +122,7 @@ def inside(box: Box, width: int, height: int) -> Box:
             f"box {box.xywh} is no larger than a pixel; boxes are in pixels, not in parts of the "
             f"picture of {width} x {height}",
             UserWarning,
-            stacklevel=4,
+            stacklevel=_outside(),
         )
     x1, y1, x2, y2 = box.xyxy
     if min(x1, y1) >= -_TOUCH and x2 <= width + _TOUCH and y2 <= height + _TOUCH:
@@ -125,6 +137,18 @@ def inside(box: Box, width: int, height: int) -> Box:
         f"box {box.xywh} stands out of the picture of {width} x {height} pixels; "
         f"{cut.xywh} of it is used",
         UserWarning,
-        stacklevel=4,
+        stacklevel=_outside(),
     )
     return cut
+
+
+def _outside() -> int:
+    """How far up the stack, as `warnings.warn` counts from whoever asks, this package ends.
+
+    By how many of its own functions a box comes here differs: `Tracker.init`, `track`, ...
+    """
+    ours = __name__.partition(".")[0]
+    frame, level = sys._getframe(1), 1
+    while frame.f_back and frame.f_globals.get("__name__", "").partition(".")[0] == ours:
+        frame, level = frame.f_back, level + 1
+    return level

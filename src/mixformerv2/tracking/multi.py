@@ -101,7 +101,7 @@ class MultiTracker:
 
         Raises:
             ConfigError: the id is taken, or no whole number; a time that is no finite number.
-            BoxError, FrameError: as in `Tracker.init`.
+            BoxError, FrameError, EngineError: as in `Tracker.init`.
         """
         if id is None:
             number = next(n for n in range(len(self._states) + 1) if n not in self._states)

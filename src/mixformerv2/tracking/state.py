@@ -65,6 +65,7 @@ class TrackState:
         trust: Where it was last seen for certain; None where long-term tracking is off.
         seen: What the last look saw; None where still frames are looked at too.
         style: How the boxes wanted differ from the network's.
+        given: Whether the box is still the given one, which was drawn in that style.
     """
 
     box: Box
@@ -78,6 +79,12 @@ class TrackState:
     trust: Trust | None = None
     seen: Seen | None = None
     style: Style = _AS_FOUND
+    given: bool = False
+
+    @property
+    def found(self) -> Box:
+        """The box as the network answers it: of a given one, without its style."""
+        return self.style.undone(self.box) if self.given else self.box
 
     def answer(self, min_size: float) -> Box:
         """The box that was answered: the target's, smoothed where that is on, and in its style.
@@ -85,6 +92,8 @@ class TrackState:
         Args:
             min_size: As in `TrackerSettings`.
         """
+        if self.given:
+            return self.box
         box, smooth = self.box, self.motion.smooth
         if smooth is not None:
             # Centre and size come at speeds of their own, past the border too.
@@ -157,6 +166,8 @@ class TrackState:
             header["seen"] = self.seen.header()
         if self.style != _AS_FOUND:
             header["style"] = list(astuple(self.style))
+        if self.given:
+            header["given"] = True
         if settings is not None:
             header["settings"] = asdict(settings)
         if arch is not None:
@@ -262,6 +273,7 @@ def _read(header: dict[str, Any], pixels: bytes) -> TrackState:
         trust=_read_trust(header["trust"]) if "trust" in header else None,
         seen=Seen.read(header["seen"]) if "seen" in header else None,
         style=Style.read(_reals(header["style"], 4)) if "style" in header else _AS_FOUND,
+        given=header.get("given") is True,
     )
     for box in (state.box, *([] if state.trust is None else [state.trust.home])):
         _check_size(box, state)

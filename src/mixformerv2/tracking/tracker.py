@@ -18,7 +18,7 @@ from .crop import Crop
 from .first import inside, style_of
 from .frame import Channels, as_bgr
 from .look import Look
-from .motion import middle_shown, search_box, settled_size
+from .motion import Motion, Smooth, middle_shown, search_box, settled_size
 from .policy import TemplatePolicy, Templates, target_state
 from .redetect import Trust, everywhere, judge
 from .result import FPS, TrackResult, seconds_at
@@ -143,6 +143,7 @@ class Tracker:
             BoxError: a box that is not finite, has no area or lies outside the picture.
             FrameError: not a picture.
             ConfigError: a time that is no finite number.
+            EngineError: the first look (`box_style`) gave no box; the last target stays.
         """
         result, self._state = self.start(frame, box, time)
         return result
@@ -203,12 +204,15 @@ class Tracker:
             frame_size=(width, height),
             templates=Templates.of(around.take(picture, self._channels)),
             weights_sha256=self._config.weights_sha256,
+            given=True,
         )
         if settings.box_style:
             again = Crop.around(target, settings.search_factor, settings.search_size)
             ((found, _),) = self._look.boxes(picture, [again], [state.templates])
             found = found.clip(width, height, settings.min_size)
             state = replace(state, style=style_of(target, found, settings.box_style))
+        if settings.smooth_hz:
+            state = replace(state, motion=Motion(smooth=Smooth.at(state.found)))
         return TrackResult(target.xywh, 1.0, "tracked", 0, seconds), state
 
     def step(
@@ -289,14 +293,14 @@ class Tracker:
         time = seconds_at(time, frame)
         # Without a score head every score is 1, which is "tracked" by any thresholds.
         target = target_state(state.target, score, settings)
-        box = _settled(state.box, box, picture, settings)
+        box = _settled(state.found, box, picture, settings)
         trust = None
         if settings.long_term:
 
             def search(trust: Trust) -> tuple[Box, float] | None:
                 return everywhere(self._look, picture, state.templates, trust, frame, settings)
 
-            before = (state.target, state.trust or Trust(state.box))
+            before = (state.target, state.trust or Trust(state.found))
             box, score, target, trust = judge(before, (box, score, target), search, settings)
         # Clocks that stand still or run back are taken for the usual one.
         seconds = time - state.time if time > state.time else 1 / FPS

@@ -124,6 +124,31 @@ def test_what_is_shown_is_the_look_around_the_last_box(
     assert insight.truth is not None  # known of that crop alone
 
 
+def test_an_answer_that_is_not_the_networks_box_is_shown_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y, w, h = TRUTH[0]
+    looser = (x - 0.1 * w, y - 0.1 * h, 1.2 * w, 1.2 * h)
+    insight = explain_frame(CLIP, looser, 1, engine="onnx")
+    assert insight.answer is not None
+    left, top, right, bottom = insight.answer
+    assert left < insight.box[0] < insight.box[2] < right
+    side = insight.result.box[2] / (right - left)  # of the crop, in pixels of the frame
+    assert insight.result.box[3] / (bottom - top) == pytest.approx(side)
+    text = save_page(insight, tmp_path / "look.html").read_text("utf-8")
+    assert f'"answer":[{left}' in text
+    drawn: list[Figure] = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, path: drawn.append(figure))
+    save_picture(insight, tmp_path / "look.png")
+    names = [text.get_text() for text in drawn[0].findobj(Text)]
+    assert {"network's box", "answer"} <= set(names)
+    for file in find_bundle("t").iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    config = read_config(tmp_path)
+    write_config(tmp_path, replace(config, tracker=replace(config.tracker, box_style=0.0)))
+    assert explain_frame(CLIP, looser, 1, tmp_path, engine="onnx").answer is None
+
+
 def test_the_picture_shows_all_that_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,9 @@ import csv
 import io
 import json
 import re
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ import mixformerv2 as mf
 from mixformerv2.cli.main import main
 from mixformerv2.serve.job import Job
 from mixformerv2.tracking.blend import row_of
+from mixformerv2.tracking.crop import Crop
+from mixformerv2.video import open_source
+from mixformerv2.weights.bundle import read_config, write_config
 from tests.clips import sounding_clip, write_clip
 from tests.unit.serve.web import put, rows, serving, settle, socket, track, upload
 
@@ -196,6 +201,34 @@ def test_a_look_into_a_frame(client: TestClient, tracked: str) -> None:
     assert np.shape(heat) == (2, 4, 4)  # layers of the small network, tokens of its crop
     assert client.get(f"/api/jobs/{tracked}/look/2/9").status_code == 404
     assert client.get(f"/api/jobs/{tracked}/look/1/{COUNT}").status_code == 404
+
+
+def test_a_look_goes_by_what_the_network_found(
+    clip: Path, small_bundle: Path, tmp_path: Path
+) -> None:
+    """And not by answers that are drawn as the given box was."""
+    bundle = tmp_path / "styled"
+    shutil.copytree(small_bundle, bundle)
+    known = read_config(bundle)
+    write_config(bundle, replace(known, tracker=replace(known.tracker, box_style=1.0)))
+    tracker, states = mf.Tracker(bundle, engine="onnx"), []
+    with open_source(clip) as source:
+        for frame in source:
+            answer = tracker.init if frame.index == 0 else tracker.update
+            answer(*((frame.image, BOX) if frame.index == 0 else (frame.image, frame.time)))
+            states.append(tracker.state)
+    with serving(tmp_path / "jobs", model=str(bundle), engine="onnx") as client:
+        job = upload(client, clip.read_bytes())
+        put(client, job, BOX)
+        track(client, job)
+        for frame in (1, 9):  # after the given box, and after an answer
+            seen = client.get(f"/api/jobs/{job}/look/1/{frame}").json()
+            before, after = states[frame - 1], states[frame]
+            crop = Crop.around(before.box, known.tracker.search_factor, known.tracker.search_size)
+            assert seen["search"][2] == crop.side
+            assert seen["box"] == pytest.approx(rows(client, job)[frame][:4], abs=1e-3)
+            assert seen["found"] == pytest.approx(after.box.xywh, abs=1e-3)
+            assert seen["found"] != pytest.approx(seen["box"], abs=0.1)
 
 
 def test_events_tell_of_rows_as_they_come(client: TestClient, clip: Path) -> None:

@@ -11,8 +11,9 @@ from hypothesis import given as drawn
 from hypothesis import strategies as st
 
 from mixformerv2.box import Box, iou
-from mixformerv2.errors import ConfigError, StateError
+from mixformerv2.errors import ConfigError, EngineError, StateError
 from mixformerv2.tracking import MultiTracker, Tracker
+from mixformerv2.tracking.api import follow
 from mixformerv2.tracking.first import Style, style_of
 from mixformerv2.tracking.state import TrackState
 from mixformerv2.training.config import TrainConfig
@@ -90,6 +91,65 @@ def test_a_frame_that_cannot_be_read_repeats_the_answer() -> None:
     assert one.skip().box == before
 
 
+def test_before_anything_is_found_a_frame_that_cannot_be_read_repeats_the_given_box() -> None:
+    one = tracker(box_style=1.0)
+    assert one.skip().box == BOX
+    other = tracker(box_style=1.0)
+    other.load_state(one.save_state())
+    assert other.skip().box == BOX
+    multi = MultiTracker.around(one)
+    multi.add(FRAME, BOX, id=1)
+    assert multi.skip()[1].box == BOX
+    assert other.update(FRAME).box == tracker(box_style=1.0).update(FRAME).box
+
+
+@pytest.mark.parametrize(
+    "settings", [{"smooth_hz": 1.0}, {"size_damping": 0.8}, {"max_scale_change": 1.02}]
+)
+def test_what_goes_by_the_last_box_does_not_count_the_style_of_the_first_twice(
+    settings: dict[str, Any],
+) -> None:
+    assert tracker(box_style=1.0, **settings).update(FRAME).box == pytest.approx(BOX)
+
+
+def test_a_target_that_is_lost_at_once_stays_where_it_was_given() -> None:
+    settings = config(box_style=1.0, long_term=True, lost_below=0.3, lost_until=0.3)
+    one = Tracker.with_engine(ScriptedEngine([1.0, *[0.1] * 9], corners=TIGHT), settings)
+    one.init(FRAME, BOX)
+    result = one.update(FRAME)
+    assert result.state == "lost"
+    assert result.box == pytest.approx(BOX)
+
+
+def test_a_first_look_that_fails_leaves_the_last_target() -> None:
+    engine = ScriptedEngine(corners=TIGHT)
+    one = Tracker.with_engine(engine, config(box_style=1.0))
+    one.init(FRAME, BOX)
+    multi = MultiTracker.around(one)
+    engine.corners = (np.nan,) * 4
+    with pytest.raises(EngineError, match="not finite"):
+        one.init(FRAME, (60, 60, 20, 20))
+    with pytest.raises(EngineError, match="not finite"):
+        multi.add(FRAME, BOX)
+    assert multi.ids == []
+    engine.corners = TIGHT
+    assert one.update(FRAME).box == pytest.approx(BOX)
+
+
+def test_a_warning_names_the_line_of_whoever_gave_the_box() -> None:
+    box = (150.0, 40.0, 24.0, 24.0)
+    one = tracker(box_style=0.5)
+    for give in (
+        lambda: one.init(FRAME, box),
+        lambda: one.start(FRAME, box),
+        lambda: MultiTracker.around(one).add(FRAME, box),
+        lambda: next(follow([FRAME], box, lambda: one)),
+    ):
+        with pytest.warns(UserWarning, match="stands out of the picture") as said:
+            give()
+        assert said[0].filename == __file__
+
+
 def test_it_grows_with_the_picture() -> None:
     one = tracker(box_style=1.0)
     assert one.state is not None
@@ -148,6 +208,12 @@ def test_in_full_it_gives_the_given_box_back(
     styled = style_of(given_box, found, 1.0).of(found)
     if iou(given_box.xywh, found.xywh) >= 0.4:
         assert styled.xywh == pytest.approx(given_box.xywh, rel=1e-6, abs=1e-6)
+
+
+@drawn(boxes(), boxes(), st.floats(0, 1))
+def test_it_can_be_undone(given_box: Box, found: Box, share: float) -> None:
+    style = style_of(given_box, found, share)
+    assert style.undone(style.of(found)).xywh == pytest.approx(found.xywh, rel=1e-6, abs=1e-6)
 
 
 def test_answers_stay_in_the_picture_and_no_smaller_than_allowed() -> None:

@@ -81,10 +81,11 @@ function doubt(shares) {
 }
 
 function show(seen) {
-  const facts = [["prediction", `${seen.state}, ${seen.score.toFixed(3)}`], ["box", seen.box.map((value) => value.toFixed(1)).join(", ")]];
+  const told = (box) => box.map((value) => value.toFixed(1)).join(", ");
+  const facts = [["prediction", `${seen.state}, ${seen.score.toFixed(3)}`], ["box", told(seen.box)], ["network's own", told(seen.found)]];
   NAMES.forEach((name, i) => facts.push([`${name} entropy`, doubt(seen.sides[i]).toFixed(2)]));
   byId("look-facts").replaceChildren(...facts.flatMap(([name, value], i) => [
-    element("dt", { textContent: name, className: i > 1 ? `side ${NAMES[i - 2]}` : "" }), element("dd", { textContent: value })]));
+    element("dt", { textContent: name, className: i > 2 ? `side ${NAMES[i - 3]}` : "" }), element("dd", { textContent: value })]));
   const pictures = [[seen.templates[0], "first template"], [seen.crop, "search region"]];
   if (seen.online) pictures.splice(1, 0, [seen.templates[1], "latest template"]);
   byId("crops").replaceChildren(...pictures.map(([source, text]) =>

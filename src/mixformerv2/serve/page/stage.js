@@ -157,7 +157,7 @@ function paintLook(unit) {
   paintSide("rgba(250, 215, 90, .85)", right, (at, step, length) => pen.fillRect(x + at, south - length, step, length));
   paintSide("rgba(250, 90, 180, .85)", top, (at, step, length) => pen.fillRect(west, y + at, length, step));
   paintSide("rgba(160, 135, 235, .95)", bottom, (at, step, length) => pen.fillRect(east - length, y + at, length, step));
-  outline(seen.box, "#fff", 1.6 * unit, [3 * unit, 3 * unit]);
+  outline(seen.found, "#fff", 1.6 * unit, [3 * unit, 3 * unit]);
 }
 
 function paintHeat(shares, x, y, side) {
