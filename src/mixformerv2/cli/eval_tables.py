@@ -28,6 +28,8 @@ def print_study(study: Study, folders: list[Path]) -> None:
     if len(study.reports) > 1 or study.published:
         _summary(console, study)
     for one in study.differences:
+        if one.figure != study.main:
+            continue  # the report has them
         known = f"95 %: {study.interval(one)}; " if one.sequences > 1 else ""
         console.print(
             f"{one.first} is {study.text(one.mean)} better than {one.second} "

@@ -7,7 +7,7 @@ difference of their means is looked at over many draws (Efron and Tibshirani, 19
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -33,6 +33,7 @@ class Difference:
         high: The 97.5th, or NaN as well.
         better: Share of the draws in which the first is better, ties half; or NaN as well.
         sequences: How many sequences both have.
+        figure: Which figure; a name of `metrics.Figures`.
     """
 
     first: str
@@ -42,6 +43,7 @@ class Difference:
     high: float
     better: float
     sequences: int
+    figure: str = "auc"
 
     @property
     def certain(self) -> bool:
@@ -76,8 +78,11 @@ def paired_bootstrap(
         raise DataError(f"{first.tracker} and {second.tracker} have no sequence in common")
     difference = (a - b) * weights
     mean = float(difference.sum() / weights.sum())
+    found = Difference(
+        first.tracker, second.tracker, mean, math.nan, math.nan, math.nan, len(a), figure
+    )
     if len(a) == 1:
-        return Difference(first.tracker, second.tracker, mean, math.nan, math.nan, math.nan, 1)
+        return found
     generator = np.random.default_rng(seed)
     sums = np.empty(draws)
     block = max(1, 2_000_000 // len(a))
@@ -86,7 +91,7 @@ def paired_bootstrap(
         sums[begin : begin + block] = difference[chosen].sum(axis=1) / weights[chosen].sum(axis=1)
     low, high = np.percentile(sums, [2.5, 97.5])
     better = float((sums > 0).mean() + 0.5 * (sums == 0).mean())
-    return Difference(first.tracker, second.tracker, mean, float(low), float(high), better, len(a))
+    return replace(found, low=float(low), high=float(high), better=better)
 
 
 def _paired(first: Report, second: Report, figure: str) -> tuple[Values, Values, Values]:

@@ -194,7 +194,8 @@ def _differences(study: Study) -> str:
         verdict = f'<span class="good">{one.verdict}</span>' if one.certain else one.verdict
         cells = [
             f"{escape(one.first)} better than {escape(one.second)}",
-            f"+{study.text(one.mean)}",
+            FIGURES[one.figure][0],
+            f"{'' if one.mean < 0 else '+'}{study.text(one.mean)}",
             study.interval(one),
             share(one.better),
             verdict,
@@ -203,11 +204,11 @@ def _differences(study: Study) -> str:
     if not rows:
         return ""
     note = (
-        f'<p class="dim">Paired bootstrap of {FIGURES[study.main][0]} over the sequences, 10,000 '
+        '<p class="dim">Paired bootstrap over the sequences, 10,000 '
         f"draws: certain where there are at least {ENOUGH} and zero lies outside the 95 % "
         "interval.</p>"
     )
-    heads = ["", "difference", "95 % interval", "better in", "verdict"]
+    heads = ["", "in", "difference", "95 % interval", "better in", "verdict"]
     return _table(heads, rows) + note
 
 

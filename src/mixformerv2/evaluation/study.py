@@ -82,14 +82,15 @@ class Study:
 
     @property
     def differences(self) -> list[Difference]:
-        """Each pair of trackers, the better one first."""
+        """Each pair of trackers, the one first that is better in the main figure, which is told of
+        first; then the other figures of the benchmark's table.
+        """
         pairs = []
         for first, second in combinations(self.reports, 2):
             with suppress(DataError):  # nothing that both could be measured on
-                difference = paired_bootstrap(first, second, self.main)
-                if difference.mean < 0:
-                    difference = paired_bootstrap(second, first, self.main)
-                pairs.append(difference)
+                if paired_bootstrap(first, second, self.main, draws=1).mean < 0:
+                    first, second = second, first
+                pairs += [paired_bootstrap(first, second, f) for f in self.benchmark.columns]
         return pairs
 
     @property

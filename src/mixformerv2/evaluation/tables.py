@@ -124,11 +124,11 @@ def _values(study: Study, report: Report) -> list[str]:
 def _differences(study: Study) -> list[str]:
     if not study.differences:
         return []
-    name = FIGURES[study.main][0]
-    lines = ["", f"## Differences in {name}: paired bootstrap over sequences", ""]
+    lines = ["", "## Differences: paired bootstrap over sequences", ""]
     rows = [
         [
             f"{one.first} - {one.second}",
+            FIGURES[one.figure][0],
             study.text(one.mean),
             study.interval(one),
             share(one.better),
@@ -136,7 +136,7 @@ def _differences(study: Study) -> list[str]:
         ]
         for one in study.differences
     ]
-    return lines + _table(["", "difference", "95 % interval", "better in", "verdict"], rows)
+    return lines + _table(["", "in", "difference", "95 % interval", "better in", "verdict"], rows)
 
 
 def _robustness(study: Study) -> list[str]:

@@ -202,11 +202,12 @@ def test_few_sequences_make_nothing_certain(count: int, verdict: str) -> None:
     """However far apart two trackers are on them; one sequence has no interval at all."""
     first, second = (_made(np.full(count, value)) for value in (0.9, 0.1))
     study = Study((replace(first, tracker="other"), second), ())
-    (found,) = study.differences
+    found, *others = study.differences
+    assert [one.figure for one in (found, *others)] == list(study.benchmark.columns)
     assert (found.verdict, found.certain) == (verdict, verdict == "certain")
     row = next(line for line in markdown(study).splitlines() if "other - made" in line)
     spread = "80.0 to 80.0 | 100.0 %" if count > 1 else "- | -"
-    assert row == f"| other - made | 80.0 | {spread} | {verdict} |"
+    assert row == f"| other - made | AUC | 80.0 | {spread} | {verdict} |"
     assert verdict in html(study, pictures=False)
     low = study.as_dict()["differences"][0]["low"]
     assert low is None if count == 1 else low == pytest.approx(0.8)
