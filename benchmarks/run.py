@@ -38,7 +38,6 @@ from mixformerv2.evaluation.speed import (  # noqa: E402
     race,
 )
 from mixformerv2.export import export_bundle, export_int8  # noqa: E402
-from mixformerv2.models import create  # noqa: E402
 from mixformerv2.weights import from_official, save_bundle  # noqa: E402
 from mixformerv2.weights.bundle import list_bundles  # noqa: E402
 
@@ -73,13 +72,10 @@ class PublishedRunner:
 
 
 def bundle(name: str, folder: Path) -> str | Path:
-    """A bundle with graphs: published architectures with golden weights, T as shipped."""
-    if name == "t":
-        if "t" in list_bundles():
-            return "t"
-        model = create("mixformerv2_t").eval()
-    else:
-        model = from_official(golden.state_dict(f"mixformerv2_{name}"))
+    """A bundle with graphs: published architectures with golden weights, ours as shipped."""
+    if name in list_bundles():
+        return name
+    model = from_official(golden.state_dict(f"mixformerv2_{name}"))
     save_bundle(model, folder / name, name=name)
     export_bundle(folder / name)
     export_int8(folder / name, count=INT8_CROPS, limit=1.0)
@@ -94,7 +90,7 @@ def runners(
     for name in models:
         print(f"preparing {name} ...", file=sys.stderr, flush=True)
         made = bundle(name, folder)
-        if name != "t":
+        if name not in list_bundles():
             net = PublishedNet(golden.state_dict(f"mixformerv2_{name}"))
             out[f"{name} {PUBLISHED}"] = PublishedRunner(net, clip, clock)
         for engine in ENGINES:
@@ -186,7 +182,7 @@ def machine(threads: int) -> dict[str, Any]:
 def main() -> None:
     """Race, print, and keep the figures under `benchmarks/results`."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--models", default="s,b,t", help="of s, b, t; parted by commas")
+    parser.add_argument("--models", default="s,b,t,t224", help="s, b, shipped ones; by commas")
     parser.add_argument("--rounds", type=int, default=6, help="turns that each contestant gets")
     parser.add_argument("--block", type=int, default=3, help="counted updates of a turn")
     parser.add_argument("--threads", type=int, default=2, help="of each contestant")
@@ -199,8 +195,9 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=ROOT / "benchmarks" / "results")
     args = parser.parse_args()
     models = args.models.split(",")
-    if not set(models) <= {"s", "b", "t"}:
-        parser.error(f"--models takes s, b and t, got {args.models}")
+    known = ["s", "b", *list_bundles()]
+    if not set(models) <= set(known):
+        parser.error(f"--models takes {', '.join(known)}, got {args.models}")
     # Threads that wait for one another spin, which would count as work.
     threads = 1 if args.cpu_time else args.threads
     clock = time.process_time if args.cpu_time else time.perf_counter
