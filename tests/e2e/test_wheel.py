@@ -66,7 +66,7 @@ def test_the_wheel_holds_what_it_should(wheel: Path) -> None:
     assert not [name for name in names if name.endswith("training.safetensors")]
     assert not [name for name in names if name.startswith("tests")]
     assert "License-Expression: MIT AND LicenseRef-mixformerv2-research-weights" in metadata
-    assert wheel.stat().st_size < 46 * MEGABYTE
+    assert wheel.stat().st_size < 60 * MEGABYTE
 
 
 def test_an_installed_wheel_tracks_from_another_folder(python: Path, tmp_path: Path) -> None:

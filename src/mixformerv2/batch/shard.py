@@ -187,7 +187,7 @@ def _streams(settings: Settings) -> Stream:
 
 @lru_cache(maxsize=1)
 def _tracker(model: str, inference: str, threads: int | None) -> Tracker:
-    return Tracker(model, inference, threads)
+    return Tracker.for_video(model, inference, threads)
 
 
 def load_tracker(settings: Settings) -> Tracker:

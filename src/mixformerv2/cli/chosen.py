@@ -95,13 +95,13 @@ class TrackerChoice:
         """For one object at a time."""
         from ..tracking import Tracker
 
-        return Tracker(self.model, self.engine, self.threads, settings=self.settings)
+        return Tracker.for_video(self.model, self.engine, self.threads, self.settings)
 
     def many(self) -> MultiTracker:
         """For all objects at once."""
         from ..tracking import MultiTracker
 
-        return MultiTracker(self.model, self.engine, self.threads, settings=self.settings)
+        return MultiTracker.around(self.one())
 
 
 def chosen_settings(sets: Iterable[str] | None, *, long_term: bool = False) -> dict[str, Any]:

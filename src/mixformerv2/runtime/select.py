@@ -40,7 +40,7 @@ ENGINES = (
 
 
 def load_engine(
-    bundle: str | Path, engine: str = "auto", threads: int | None = None
+    bundle: str | Path, engine: str = "auto", threads: int | None = None, *, alone: bool = True
 ) -> tuple[Engine, BundleConfig]:
     """Load a bundle into an engine.
 
@@ -58,6 +58,8 @@ def load_engine(
         bundle: Name of a shipped bundle, or a bundle folder.
         engine: One of those.
         threads: Threads of the engine; its own choice where None.
+        alone: Whether nothing else wants the cores while it works. Where a video is decoded beside
+            it, ONNX Runtime's threads do not wait awake on a machine of two cores.
 
     Raises:
         WeightsError: no such bundle, or one whose files do not belong together.
@@ -70,9 +72,9 @@ def load_engine(
     folder = find_bundle(bundle)
     config = read_config(folder)
     if engine == "auto":
-        loaded = _auto(folder, config, threads)
+        loaded = _auto(folder, config, threads, alone)
     else:
-        loaded = _load(engine, folder, config, threads, "asked for")
+        loaded = _load(engine, folder, config, threads, "asked for", alone)
     _logger.info("%s: %s", config.name, loaded.info)
     return loaded, config
 
@@ -105,21 +107,26 @@ def name_of(info: EngineInfo) -> str:
     return info.name
 
 
-def _auto(folder: Path, config: BundleConfig, threads: int | None) -> Engine:
+def _auto(folder: Path, config: BundleConfig, threads: int | None, alone: bool) -> Engine:
     choice = choose(config)
     try:
-        return _load(choice.engine, folder, config, threads, choice.reason)
+        return _load(choice.engine, folder, config, threads, choice.reason, alone)
     except EngineError as error:
         if choice.fallback is None:
             raise
         other = choice.fallback.engine
         _logger.warning("%s cannot be used, %s takes over: %s", choice.engine, other, error)
         reason = f"{choice.engine} cannot be used: {error}"
-        return _load(other, folder, config, threads, reason)
+        return _load(other, folder, config, threads, reason, alone)
 
 
 def _load(
-    engine: str, folder: Path, config: BundleConfig, threads: int | None, reason: str
+    engine: str,
+    folder: Path,
+    config: BundleConfig,
+    threads: int | None,
+    reason: str,
+    alone: bool,
 ) -> Engine:
     name, _, precision = engine.partition("-")
     if name == "torch":
@@ -142,7 +149,7 @@ def _load(
 
         if precision in ("cuda", "tensorrt"):
             return OnnxEngine(template, search, threads, reason, device=precision)
-        return OnnxEngine(template, search, threads, reason, precision or "fp32")
+        return OnnxEngine(template, search, threads, reason, precision or "fp32", alone=alone)
     from .openvino import OpenVinoEngine
 
     size, patch = config.tracker.search_size, config.arch.get("patch_size", 16)

@@ -20,6 +20,6 @@ class Engines:
         if self._loaded is None:
             from ..runtime.select import load_engine
 
-            self._loaded = load_engine(*self._wanted)
+            self._loaded = load_engine(*self._wanted, alone=False)
         engine, config = self._loaded
         return engine, config

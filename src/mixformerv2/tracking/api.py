@@ -93,7 +93,7 @@ def track(
     results = follow(
         source,
         given,
-        lambda: Tracker(model, engine, threads, settings=settings),
+        lambda: Tracker.for_video(model, engine, threads, settings),
         start_frame=start_frame,
         reconnect=reconnect,
     )
@@ -149,5 +149,5 @@ def _prompted(
 
     given = parse_prompts(prompts)
     with open_source(source, reconnect=reconnect) as video:
-        tracker = Tracker(*made, settings=settings)
+        tracker = Tracker.for_video(*made, settings)
         yield from follow_prompts(source, video, tracker, given, both=reverse)

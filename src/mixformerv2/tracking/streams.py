@@ -81,7 +81,7 @@ class StreamPool:
         channels: Channels = "bgr",
         settings: TrackerSettings | Mapping[str, Any] | None = None,
     ) -> None:
-        loaded, self._config = load_engine(model, engine, threads)
+        loaded, self._config = load_engine(model, engine, threads, alone=False)
         self._shared = SharedEngine(loaded, max_batch, max_wait)
         self._channels, self._settings = channels, settings
         try:

@@ -70,6 +70,20 @@ class Tracker:
         self._setup(loaded, config, channels, settings)
 
     @classmethod
+    def for_video(
+        cls,
+        model: str | Path = "t",
+        engine: str = "auto",
+        threads: int | None = None,
+        settings: TrackerSettings | Mapping[str, Any] | None = None,
+    ) -> Self:
+        """As `Tracker(...)`, beside a thread that decodes video (`alone` of `load_engine`)."""
+        from ..runtime.select import load_engine
+
+        loaded, config = load_engine(model, engine, threads, alone=False)
+        return cls.with_engine(loaded, config, settings=settings)
+
+    @classmethod
     def with_engine(
         cls,
         engine: Engine,

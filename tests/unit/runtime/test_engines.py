@@ -166,6 +166,25 @@ def test_onnx_keeps_to_the_cores_it_may_use(
 
 
 @pytest.mark.parametrize(
+    ("cores", "alone", "awake"), [(2, True, True), (2, False, False), (4, False, True)]
+)
+def test_beside_a_decoder_two_cores_are_left_alone(
+    small_bundle: Path, monkeypatch: pytest.MonkeyPatch, cores: int, alone: bool, awake: bool
+) -> None:
+    """By the options of ONNX Runtime's own sessions; answers are the same."""
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(cores)), raising=False)
+    engine, _ = load_engine(small_bundle, "onnx", alone=alone)
+    assert isinstance(engine, OnnxEngine)
+    for session in (engine._template, engine._search):
+        options = session.get_session_options()
+        try:
+            value = options.get_session_config_entry("session.intra_op.allow_spinning")
+        except RuntimeError:  # it was not set
+            value = "1"
+        assert (value != "0") == awake
+
+
+@pytest.mark.parametrize(
     ("engine", "module", "advice"),
     [
         (OpenVinoEngine, "openvino", r"pip install 'mixformerv2\[openvino\]'"),
