@@ -210,10 +210,11 @@ def test_rows_that_come_while_nobody_listens_are_fetched(page: Page) -> None:
         server = socket.connect_to_server()
 
         def pass_on(message: str) -> None:
-            seen[0] += '"rows"' in message
-            if seen[0] == 6:
-                socket.close()
-            elif not 2 <= seen[0] < 6:  # these are lost with the connection
+            of_rows = '"rows"' in message
+            seen[0] += of_rows
+            if of_rows and seen[0] == 2:  # a fast machine tells of 200 frames in few messages
+                socket.close()  # and it is lost with the connection
+            else:
                 socket.send(message)
 
         server.on_message(pass_on)
@@ -223,7 +224,7 @@ def test_rows_that_come_while_nobody_listens_are_fetched(page: Page) -> None:
     drag(page, CUP)
     expect(page.locator("#objects .object")).to_have_count(1)
     track(page)
-    assert seen[0] > 6
+    assert seen[0] >= 2
     missing = "import('/page/state.js').then(({ state }) => state.rows.get(1).includes(null))"
     assert page.evaluate(missing) is False
 

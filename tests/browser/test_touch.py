@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -88,7 +89,6 @@ def test_two_boxes_by_touch_pause_and_carry_on(phone: Page, long_clip: Path) -> 
     edge = timeline.bounding_box()
     assert edge is not None
     page.touchscreen.tap(edge["x"] + edge["width"] / 2, edge["y"] + edge["height"] / 2)
-    expect(page.locator("#frame")).not_to_have_value("0", timeout=SLOW)
-    now = int(timeline.get_attribute("aria-valuenow") or 0)
-    assert now == pytest.approx(200, abs=10)
+    middle = re.compile("^(19[0-9]|20[0-9]|210)$")
+    expect(timeline).to_have_attribute("aria-valuenow", middle, timeout=SLOW)
     page.screenshot(path=SCREENS / "touch.png")
