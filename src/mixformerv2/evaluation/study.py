@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from itertools import combinations
 from typing import Any
 
@@ -80,7 +81,7 @@ class Study:
         rows = published_rows(self.benchmark.name) if self.paper else []
         return [row for row in rows if not of_challenge(row)]
 
-    @property
+    @cached_property
     def differences(self) -> list[Difference]:
         """Each pair of trackers, the one first that is better in the main figure, which is told of
         first; then the other figures of the benchmark's table.
